@@ -1,0 +1,275 @@
+//! What comes out of a node: orders to the driver.
+//!
+//! Two lanes are ordered: the log lane (`Persist`) and the state lane (`Apply`). Everything else may
+//! run at any time, late, or never; see the crate's documentation for the whole contract.
+
+use alloc::sync::Arc;
+
+use crate::configuration::Configuration;
+use crate::entry::Entry;
+use crate::message::Envelope;
+use crate::types::{
+    Boot, EntryId, HardState, Index, Member, NodeId, PersistId, ReadTicket, RequestId, StorageId,
+    Term,
+};
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Send it now, or lose it: the node withholds what must wait for the disk.
+    Send(Envelope),
+    /// Log lane: make it durable, in order, then report `Input::Persisted`.
+    Persist(Persist),
+    /// State lane: apply these committed, locally durable entries in order, then report
+    /// `Input::Applied`. The claim is about the state machine's memory, not about a disk.
+    Apply {
+        /// Contiguous entries, following those of the `Apply` before.
+        entries: Arc<[Entry]>,
+    },
+    /// Read entries back from the log on disk and answer with `Input::LogRead`.
+    ReadLog(ReadLog),
+    /// A request has its outcome.
+    Resolve {
+        /// Which.
+        request: RequestId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// Something worth knowing changed.
+    Observed(Observation),
+    /// Something an operator should know; repeated causes are counted in `Status` instead.
+    Alert(Alert),
+    /// The node has stopped for good and answers nothing any more.
+    Halt(HaltReason),
+}
+
+/// One atomic write of the log lane: after a crash all of it is there, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persist {
+    /// Its place in the lane; `Input::Persisted` names the last one that is durable.
+    pub id: PersistId,
+    /// The store it belongs to, echoed by the completion.
+    pub store: StorageId,
+    /// The life of the node that asks, echoed by the completion.
+    pub boot: Boot,
+    /// Term, vote and promises, if they changed.
+    pub hard_state: Option<HardState>,
+    /// Contiguous entries; whatever the log holds from the first one's index on is replaced.
+    pub entries: Arc<[Entry]>,
+}
+
+/// A request for entries that left the node's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLog {
+    /// Names the request.
+    pub ticket: ReadTicket,
+    /// The first entry wanted.
+    pub from: Index,
+    /// The last entry wanted.
+    pub to: Index,
+    /// Stop after this many payload bytes, but not before one entry.
+    pub bytes_max: u64,
+}
+
+/// How a request ended: exactly one for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The proposal is committed as this entry; its `Apply` follows.
+    Committed(EntryId),
+    /// The read may be answered once everything up to this index is applied.
+    ReadReady(Index),
+    /// It had no effect and never will have.
+    Rejected(Rejection),
+    /// The proposal had become this entry, and a different one was committed in its place.
+    Superseded(EntryId),
+    /// The proposal may have taken effect, may yet, or never will: nothing was heard in time.
+    Unknown,
+}
+
+/// Why a request certainly had no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// This node does not lead and could not hand the request to one that does.
+    #[error("not the leader{}", Hint(*leader))]
+    NotLeader {
+        /// Who leads, as far as this node knows.
+        leader: Option<NodeId>,
+    },
+    /// A quota is full; try again later.
+    #[error("busy: {0} is at its limit")]
+    Busy(Quota),
+    /// The command is larger than `Options::command_bytes_max`.
+    #[error("a command of {bytes} bytes exceeds the limit of {limit} bytes")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The disk is full.
+    #[error("the disk of the leader is full")]
+    StorageFull,
+    /// No majority confirmed the read in time.
+    #[error("no majority answered in time")]
+    NoQuorum,
+    /// The node has halted.
+    #[error("the node has halted")]
+    Halted,
+}
+
+struct Hint(Option<NodeId>);
+
+impl core::fmt::Display for Hint {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.0 {
+            Some(leader) => write!(f, ", node {leader} is"),
+            None => f.write_str(", and none is known"),
+        }
+    }
+}
+
+/// A bound of `Options` that a request ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Quota {
+    /// `Options::uncommitted_bytes_max`.
+    #[error("uncommitted bytes")]
+    UncommittedBytes,
+    /// `Options::requests_max`.
+    #[error("pending requests")]
+    Requests,
+    /// A quota of the leader this node forwarded to.
+    #[error("the leader")]
+    Leader,
+}
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// The node's part in its term.
+    Role {
+        /// The term.
+        term: Term,
+        /// The part.
+        role: RoleKind,
+    },
+    /// Who leads, as far as this node knows.
+    Leader {
+        /// The term.
+        term: Term,
+        /// The leader; `None` while none is known.
+        leader: Option<Member>,
+    },
+    /// The configuration in force.
+    Configuration {
+        /// Where it was appended.
+        index: Index,
+        /// Who takes part.
+        configuration: Arc<Configuration>,
+    },
+}
+
+/// A node's part in its term (§5.1), without what only that part knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleKind {
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Asks whether it could win before it disturbs anybody (dissertation §9.6).
+    PreCandidate,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+}
+
+impl RoleKind {
+    /// One word in lower case, as status and logs show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Follower => "follower",
+            Self::PreCandidate => "pre-candidate",
+            Self::Candidate => "candidate",
+            Self::Leader => "leader",
+        }
+    }
+}
+
+/// Why a message was refused: counted, never answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Refusal {
+    /// It belongs to another cluster or group.
+    #[error("it belongs to another cluster or group")]
+    Foreign,
+    /// It is meant for another member, perhaps an earlier store of this node.
+    #[error("it is meant for another member")]
+    Misaddressed,
+    /// It comes from an earlier life of its sender.
+    #[error("it comes from an earlier life of its sender")]
+    EarlierBoot,
+    /// It answers an exchange that is over.
+    #[error("it answers an exchange that is over")]
+    StaleSession,
+    /// No correct peer can have sent it.
+    #[error("no correct peer can have sent it")]
+    Malformed,
+    /// It comes from a second leader of one term.
+    #[error("it comes from a second leader of one term")]
+    SecondLeader,
+    /// The log waits for the disk with as many bytes as it may.
+    #[error("too many bytes wait for the disk")]
+    Undurable,
+}
+
+/// Something an operator should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Alert {
+    /// Messages are being refused; said once for each cause.
+    #[error("a message from node {} (store {}) was refused: {refusal}", from.node, from.store)]
+    Refused {
+        /// Who sent the first one.
+        from: Member,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Two nodes claim to lead one term: promises were broken somewhere, by a cloned or rolled-back
+    /// disk for instance.
+    #[error("node {} and node {} both claim to lead term {term}", known.node, claims.node)]
+    TwoLeaders {
+        /// The term.
+        term: Term,
+        /// The leader this node follows.
+        known: Member,
+        /// The other one.
+        claims: Member,
+    },
+}
+
+/// Why a node stopped for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HaltReason {
+    /// A leader's entries contradict what this node knows to be committed (S48).
+    #[error(
+        "entry {index} is committed with term {committed}, and a leader sent it with term {found}"
+    )]
+    CommittedConflict {
+        /// Where.
+        index: Index,
+        /// The committed entry's term.
+        committed: Term,
+        /// The other one's.
+        found: Term,
+    },
+    /// The log lane failed: what the disk holds is no longer known.
+    #[error("the log could not be written; restart the node to recover what is durable")]
+    StorageFailed,
+    /// What was read back from the log is not what was written.
+    #[error("the log is damaged at entry {index}")]
+    LogDamaged {
+        /// The first entry that could not be read.
+        index: Index,
+    },
+    /// Terms are exhausted; none is ever used twice (S24).
+    #[error("the last possible term is used up")]
+    TermExhausted,
+}

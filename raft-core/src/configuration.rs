@@ -1,0 +1,178 @@
+//! Who takes part: configurations, and the stack of those the log still holds.
+//!
+//! Read first: §6, and chapter 4 of the dissertation.
+//!
+//! Always holds: a configuration is in force from the moment it is appended, and out of force from
+//! the moment its entry is truncated.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::quorum::{self, Tally};
+use crate::types::{Index, Member, NodeId};
+
+/// The members of a cluster and their part in it.
+///
+/// During a joint change `outgoing` holds the voters of the old configuration, and every decision
+/// needs a majority of both sets (§6).
+///
+/// ```
+/// use raft_core::{Configuration, Member, NodeId, StorageId};
+///
+/// let members = [1, 2, 3].map(|n| Member { node: NodeId(n), store: StorageId(n.into()) });
+/// let configuration = Configuration::of_voters(members);
+/// assert!(configuration.is_voter(members[0]));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Who votes and is counted.
+    pub voters: BTreeSet<Member>,
+    /// Who also votes and is counted until the joint phase ends; otherwise empty.
+    pub outgoing: BTreeSet<Member>,
+    /// Who receives the log without being counted.
+    pub learners: BTreeSet<Member>,
+    /// Where each member is reached, in whatever form the transport understands.
+    pub addresses: BTreeMap<Member, String>,
+}
+
+impl Configuration {
+    /// A configuration of voters, without addresses.
+    #[must_use]
+    pub fn of_voters(voters: impl IntoIterator<Item = Member>) -> Self {
+        Self {
+            voters: voters.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the member's vote counts, in either half of a joint configuration.
+    #[must_use]
+    pub fn is_voter(&self, member: Member) -> bool {
+        self.voters.contains(&member) || self.outgoing.contains(&member)
+    }
+
+    /// Whether the member takes part at all.
+    #[must_use]
+    pub fn contains(&self, member: Member) -> bool {
+        self.is_voter(member) || self.learners.contains(&member)
+    }
+
+    /// Every member once, in order.
+    #[must_use]
+    pub fn members(&self) -> BTreeSet<Member> {
+        let mut members = self.voters.clone();
+        members.extend(&self.outgoing);
+        members.extend(&self.learners);
+        members
+    }
+
+    /// The member that stands for a node; during a replacement the incoming one.
+    #[must_use]
+    pub fn member_of(&self, node: NodeId) -> Option<Member> {
+        [&self.voters, &self.learners, &self.outgoing]
+            .into_iter()
+            .flatten()
+            .find(|member| member.node == node)
+            .copied()
+    }
+
+    /// Counts a ballot over every set of voters.
+    pub fn tally(&self, ballot: impl Fn(Member) -> Option<bool>) -> Tally {
+        let voters = quorum::tally(self.voters.iter().map(|m| ballot(*m)));
+        if self.outgoing.is_empty() {
+            return voters;
+        }
+        match (
+            voters,
+            quorum::tally(self.outgoing.iter().map(|m| ballot(*m))),
+        ) {
+            (Tally::Won, Tally::Won) => Tally::Won,
+            (Tally::Lost, _) | (_, Tally::Lost) => Tally::Lost,
+            (Tally::Open, _) | (_, Tally::Open) => Tally::Open,
+        }
+    }
+
+    /// The greatest value that a majority of every set of voters has reached; `None` without voters.
+    pub fn reached<T: Copy + Ord + Default>(&self, value: impl Fn(Member) -> T) -> Option<T> {
+        let voters = quorum::reached(self.voters.iter().map(|m| value(*m)))?;
+        match quorum::reached(self.outgoing.iter().map(|m| value(*m))) {
+            Some(outgoing) => Some(voters.min(outgoing)),
+            None => Some(voters),
+        }
+    }
+
+    /// What it may take in memory and on the wire, for the quotas.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let members = self.voters.len() + self.outgoing.len() + self.learners.len();
+        let addresses: usize = self.addresses.values().map(|a| a.len() + 64).sum();
+        (members * 64 + addresses) as u64
+    }
+}
+
+/// The configurations of the log, newest last, above the one in force where the log begins.
+///
+/// Several uncommitted ones can be truncated at once (S25), hence a stack and not a pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configurations {
+    base: (Index, Arc<Configuration>),
+    later: Vec<(Index, Arc<Configuration>)>,
+}
+
+impl Configurations {
+    /// The configuration in force at the place before the log's first entry.
+    #[must_use]
+    pub const fn new(at: Index, configuration: Arc<Configuration>) -> Self {
+        Self {
+            base: (at, configuration),
+            later: Vec::new(),
+        }
+    }
+
+    /// The latest: the one in force, committed or not.
+    #[must_use]
+    pub fn latest(&self) -> &Arc<Configuration> {
+        &self.last().1
+    }
+
+    /// Where the latest was appended.
+    #[must_use]
+    pub fn latest_index(&self) -> Index {
+        self.last().0
+    }
+
+    fn last(&self) -> &(Index, Arc<Configuration>) {
+        self.later.last().unwrap_or(&self.base)
+    }
+
+    /// A configuration entry was appended.
+    ///
+    /// # Panics
+    ///
+    /// If it does not lie above the latest: the log has no two entries at one index.
+    pub fn append(&mut self, at: Index, configuration: Arc<Configuration>) {
+        assert!(
+            at > self.latest_index(),
+            "a configuration is appended above the latest"
+        );
+        self.later.push((at, configuration));
+    }
+
+    /// The log was truncated: entries from `from` on are gone. True if that changed the latest.
+    pub fn truncate(&mut self, from: Index) -> bool {
+        let before = self.later.len();
+        self.later.retain(|(at, _)| *at < from);
+        self.later.len() != before
+    }
+
+    /// All of them, oldest first, with where each came into force.
+    pub fn iter(&self) -> impl Iterator<Item = (Index, &Arc<Configuration>)> {
+        core::iter::once(&self.base)
+            .chain(&self.later)
+            .map(|(at, configuration)| (*at, configuration))
+    }
+}

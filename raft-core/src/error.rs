@@ -1,0 +1,41 @@
+//! Errors, each named for who must act.
+
+use crate::types::{EntryId, Index, Term};
+
+/// A tunable out of its range: whoever configures the node must act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("option {option} is {value}, expected {low} to {high}")]
+pub struct OptionsError {
+    /// The field of `Options`.
+    pub option: &'static str,
+    /// What it was set to.
+    pub value: u64,
+    /// The smallest legal value.
+    pub low: u64,
+    /// The largest legal value.
+    pub high: u64,
+}
+
+/// A node cannot be made from what was restored: the operator must act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// A tunable is out of range.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The restored log ends before the place it claims to begin at, or has a gap.
+    #[error("the restored log has a gap: {found} follows {expected}")]
+    Gap {
+        /// What came before.
+        expected: Index,
+        /// What followed.
+        found: Index,
+    },
+    /// The restored term is older than the log's last entry: the hard state was lost.
+    #[error("the restored term is {found}, the last entry is {last:?}")]
+    Term {
+        /// The hard state's term.
+        found: Term,
+        /// The last entry.
+        last: EntryId,
+    },
+}

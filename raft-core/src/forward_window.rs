@@ -1,0 +1,38 @@
+//! Which numbered messages of one sender were seen, in constant memory.
+//!
+//! Always holds: no number is accepted twice. What is too old to remember is taken for seen.
+
+/// How far back a late number is told from a repeated one.
+const WINDOW: u64 = 128;
+
+/// The numbers seen lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ForwardWindow {
+    /// One past the greatest number seen.
+    next: u64,
+    /// Bit k stands for `next - 1 - k`.
+    seen: u128,
+}
+
+impl ForwardWindow {
+    /// Takes note of a number; true if it was not seen before.
+    pub(crate) fn accept(&mut self, number: u64) -> bool {
+        if number >= self.next {
+            let shift = number - self.next + 1;
+            self.seen = if shift < WINDOW {
+                (self.seen << shift) | 1
+            } else {
+                1
+            };
+            self.next = number.saturating_add(1);
+            // The greatest number of all cannot be told from a repetition of itself.
+            return number < u64::MAX;
+        }
+        let age = self.next - 1 - number;
+        if age >= WINDOW || self.seen & (1 << age) != 0 {
+            return false;
+        }
+        self.seen |= 1 << age;
+        true
+    }
+}

@@ -1,0 +1,64 @@
+//! What is on its way to one peer: a window bounded in appends and in bytes (S51).
+
+use alloc::collections::VecDeque;
+
+use crate::types::Index;
+
+/// Appends sent and not yet acknowledged, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inflight {
+    window: VecDeque<(Index, u64)>,
+    bytes: u64,
+}
+
+impl Inflight {
+    /// Whether another append must wait; an empty window never is full.
+    #[must_use]
+    pub fn is_full(&self, appends_max: u32, bytes_max: u64) -> bool {
+        !self.window.is_empty()
+            && (self.window.len() >= appends_max as usize || self.bytes >= bytes_max)
+    }
+
+    /// An append whose last entry is `last` was sent.
+    ///
+    /// # Panics
+    ///
+    /// If it does not lie above the one sent before.
+    pub fn sent(&mut self, last: Index, bytes: u64) {
+        assert!(
+            self.window.back().is_none_or(|(before, _)| *before < last),
+            "appends are sent in order"
+        );
+        self.window.push_back((last, bytes));
+        self.bytes += bytes;
+    }
+
+    /// Everything up to `matched` has arrived; what was sent after it stays.
+    pub fn acknowledged(&mut self, matched: Index) {
+        while let Some((last, bytes)) = self.window.front() {
+            if *last > matched {
+                break;
+            }
+            self.bytes -= bytes;
+            self.window.pop_front();
+        }
+    }
+
+    /// What was on its way no longer counts.
+    pub fn reset(&mut self) {
+        self.window.clear();
+        self.bytes = 0;
+    }
+
+    /// How many appends are on their way.
+    #[must_use]
+    pub fn appends(&self) -> usize {
+        self.window.len()
+    }
+
+    /// How many bytes are on their way.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}

@@ -1,0 +1,193 @@
+//! The log as consensus sees it: every term, and the newest entries.
+//!
+//! Always holds: entries that are not durable or not committed are in memory; what was evicted can
+//! be read back from the disk and will never be truncated.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::entry::Entry;
+use crate::term_runs::TermRuns;
+use crate::types::{EntryId, Index, Term};
+
+/// All terms, a bounded tail of entries, and how much of the whole is durable.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    terms: TermRuns,
+    tail: VecDeque<Entry>,
+    tail_bytes: u64,
+    durable: Index,
+    undurable_bytes: u64,
+}
+
+impl Log {
+    /// A log whose entries are all durable; `tail` is its end, as much of it as was loaded.
+    pub(crate) fn new(terms: TermRuns, tail: Vec<Entry>) -> Self {
+        let durable = terms.last().index;
+        assert!(
+            tail.last().is_none_or(|last| last.id == terms.last()),
+            "the tail is the end of the log"
+        );
+        Self {
+            durable,
+            tail_bytes: tail.iter().map(Entry::memory_bytes).sum(),
+            tail: tail.into(),
+            terms,
+            undurable_bytes: 0,
+        }
+    }
+
+    pub(crate) fn terms(&self) -> &TermRuns {
+        &self.terms
+    }
+
+    pub(crate) fn last(&self) -> EntryId {
+        self.terms.last()
+    }
+
+    pub(crate) fn term(&self, index: Index) -> Option<Term> {
+        self.terms.term(index)
+    }
+
+    pub(crate) const fn durable(&self) -> Index {
+        self.durable
+    }
+
+    pub(crate) const fn undurable_bytes(&self) -> u64 {
+        self.undurable_bytes
+    }
+
+    /// Bytes that the entries in memory take.
+    pub(crate) const fn tail_bytes(&self) -> u64 {
+        self.tail_bytes
+    }
+
+    /// The first index that is in memory; one past the last if none is.
+    fn tail_first(&self) -> Index {
+        Index(self.last().index.0 + 1 - self.tail.len() as u64)
+    }
+
+    /// Whether the entry at `index` can be read without the disk.
+    pub(crate) fn in_memory(&self, index: Index) -> bool {
+        index >= self.tail_first() && index <= self.last().index
+    }
+
+    /// Adds an entry, which is not durable yet.
+    pub(crate) fn append(&mut self, entry: Entry) {
+        self.terms.append(entry.id);
+        let bytes = entry.memory_bytes();
+        self.tail_bytes += bytes;
+        self.undurable_bytes += bytes;
+        self.tail.push_back(entry);
+    }
+
+    /// Removes every entry from `from` on.
+    pub(crate) fn truncate(&mut self, from: Index) {
+        while self.last().index >= from {
+            let last = self.last().index;
+            if let Some(entry) = self.tail.pop_back() {
+                let bytes = entry.memory_bytes();
+                self.tail_bytes -= bytes;
+                if last > self.durable {
+                    self.undurable_bytes -= bytes;
+                }
+                self.terms.truncate(last);
+            } else {
+                // Older entries were never loaded after a restart.
+                self.terms.truncate(from);
+            }
+        }
+        self.durable = self.durable.min(from.previous());
+        assert!(
+            self.durable <= self.last().index,
+            "what is durable is in the log"
+        );
+    }
+
+    /// Entries up to `durable` are on disk.
+    pub(crate) fn set_durable(&mut self, durable: Index) {
+        assert!(durable >= self.durable, "what is durable stays so");
+        assert!(
+            durable <= self.last().index,
+            "what is durable is in the log"
+        );
+        let first = self.tail_first();
+        let mut index = self.durable.next();
+        while index <= durable {
+            // Lossless: the place in memory is below the length of the tail.
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "below the length of the tail"
+            )]
+            let place = (index.0 - first.0) as usize;
+            self.undurable_bytes -= self.tail[place].memory_bytes();
+            index = index.next();
+        }
+        self.durable = durable;
+    }
+
+    /// Entries from `from`, which is in memory, up to `to`, but not past `bytes_max` unless the first
+    /// alone is.
+    pub(crate) fn slice(&self, from: Index, to: Index, bytes_max: u64) -> Arc<[Entry]> {
+        assert!(self.in_memory(from), "only entries in memory are sliced");
+        let first = self.tail_first();
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "below the length of the tail"
+        )]
+        let start = (from.0 - first.0) as usize;
+        let wanted = usize::try_from(to.0.saturating_sub(from.0).saturating_add(1));
+        let end = wanted
+            .unwrap_or(usize::MAX)
+            .saturating_add(start)
+            .min(self.tail.len());
+        let mut bytes = 0_u64;
+        let count = self
+            .tail
+            .range(start..end)
+            .take_while(|entry| {
+                let first = bytes == 0;
+                bytes = bytes.saturating_add(entry.memory_bytes());
+                first || bytes <= bytes_max
+            })
+            .count();
+        self.tail
+            .range(start..start + count)
+            .cloned()
+            .collect::<Arc<[Entry]>>()
+    }
+
+    /// Payload bytes of the entries in `from..=to`, all of which are in memory.
+    pub(crate) fn payload_bytes(&self, from: Index, to: Index) -> u64 {
+        let first = self.tail_first();
+        let mut sum = 0;
+        let mut index = from;
+        while index <= to {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "below the length of the tail"
+            )]
+            let place = (index.0 - first.0) as usize;
+            sum += self.tail[place].payload_bytes();
+            index = index.next();
+        }
+        sum
+    }
+
+    /// Drops the oldest entries from memory while it holds more than `bytes_max`, but none that is
+    /// not durable, nor one above `committed`.
+    pub(crate) fn evict(&mut self, committed: Index, bytes_max: u64) {
+        let limit = self.durable.min(committed);
+        while self.tail_bytes > bytes_max {
+            let Some(front) = self.tail.front() else {
+                break;
+            };
+            if front.id.index > limit {
+                break;
+            }
+            self.tail_bytes -= front.memory_bytes();
+            self.tail.pop_front();
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The RPCs of Figure 2 as one-way messages, and the envelope each travels in.
+//!
+//! Nothing here waits for an answer: a reply is a message of its own that echoes the request's
+//! [`Session`].
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::entry::Entry;
+use crate::types::{Boot, EntryId, Identity, Index, Member, Round, Term};
+
+/// A message with everything needed to refuse it when it is not meant for us.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The sender: group, cluster, member.
+    pub from: Identity,
+    /// Which life of the sender's process speaks.
+    pub boot: Boot,
+    /// The member it is meant for; a re-created node with another store refuses it.
+    pub to: Member,
+    /// The sender's current term.
+    pub term: Term,
+    /// What the exchange belongs to; a reply echoes the request's.
+    pub session: Session,
+    /// The message itself.
+    pub body: Body,
+}
+
+/// Tells exchanges apart that would otherwise look alike, so that a late reply is seen as late.
+///
+/// For replication: the leader's term, the index of the configuration that added the peer, and a
+/// count of fresh starts. For ballots: the term asked for and the attempt. For forwarded requests:
+/// the leader's term and the origin's sequence number.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Session {
+    /// The term in which the exchange has its meaning.
+    pub term: Term,
+    /// The configuration that added the peer; 0 where that plays no part.
+    pub added: Index,
+    /// What tells apart exchanges that agree in the rest.
+    pub counter: u64,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// Would you vote for me? Changes nothing at the receiver (dissertation §9.6).
+    RequestPreVote {
+        /// The sender's last entry.
+        last: EntryId,
+    },
+    /// The answer; the session carries the term asked for, the envelope the voter's own (S14).
+    PreVoteReply {
+        /// Whether the vote would be granted.
+        granted: bool,
+    },
+    /// Vote for me in the session's term (§5.2).
+    RequestVote {
+        /// The candidate's last entry (§5.4.1).
+        last: EntryId,
+    },
+    /// The answer; a grant leaves only once the vote is durable.
+    VoteReply {
+        /// Whether the vote was granted.
+        granted: bool,
+    },
+    /// Append these entries after `previous` (§5.3).
+    AppendEntries {
+        /// The entry that must precede them.
+        previous: EntryId,
+        /// The leader's commit index.
+        commit: Index,
+        /// Contiguous entries; shared by every peer they go to.
+        #[serde(skip)]
+        entries: Arc<[Entry]>,
+    },
+    /// The answer to an append.
+    AppendReply(AppendOutcome),
+    /// I still lead: confirms reads, spreads the commit index, asks how far the peer got.
+    Heartbeat {
+        /// The commit index, as far as the peer is known to have it (S46).
+        commit: Index,
+        /// The round this belongs to.
+        round: Round,
+    },
+    /// The answer to a heartbeat of the sender's own term.
+    HeartbeatReply {
+        /// The round, echoed.
+        round: Round,
+        /// How far the follower's log is known to agree with the leader's, on disk or not.
+        received: Index,
+        /// How much of that is durable: acknowledges like an append's answer.
+        matched: Index,
+    },
+    /// Your message was of a term that is over; the envelope carries the newer one (S18).
+    StaleTerm,
+    /// Propose these for me; the session names the leader's term they are meant for and the first
+    /// one's sequence number. Never forwarded again.
+    ForwardProposals {
+        /// The commands, numbered from the session's counter.
+        #[serde(skip)]
+        commands: Vec<Bytes>,
+    },
+    /// What became of forwarded proposals, in their order from the session's counter.
+    ForwardProposalsReply {
+        /// One for each command.
+        outcomes: Vec<ForwardOutcome>,
+    },
+    /// At which index may I read? (dissertation §6.4)
+    ForwardRead,
+    /// The answer, once a round begun after the question was confirmed.
+    ForwardReadReply {
+        /// The index to apply before reading; `None` if the sender does not lead.
+        index: Option<Index>,
+    },
+}
+
+/// How an append ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppendOutcome {
+    /// The log agrees with the leader's up to here, and that much is durable.
+    Matched(Index),
+    /// The entry before the appended ones is not in the log.
+    Conflict {
+        /// The index that was asked for.
+        previous: Index,
+        /// The follower's last entry that may still agree: neither its index nor its term exceeds
+        /// what was asked for.
+        hint: EntryId,
+    },
+}
+
+/// What a leader did with one forwarded proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ForwardOutcome {
+    /// Appended at this index in the session's term; whether it commits, the origin's own log tells.
+    Appended(Index),
+    /// Not appended, and it never will be: the receiver does not lead the session's term.
+    NotLeader,
+    /// Not appended, and it never will be: a quota is full.
+    Busy,
+    /// Not appended, and it never will be: the leader's disk is full.
+    StorageFull,
+}

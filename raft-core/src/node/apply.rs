@@ -1,0 +1,159 @@
+//! The state lane: committed entries on their way to the state machine (§5.3).
+//!
+//! Always holds: what is handed out is committed and durable here; one `Apply` is out at a time, so
+//! that a slow state machine bounds what waits for it.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::action::{Action, HaltReason, ReadLog};
+use crate::entry::Entry;
+use crate::event::LogReadOutcome;
+use crate::types::{EntryId, Index, Member, ReadTicket};
+
+use super::{LogRead, LogReader, Node, Role};
+
+/// How far the state machine has got.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ApplyLane {
+    /// The last entry handed out.
+    handed: Index,
+    /// The last entry reported applied.
+    applied: Index,
+    /// Entries are being read from disk for it.
+    reading: Option<ReadTicket>,
+}
+
+impl ApplyLane {
+    pub(super) const fn new(applied: Index) -> Self {
+        Self {
+            handed: applied,
+            applied,
+            reading: None,
+        }
+    }
+
+    pub(super) const fn handed(&self) -> Index {
+        self.handed
+    }
+
+    pub(super) const fn applied(&self) -> Index {
+        self.applied
+    }
+}
+
+impl Node {
+    pub(super) fn on_applied(&mut self, index: Index) {
+        self.apply.applied = self.apply.applied.max(index.min(self.apply.handed));
+    }
+
+    pub(super) fn begin_apply(&mut self) {
+        let lane = self.apply;
+        let to = self.commit_index.min(self.log.durable());
+        if lane.applied < lane.handed || lane.handed >= to || lane.reading.is_some() {
+            return;
+        }
+        let from = lane.handed.next();
+        if self.log.in_memory(from) {
+            let entries = self.log.slice(from, to, self.options.apply_bytes_max);
+            self.hand_out(entries);
+        } else {
+            self.apply.reading = Some(self.read_log(LogReader::Apply, from, to));
+        }
+    }
+
+    fn hand_out(&mut self, entries: Arc<[Entry]>) {
+        if let Some(last) = entries.last() {
+            self.apply.handed = last.id.index;
+            self.outbox.push(Action::Apply { entries });
+        }
+    }
+
+    /// Asks for entries that left memory.
+    pub(super) fn read_log(&mut self, reader: LogReader, from: Index, to: Index) -> ReadTicket {
+        self.last_ticket = self.last_ticket.next();
+        let ticket = self.last_ticket;
+        self.log_reads.insert(ticket, LogRead { reader, from });
+        let bytes_max = match reader {
+            LogReader::Peer(_) => self.options.append_bytes_max,
+            LogReader::Apply => self.options.apply_bytes_max,
+        };
+        self.outbox.push(Action::ReadLog(ReadLog {
+            ticket,
+            from,
+            to,
+            bytes_max,
+        }));
+        ticket
+    }
+
+    pub(super) fn on_log_read(&mut self, ticket: ReadTicket, outcome: LogReadOutcome) {
+        // An answer nobody waits for any more: leadership ended in between.
+        let Some(read) = self.log_reads.remove(&ticket) else {
+            return;
+        };
+        let entries = match outcome {
+            LogReadOutcome::Entries(entries) => entries,
+            // The log is never compacted above what is applied or needed.
+            LogReadOutcome::Compacted => Vec::new(),
+            LogReadOutcome::Damaged => {
+                self.halt(HaltReason::LogDamaged { index: read.from });
+                return;
+            }
+        };
+        match read.reader {
+            LogReader::Apply => {
+                self.apply.reading = None;
+                if !self.is_own_log(read.from, &entries) {
+                    self.halt(HaltReason::LogDamaged { index: read.from });
+                    return;
+                }
+                let to = self.commit_index.min(self.log.durable());
+                let committed = entries.into_iter().take_while(|e| e.id.index <= to);
+                self.hand_out(committed.collect());
+            }
+            LogReader::Peer(peer) => self.on_log_read_for(peer, ticket, read.from, entries),
+        }
+    }
+
+    fn on_log_read_for(
+        &mut self,
+        peer: Member,
+        ticket: ReadTicket,
+        from: Index,
+        entries: Vec<Entry>,
+    ) {
+        let own = self.is_own_log(from, &entries);
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(progress) = leader.peers.get_mut(&peer) else {
+            return;
+        };
+        if progress.reading != Some(ticket) {
+            return;
+        }
+        progress.reading = None;
+        if !own {
+            self.halt(HaltReason::LogDamaged { index: from });
+        } else if progress.next_index == from {
+            self.send_entries(peer, entries.into());
+        }
+    }
+
+    /// Whether entries read back are the ones that were written: our own terms say so.
+    fn is_own_log(&self, from: Index, entries: &[Entry]) -> bool {
+        let mut expected = from;
+        for entry in entries {
+            let own = EntryId {
+                term: self.log.term(expected).unwrap_or_default(),
+                index: expected,
+            };
+            if entry.id != own {
+                return false;
+            }
+            expected = expected.next();
+        }
+        !entries.is_empty()
+    }
+}

@@ -1,0 +1,71 @@
+//! What never happens from one event to the next, checked in debug builds.
+
+use crate::types::{HardState, Index};
+
+use super::{Node, Role};
+
+/// What the next state is compared with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checkpoint {
+    hard_state: HardState,
+    commit_index: Index,
+    led_to: Option<Index>,
+}
+
+impl Node {
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        let led_to = match &self.role {
+            Role::Leader(_) => Some(self.log.last().index),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        };
+        Checkpoint {
+            hard_state: self.hard_state,
+            commit_index: self.commit_index,
+            led_to,
+        }
+    }
+
+    /// # Panics
+    ///
+    /// In debug builds, if a rule of Figure 2 was broken by this node itself.
+    pub(super) fn check_invariants(&self, before: &Checkpoint) {
+        if !cfg!(debug_assertions) || self.halted.is_some() {
+            return;
+        }
+        let (old, new) = (before.hard_state, self.hard_state);
+        assert!(new.term >= old.term, "the current term never falls");
+        assert!(
+            new.term > old.term || old.voted_for.is_none() || new.voted_for == old.voted_for,
+            "a vote once cast stays for its term"
+        );
+        assert!(
+            self.commit_index >= before.commit_index,
+            "the commit index never falls"
+        );
+        assert!(
+            self.commit_index <= self.log.last().index,
+            "committed entries are in the log"
+        );
+        assert!(
+            self.log.last().term <= new.term,
+            "no entry has a term above the current one"
+        );
+        assert!(
+            self.apply.handed() <= self.commit_index.min(self.log.durable()),
+            "what is applied is committed and durable here"
+        );
+        if let (Role::Leader(leader), Some(last)) = (&self.role, before.led_to) {
+            assert!(
+                new.term > old.term || self.log.last().index >= last,
+                "a leader only appends to its log"
+            );
+            assert!(
+                leader
+                    .peers
+                    .values()
+                    .all(|peer| peer.match_index <= self.log.last().index),
+                "nobody has more of the leader's log than the leader"
+            );
+        }
+    }
+}

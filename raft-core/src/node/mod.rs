@@ -1,0 +1,486 @@
+//! `Node`: one member of a consensus group, as a function from events to actions.
+//!
+//! Read first: Figure 2. Each submodule is a section of the paper or a chapter of the dissertation.
+//!
+//! Always holds: `handle` only matches and delegates; whatever a message may not overtake is withheld
+//! here, so that a driver cannot misorder durability.
+
+mod apply;
+mod election;
+mod invariants;
+mod membership;
+mod proposals;
+mod reads;
+mod receive;
+mod replication;
+mod status;
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::action::{
+    Action, Alert, HaltReason, Observation, Outcome, Persist, Refusal, Rejection, RoleKind,
+};
+use crate::configuration::{Configuration, Configurations};
+use crate::entry::Entry;
+use crate::error::RestoreError;
+use crate::event::{Event, Input};
+use crate::log::Log;
+use crate::message::{Body, Envelope, Session};
+use crate::options::Options;
+use crate::persistence::Persistence;
+use crate::proposal_queue::ProposalQueue;
+use crate::term_runs::TermRuns;
+use crate::types::{
+    Boot, HardState, Identity, Index, Member, PersistId, ReadTicket, RequestId, Span, StorageId,
+    Term, Time,
+};
+
+use self::apply::ApplyLane;
+use self::election::Campaign;
+use self::proposals::{ForwardWindows, Forwards};
+use self::reads::ReadForwards;
+use self::replication::{Follower, Leader};
+pub use self::status::{Refused, Status};
+
+/// What a store holds when a node is made from it: everything in it is durable.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// Who the store says it is.
+    pub identity: Identity,
+    /// Which life this is; one more than the store had seen.
+    pub boot: Boot,
+    /// Term, vote and promises.
+    pub hard_state: HardState,
+    /// The terms of the whole log.
+    pub terms: TermRuns,
+    /// The end of the log, as much of it as is worth having in memory; may be empty.
+    pub tail: Vec<Entry>,
+    /// The configuration in force where the log begins.
+    pub configuration: Arc<Configuration>,
+    /// The configurations in the log, oldest first.
+    pub configurations: Vec<(Index, Arc<Configuration>)>,
+}
+
+/// One member of a consensus group.
+///
+/// Pure: it owns no clock, socket, file or thread, and never blocks. Feed it events, carry out its
+/// actions; the crate's documentation shows the loop.
+#[derive(Clone, Debug)]
+pub struct Node {
+    options: Options,
+    identity: Identity,
+    boot: Boot,
+    now: Time,
+    hard_state: HardState,
+    role: Role,
+    /// Counts election timers, so that each draws its own jitter.
+    attempt: u64,
+    /// The jittered election timeout in use.
+    timeout: Span,
+    log: Log,
+    configurations: Configurations,
+    persistence: Persistence,
+    commit_index: Index,
+    apply: ApplyLane,
+    proposals: ProposalQueue,
+    forwards: Forwards,
+    forward_windows: ForwardWindows,
+    read_forwards: ReadForwards,
+    /// Requests of this node without an outcome.
+    pending_requests: u32,
+    /// Entries asked for from the log on disk: for a peer, or for `Apply`.
+    log_reads: BTreeMap<ReadTicket, LogRead>,
+    last_ticket: ReadTicket,
+    /// The latest life heard of, for members only, so that it stays small.
+    boots: BTreeMap<Member, Boot>,
+    refused: Refused,
+    storage_full: bool,
+    halted: Option<HaltReason>,
+    observed: (Term, RoleKind, Option<Member>),
+    outbox: Vec<Action>,
+}
+
+/// What this node is in its term, with what only that role knows.
+#[derive(Clone, Debug)]
+enum Role {
+    Follower(Follower),
+    PreCandidate(Campaign),
+    Candidate(Campaign),
+    Leader(Leader),
+}
+
+/// A read of the log on disk that is under way.
+#[derive(Clone, Copy, Debug)]
+struct LogRead {
+    reader: LogReader,
+    from: Index,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LogReader {
+    Peer(Member),
+    Apply,
+}
+
+impl Node {
+    /// A node as its store remembers it: a follower that has heard of no leader yet.
+    ///
+    /// # Errors
+    ///
+    /// If a tunable is out of range, or what was restored contradicts itself.
+    pub fn new(at: Time, options: Options, restored: Restored) -> Result<Self, RestoreError> {
+        options.validate()?;
+        let last = restored.terms.last();
+        let tail_end = restored.tail.last().map_or(last, |entry| entry.id);
+        if tail_end != last {
+            return Err(RestoreError::Gap {
+                expected: last.index,
+                found: tail_end.index,
+            });
+        }
+        if restored.hard_state.term < last.term {
+            return Err(RestoreError::Term {
+                found: restored.hard_state.term,
+                last,
+            });
+        }
+        let base = restored.terms.base();
+        let mut configurations = Configurations::new(base.index, restored.configuration);
+        for (at, configuration) in restored.configurations {
+            if at <= configurations.latest_index() && at > base.index || at > last.index {
+                return Err(RestoreError::Gap {
+                    expected: configurations.latest_index(),
+                    found: at,
+                });
+            }
+            configurations.append(at, configuration);
+        }
+        // A hint only: it was not necessarily durable, nor is it promised (S11).
+        let commit_index = restored.hard_state.commit.clamp(base.index, last.index);
+        let observed = (restored.hard_state.term, RoleKind::Follower, None);
+        let mut node = Self {
+            options,
+            identity: restored.identity,
+            boot: restored.boot,
+            now: at,
+            hard_state: restored.hard_state,
+            role: Role::Follower(Follower::new(at)),
+            attempt: 0,
+            timeout: options.election_timeout,
+            log: Log::new(restored.terms, restored.tail),
+            configurations,
+            persistence: Persistence::new(last.index),
+            commit_index,
+            apply: ApplyLane::new(base.index),
+            proposals: ProposalQueue::default(),
+            forwards: Forwards::default(),
+            forward_windows: ForwardWindows::default(),
+            read_forwards: ReadForwards::default(),
+            pending_requests: 0,
+            log_reads: BTreeMap::new(),
+            last_ticket: ReadTicket(0),
+            boots: BTreeMap::new(),
+            refused: Refused::default(),
+            storage_full: false,
+            halted: None,
+            observed,
+            outbox: Vec::new(),
+        };
+        let deadline = node.draw_election_deadline();
+        node.role = Role::Follower(Follower::new(deadline));
+        Ok(node)
+    }
+
+    /// Takes one event and returns what follows from it: `handle`, then `drain`.
+    pub fn step(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.handle(event);
+        self.drain(&mut actions);
+        actions
+    }
+
+    /// Takes one event; what follows from it and its neighbors comes out of the next `drain`.
+    ///
+    /// Handing in everything that has arrived before draining is what batches: many proposals
+    /// become one write and one append for each peer.
+    pub fn handle(&mut self, event: Event) {
+        let Event { at, input } = event;
+        if self.halted.is_some() {
+            self.refuse_after_halt(&input);
+            return;
+        }
+        // A clock that runs backwards would undo promises that rest on time.
+        self.now = self.now.max(at);
+        let before = self.checkpoint();
+        match input {
+            Input::Tick => self.on_tick(),
+            Input::Receive(envelope) => self.on_receive(envelope),
+            Input::Propose { request, command } => self.on_propose(request, command),
+            Input::Read { request } => self.on_read(request),
+            Input::Campaign => self.on_campaign(),
+            Input::Persisted { store, boot, id } => self.on_persisted(store, boot, id),
+            Input::Applied { index } => self.on_applied(index),
+            Input::LogRead { ticket, outcome } => self.on_log_read(ticket, outcome),
+            Input::PeerUnreachable { peer } => self.on_peer_unreachable(peer),
+            Input::StorageFailed => self.halt(HaltReason::StorageFailed),
+            Input::StorageFull => self.storage_full = true,
+            Input::StorageAvailable => self.storage_full = false,
+        }
+        self.check_invariants(&before);
+    }
+
+    /// Puts everything that is now to be done behind `actions`, coalesced.
+    ///
+    /// Messages come before the write they go out beside: a leader's followers can be writing while
+    /// it is (dissertation §10.2.1).
+    pub fn drain(&mut self, actions: &mut Vec<Action>) {
+        if self.halted.is_none() {
+            let before = self.checkpoint();
+            self.release_withheld();
+            self.advance_commit();
+            self.resolve_decided();
+            self.flush_forwards();
+            self.flush_reads();
+            self.replicate();
+            self.flush_acknowledgement();
+            self.begin_persist();
+            self.begin_apply();
+            self.log
+                .evict(self.commit_index, self.options.tail_bytes_max);
+            self.observe();
+            self.check_invariants(&before);
+        }
+        actions.append(&mut self.outbox);
+    }
+
+    /// When to come back with `Input::Tick`, if nothing happens before; `None` after a halt.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        if self.halted.is_some() {
+            return None;
+        }
+        let role = match &self.role {
+            Role::Follower(follower) => follower.deadline,
+            Role::PreCandidate(campaign) | Role::Candidate(campaign) => campaign.deadline,
+            Role::Leader(leader) => leader.heartbeat_due,
+        };
+        let requests = [
+            self.proposals.next_deadline(),
+            self.forwards.next_deadline(),
+            self.read_forwards.next_deadline(),
+        ];
+        requests.into_iter().flatten().chain([role]).min()
+    }
+
+    fn on_tick(&mut self) {
+        match &self.role {
+            Role::Follower(follower) => {
+                if self.now >= follower.deadline {
+                    self.on_election_timeout();
+                }
+            }
+            Role::PreCandidate(campaign) | Role::Candidate(campaign) => {
+                if self.now >= campaign.deadline {
+                    self.on_election_timeout();
+                }
+            }
+            Role::Leader(_) => self.on_leader_tick(),
+        }
+        self.expire_requests();
+    }
+
+    fn on_persisted(&mut self, store: StorageId, boot: Boot, id: PersistId) {
+        if store != self.me().store || boot != self.boot {
+            self.refused.stale_completions += 1;
+            return;
+        }
+        if let Some(durable) = self.persistence.completed(id) {
+            self.log.set_durable(durable);
+        }
+        if self.persistence.hard_state_is_durable() {
+            self.count_own_vote();
+        }
+    }
+
+    fn release_withheld(&mut self) {
+        while let Some(envelope) = self.persistence.released() {
+            // A promise for a term that is over helps nobody.
+            if envelope.term == self.hard_state.term {
+                self.outbox.push(Action::Send(envelope));
+            }
+        }
+    }
+
+    fn begin_persist(&mut self) {
+        let last = self.log.last().index;
+        let limit = self.options.inflight_persists_max;
+        let Some((id, with_hard_state, from)) = self.persistence.begin(last, limit) else {
+            return;
+        };
+        self.hard_state.commit = self.commit_index;
+        let entries = if from <= last {
+            let entries = self.persist_slice(from, last);
+            assert!(
+                entries.last().is_some_and(|entry| entry.id.index == last),
+                "what is not durable is in memory"
+            );
+            entries
+        } else {
+            Arc::default()
+        };
+        self.outbox.push(Action::Persist(Persist {
+            id,
+            store: self.me().store,
+            boot: self.boot,
+            hard_state: with_hard_state.then_some(self.hard_state),
+            entries,
+        }));
+    }
+
+    fn observe(&mut self) {
+        let (term, role, leader) = (self.hard_state.term, self.role_kind(), self.leader());
+        let (seen_term, seen_role, seen_leader) = self.observed;
+        if (term, role) != (seen_term, seen_role) {
+            self.outbox
+                .push(Action::Observed(Observation::Role { term, role }));
+        }
+        if leader != seen_leader {
+            self.outbox
+                .push(Action::Observed(Observation::Leader { term, leader }));
+        }
+        self.observed = (term, role, leader);
+    }
+
+    /// Stops for good; every request gets its outcome first.
+    fn halt(&mut self, reason: HaltReason) {
+        if self.halted.is_some() {
+            return;
+        }
+        self.become_follower(self.hard_state.term, None);
+        self.fail_requests();
+        self.halted = Some(reason);
+        self.outbox.retain(|action| {
+            matches!(
+                action,
+                Action::Resolve { .. } | Action::Alert(_) | Action::Observed(_)
+            )
+        });
+        self.outbox.push(Action::Halt(reason));
+    }
+
+    fn refuse_after_halt(&mut self, input: &Input) {
+        match input {
+            Input::Propose { request, .. } | Input::Read { request } => {
+                self.outbox.push(Action::Resolve {
+                    request: *request,
+                    outcome: Outcome::Rejected(Rejection::Halted),
+                });
+            }
+            Input::Tick
+            | Input::Receive(_)
+            | Input::Campaign
+            | Input::Persisted { .. }
+            | Input::Applied { .. }
+            | Input::LogRead { .. }
+            | Input::PeerUnreachable { .. }
+            | Input::StorageFailed
+            | Input::StorageFull
+            | Input::StorageAvailable => {}
+        }
+    }
+
+    /// Counts a message that is not answered, and says so once for each cause.
+    fn refuse(&mut self, from: Member, refusal: Refusal) {
+        if self.refused.count(refusal) == 1 {
+            self.outbox
+                .push(Action::Alert(Alert::Refused { from, refusal }));
+        }
+    }
+
+    fn resolve(&mut self, request: RequestId, outcome: Outcome) {
+        self.pending_requests -= 1;
+        self.outbox.push(Action::Resolve { request, outcome });
+    }
+
+    fn me(&self) -> Member {
+        self.identity.member
+    }
+
+    fn configuration(&self) -> &Arc<Configuration> {
+        self.configurations.latest()
+    }
+
+    /// Who leads the present term, as far as is known; possibly this node.
+    fn leader(&self) -> Option<Member> {
+        match &self.role {
+            Role::Follower(follower) => follower.leader,
+            Role::Leader(_) => Some(self.me()),
+            Role::PreCandidate(_) | Role::Candidate(_) => None,
+        }
+    }
+
+    fn role_kind(&self) -> RoleKind {
+        match self.role {
+            Role::Follower(_) => RoleKind::Follower,
+            Role::PreCandidate(_) => RoleKind::PreCandidate,
+            Role::Candidate(_) => RoleKind::Candidate,
+            Role::Leader(_) => RoleKind::Leader,
+        }
+    }
+
+    fn envelope(&self, to: Member, session: Session, body: Body) -> Envelope {
+        Envelope {
+            from: self.identity,
+            boot: self.boot,
+            to,
+            term: self.hard_state.term,
+            session,
+            body,
+        }
+    }
+
+    fn send(&mut self, to: Member, session: Session, body: Body) {
+        let envelope = self.envelope(to, session, body);
+        self.outbox.push(Action::Send(envelope));
+    }
+
+    /// Sends once the present term and vote are durable.
+    fn send_when_durable(&mut self, to: Member, session: Session, body: Body) {
+        let envelope = self.envelope(to, session, body);
+        if let Some(envelope) = self.persistence.withhold(envelope) {
+            self.outbox.push(Action::Send(envelope));
+        }
+    }
+
+    /// A request of this node is about to be taken in: whether there is room.
+    fn admit(&mut self, request: RequestId) -> bool {
+        if self.pending_requests >= self.options.requests_max {
+            let full = Rejection::Busy(crate::action::Quota::Requests);
+            self.pending_requests += 1;
+            self.resolve(request, Outcome::Rejected(full));
+            return false;
+        }
+        self.pending_requests += 1;
+        true
+    }
+
+    fn request_deadline(&self) -> Time {
+        self.now + self.options.request_timeout
+    }
+
+    fn not_leader(&self) -> Outcome {
+        let leader = self.leader().filter(|leader| *leader != self.me());
+        Outcome::Rejected(Rejection::NotLeader {
+            leader: leader.map(|member| member.node),
+        })
+    }
+
+    fn command_too_large(&self, command: &Bytes) -> Option<Rejection> {
+        let (bytes, limit) = (command.len() as u64, self.options.command_bytes_max);
+        (bytes > limit).then_some(Rejection::TooLarge { bytes, limit })
+    }
+}

@@ -1,0 +1,314 @@
+//! Proposals: from a caller or another node to one outcome each (P3).
+//!
+//! Always holds: a proposal is rejected only if its entry was never appended and never will be;
+//! whatever cannot be known is reported as unknown.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::action::{Outcome, Quota, Refusal, Rejection};
+use crate::entry::Payload;
+use crate::forward_window::ForwardWindow;
+use crate::message::{Body, Envelope, ForwardOutcome, Session};
+use crate::proposal_queue::Decided;
+use crate::types::{Boot, EntryId, Index, Member, RequestId, Term, Time};
+
+use super::{Node, Role};
+
+/// Proposals of this node on their way through a leader.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Forwards {
+    /// Not sent yet: what one drain sends goes together.
+    outgoing: Vec<(RequestId, Bytes)>,
+    /// The number of the last message, never used twice in one life of the node.
+    last: u64,
+    /// Sent, by number.
+    sent: BTreeMap<u64, Forwarded>,
+}
+
+#[derive(Clone, Debug)]
+struct Forwarded {
+    leader: Member,
+    term: Term,
+    requests: Vec<RequestId>,
+    deadline: Time,
+}
+
+impl Forwards {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        // Numbers ascend, and so do deadlines.
+        self.sent.values().next().map(|message| message.deadline)
+    }
+}
+
+/// What a leader remembers of forwarded messages, so that none takes effect twice.
+///
+/// Kept beyond the end of the leadership, because only with it can a repeated message be told from
+/// one that was never taken.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ForwardWindows {
+    /// The last term this node led in this life.
+    led: Option<Term>,
+    seen: BTreeMap<(Member, Boot), ForwardWindow>,
+}
+
+impl ForwardWindows {
+    pub(super) fn begin(&mut self, term: Term) {
+        self.led = Some(term);
+        self.seen.clear();
+    }
+}
+
+impl Node {
+    pub(super) fn on_propose(&mut self, request: RequestId, command: Bytes) {
+        if !self.admit(request) {
+            return;
+        }
+        if let Some(rejection) = self.command_too_large(&command) {
+            self.resolve(request, Outcome::Rejected(rejection));
+            return;
+        }
+        match &self.role {
+            Role::Leader(_) => {
+                if let Some(refused) = self.quota_for(command.len() as u64) {
+                    self.resolve(request, Outcome::Rejected(refused));
+                    return;
+                }
+                let id = self.append_own(Payload::Command(command));
+                let deadline = self.request_deadline();
+                self.proposals.push(id, request, deadline);
+            }
+            Role::Follower(follower) if follower.leader.is_some() => {
+                self.forwards.outgoing.push((request, command));
+            }
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                let outcome = self.not_leader();
+                self.resolve(request, outcome);
+            }
+        }
+    }
+
+    /// Why a leader cannot take a command of this size now; one may always go.
+    fn quota_for(&self, bytes: u64) -> Option<Rejection> {
+        let Role::Leader(leader) = &self.role else {
+            return None;
+        };
+        if self.storage_full {
+            return Some(Rejection::StorageFull);
+        }
+        let uncommitted = leader.uncommitted_bytes;
+        let limit = self.options.uncommitted_bytes_max;
+        (uncommitted > 0 && uncommitted.saturating_add(bytes) > limit)
+            .then_some(Rejection::Busy(Quota::UncommittedBytes))
+    }
+
+    /// Hands what was collected to the leader, in as few messages as the bounds allow.
+    pub(super) fn flush_forwards(&mut self) {
+        if self.forwards.outgoing.is_empty() {
+            return;
+        }
+        let outgoing = core::mem::take(&mut self.forwards.outgoing);
+        let leader = match &self.role {
+            Role::Follower(follower) => follower.leader,
+            // Nothing was sent yet, so what was collected before winning can still be appended here.
+            Role::Leader(_) => {
+                self.pending_requests -= u32::try_from(outgoing.len()).unwrap_or(u32::MAX);
+                for (request, command) in outgoing {
+                    self.on_propose(request, command);
+                }
+                return;
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => None,
+        };
+        let Some(leader) = leader else {
+            for (request, _) in outgoing {
+                let outcome = self.not_leader();
+                self.resolve(request, outcome);
+            }
+            return;
+        };
+        let (mut requests, mut commands, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (request, command) in outgoing {
+            let size = command.len() as u64;
+            if !commands.is_empty() && bytes + size > self.options.append_bytes_max {
+                self.forward(
+                    leader,
+                    core::mem::take(&mut requests),
+                    core::mem::take(&mut commands),
+                );
+                bytes = 0;
+            }
+            bytes += size;
+            requests.push(request);
+            commands.push(command);
+        }
+        self.forward(leader, requests, commands);
+    }
+
+    fn forward(&mut self, leader: Member, requests: Vec<RequestId>, commands: Vec<Bytes>) {
+        let term = self.hard_state.term;
+        self.forwards.last += 1;
+        let number = self.forwards.last;
+        let forwarded = Forwarded {
+            leader,
+            term,
+            requests,
+            deadline: self.request_deadline(),
+        };
+        self.forwards.sent.insert(number, forwarded);
+        let session = Session {
+            term,
+            added: Index(0),
+            counter: number,
+        };
+        self.send(leader, session, Body::ForwardProposals { commands });
+    }
+
+    pub(super) fn on_forward_proposals(&mut self, envelope: &Envelope, commands: &[Bytes]) {
+        let origin = envelope.from.member;
+        let session = envelope.session;
+        let led = self.forward_windows.led == Some(session.term);
+        if !led || !self.configuration().contains(origin) {
+            // Whether it was taken before a restart, nobody knows: no answer is the true answer.
+            self.refuse(origin, Refusal::StaleSession);
+            return;
+        }
+        let lives = &mut self.forward_windows.seen;
+        if !lives.contains_key(&(origin, envelope.boot)) {
+            lives.retain(|(member, _), _| *member != origin);
+        }
+        let window = lives.entry((origin, envelope.boot)).or_default();
+        if !window.accept(session.counter) {
+            return;
+        }
+        let leads = matches!(self.role, Role::Leader(_)) && self.hard_state.term == session.term;
+        let mut outcomes = Vec::with_capacity(commands.len());
+        for command in commands {
+            outcomes.push(self.take_forwarded(leads, origin, command));
+        }
+        self.send(origin, session, Body::ForwardProposalsReply { outcomes });
+    }
+
+    fn take_forwarded(&mut self, leads: bool, origin: Member, command: &Bytes) -> ForwardOutcome {
+        if !leads {
+            return ForwardOutcome::NotLeader;
+        }
+        if self.command_too_large(command).is_some() {
+            return ForwardOutcome::Busy;
+        }
+        match self.quota_for(command.len() as u64) {
+            None => {
+                let id = self.append_own(Payload::Command(command.clone()));
+                self.tell_commit(origin, id.index);
+                ForwardOutcome::Appended(id.index)
+            }
+            Some(Rejection::StorageFull) => ForwardOutcome::StorageFull,
+            Some(
+                Rejection::Busy(_)
+                | Rejection::NotLeader { .. }
+                | Rejection::TooLarge { .. }
+                | Rejection::NoQuorum
+                | Rejection::Halted,
+            ) => ForwardOutcome::Busy,
+        }
+    }
+
+    pub(super) fn on_forward_proposals_reply(
+        &mut self,
+        envelope: &Envelope,
+        outcomes: &[ForwardOutcome],
+    ) {
+        let from = envelope.from.member;
+        let number = envelope.session.counter;
+        let fits = self.forwards.sent.get(&number).is_some_and(|sent| {
+            sent.leader == from
+                && sent.term == envelope.session.term
+                && sent.requests.len() == outcomes.len()
+        });
+        if !fits {
+            self.refuse(from, Refusal::StaleSession);
+            return;
+        }
+        let Some(sent) = self.forwards.sent.remove(&number) else {
+            return;
+        };
+        for (request, outcome) in sent.requests.into_iter().zip(outcomes) {
+            let rejection = match outcome {
+                ForwardOutcome::Appended(index) => {
+                    let id = EntryId {
+                        term: sent.term,
+                        index: *index,
+                    };
+                    self.proposals.push(id, request, sent.deadline);
+                    continue;
+                }
+                ForwardOutcome::NotLeader => {
+                    let outcome = self.not_leader();
+                    self.resolve(request, outcome);
+                    continue;
+                }
+                ForwardOutcome::Busy => Rejection::Busy(Quota::Leader),
+                ForwardOutcome::StorageFull => Rejection::StorageFull,
+            };
+            self.resolve(request, Outcome::Rejected(rejection));
+        }
+    }
+
+    /// Tells proposals what became of them, as far as the log is committed.
+    pub(super) fn resolve_decided(&mut self) {
+        let Some(term) = self.log.term(self.commit_index) else {
+            return;
+        };
+        let committed = EntryId {
+            term,
+            index: self.commit_index,
+        };
+        loop {
+            let log = &self.log;
+            let Some((request, id, decided)) =
+                self.proposals.decided(committed, |index| log.term(index))
+            else {
+                break;
+            };
+            let outcome = match decided {
+                Decided::Committed => Outcome::Committed(id),
+                Decided::Superseded => Outcome::Superseded(id),
+            };
+            self.resolve(request, outcome);
+        }
+    }
+
+    /// Gives up waiting where the time is over.
+    pub(super) fn expire_requests(&mut self) {
+        let now = self.now;
+        while let Some(request) = self.proposals.expired(now) {
+            self.resolve(request, Outcome::Unknown);
+        }
+        while let Some(entry) = self.forwards.sent.first_entry()
+            && entry.get().deadline <= now
+        {
+            for request in entry.remove().requests {
+                self.resolve(request, Outcome::Unknown);
+            }
+        }
+        self.expire_reads();
+    }
+
+    /// The node halts: every request gets the outcome that is true whatever happens elsewhere.
+    pub(super) fn fail_requests(&mut self) {
+        while let Some(request) = self.proposals.pop() {
+            self.resolve(request, Outcome::Unknown);
+        }
+        for (_, sent) in core::mem::take(&mut self.forwards.sent) {
+            for request in sent.requests {
+                self.resolve(request, Outcome::Unknown);
+            }
+        }
+        for (request, _) in core::mem::take(&mut self.forwards.outgoing) {
+            self.resolve(request, Outcome::Rejected(Rejection::Halted));
+        }
+        self.fail_reads();
+    }
+}

@@ -1,0 +1,230 @@
+//! Linearizable reads without a log entry (dissertation §6.4).
+//!
+//! Always holds: a read is answered at an index that covers the leader's first entry of its term
+//! (S37), and only after a round that began later was answered by a majority (S38).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::action::{Outcome, Refusal, Rejection};
+use crate::message::{Body, Envelope, Session};
+use crate::read_queue::ReadQueue;
+use crate::types::{Index, Member, RequestId, Round, Term, Time};
+
+use super::{Node, Role};
+
+/// Who waits for a read index at a leader.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reader {
+    /// A caller of this node.
+    Local(RequestId),
+    /// Another node, in this exchange.
+    Peer(Member, Session),
+}
+
+/// Reads of this node on their way through a leader.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReadForwards {
+    /// Not sent yet: what one drain sends is one question.
+    outgoing: Vec<RequestId>,
+    /// The number of the last question.
+    last: u64,
+    /// Asked, by number.
+    sent: BTreeMap<u64, ForwardedReads>,
+}
+
+#[derive(Clone, Debug)]
+struct ForwardedReads {
+    leader: Member,
+    term: Term,
+    requests: Vec<RequestId>,
+    deadline: Time,
+}
+
+impl ReadForwards {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.sent.values().next().map(|question| question.deadline)
+    }
+}
+
+impl Node {
+    pub(super) fn on_read(&mut self, request: RequestId) {
+        if !self.admit(request) {
+            return;
+        }
+        match &mut self.role {
+            Role::Leader(leader) => leader.reads.push(Reader::Local(request)),
+            Role::Follower(follower) if follower.leader.is_some() => {
+                self.read_forwards.outgoing.push(request);
+            }
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                let outcome = self.not_leader();
+                self.resolve(request, outcome);
+            }
+        }
+    }
+
+    /// Begins rounds, asks the leader, and answers what is confirmed.
+    pub(super) fn flush_reads(&mut self) {
+        if !self.read_forwards.outgoing.is_empty() {
+            self.forward_reads();
+        }
+        if matches!(&self.role, Role::Leader(leader) if leader.reads.needs_round()) {
+            self.broadcast_heartbeat();
+        }
+        self.answer_confirmed_reads();
+    }
+
+    fn forward_reads(&mut self) {
+        let requests = core::mem::take(&mut self.read_forwards.outgoing);
+        let leader = match &mut self.role {
+            Role::Follower(follower) => follower.leader,
+            Role::Leader(leader) => {
+                for request in requests {
+                    leader.reads.push(Reader::Local(request));
+                }
+                return;
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => None,
+        };
+        let Some(leader) = leader else {
+            for request in requests {
+                let outcome = self.not_leader();
+                self.resolve(request, outcome);
+            }
+            return;
+        };
+        let term = self.hard_state.term;
+        self.read_forwards.last += 1;
+        let number = self.read_forwards.last;
+        let question = ForwardedReads {
+            leader,
+            term,
+            requests,
+            deadline: self.request_deadline(),
+        };
+        self.read_forwards.sent.insert(number, question);
+        let session = Session {
+            term,
+            added: Index(0),
+            counter: number,
+        };
+        self.send(leader, session, Body::ForwardRead);
+    }
+
+    fn answer_confirmed_reads(&mut self) {
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
+        if leader.reads.len() == 0 {
+            return;
+        }
+        let (me, latest) = (self.me(), leader.round);
+        let confirmed = self.configuration().reached(|member| {
+            if member == me {
+                latest
+            } else {
+                leader
+                    .peers
+                    .get(&member)
+                    .map_or(Round(0), |peer| peer.round)
+            }
+        });
+        let Some(confirmed) = confirmed else {
+            return;
+        };
+        while let Role::Leader(leader) = &mut self.role
+            && let Some((index, readers)) = leader.reads.confirmed(confirmed)
+        {
+            for reader in readers {
+                match reader {
+                    Reader::Local(request) => self.resolve(request, Outcome::ReadReady(index)),
+                    Reader::Peer(member, session) => {
+                        // It may read once it has applied so much, so it must hear of it.
+                        self.tell_commit(member, index);
+                        let index = Some(index);
+                        self.send(member, session, Body::ForwardReadReply { index });
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_forward_read(&mut self, envelope: &Envelope) {
+        let (origin, session) = (envelope.from.member, envelope.session);
+        if !self.configuration().contains(origin) {
+            self.refuse(origin, Refusal::StaleSession);
+            return;
+        }
+        let requests_max = self.options.requests_max as usize;
+        match &mut self.role {
+            Role::Leader(leader) if session.term == self.hard_state.term => {
+                if leader.reads.len() < requests_max {
+                    leader.reads.push(Reader::Peer(origin, session));
+                }
+            }
+            Role::Leader(_) | Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.send(origin, session, Body::ForwardReadReply { index: None });
+            }
+        }
+    }
+
+    pub(super) fn on_forward_read_reply(&mut self, envelope: &Envelope, index: Option<Index>) {
+        let from = envelope.from.member;
+        let number = envelope.session.counter;
+        let fits = self
+            .read_forwards
+            .sent
+            .get(&number)
+            .is_some_and(|sent| sent.leader == from && sent.term == envelope.session.term);
+        if !fits {
+            self.refuse(from, Refusal::StaleSession);
+            return;
+        }
+        let Some(sent) = self.read_forwards.sent.remove(&number) else {
+            return;
+        };
+        let outcome = match index {
+            Some(index) => Outcome::ReadReady(index),
+            None => self.not_leader(),
+        };
+        for request in sent.requests {
+            self.resolve(request, outcome);
+        }
+    }
+
+    /// Leadership is over: nobody can confirm these any more.
+    pub(super) fn end_reads(&mut self, reads: ReadQueue<Reader>) {
+        for reader in reads.into_rest() {
+            match reader {
+                Reader::Local(request) => {
+                    let outcome = self.not_leader();
+                    self.resolve(request, outcome);
+                }
+                Reader::Peer(member, session) => {
+                    self.send(member, session, Body::ForwardReadReply { index: None });
+                }
+            }
+        }
+    }
+
+    pub(super) fn expire_reads(&mut self) {
+        let now = self.now;
+        while let Some(entry) = self.read_forwards.sent.first_entry()
+            && entry.get().deadline <= now
+        {
+            for request in entry.remove().requests {
+                self.resolve(request, Outcome::Rejected(Rejection::NoQuorum));
+            }
+        }
+    }
+
+    pub(super) fn fail_reads(&mut self) {
+        let sent = core::mem::take(&mut self.read_forwards.sent);
+        let outgoing = core::mem::take(&mut self.read_forwards.outgoing);
+        let asked = sent.into_values().flat_map(|question| question.requests);
+        for request in asked.chain(outgoing) {
+            self.resolve(request, Outcome::Rejected(Rejection::Halted));
+        }
+    }
+}

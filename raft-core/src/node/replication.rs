@@ -1,0 +1,560 @@
+//! Log replication: §5.3, and what commits, §5.4.2.
+//!
+//! Read first: Figure 2, "AppendEntries RPC" and "Rules for Servers, Leaders".
+//!
+//! Always holds: entries are acknowledged, and counted by their own leader, only once durable (S4); a
+//! follower commits no further than it is known to agree with its leader (S45).
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use crate::action::{HaltReason, Refusal};
+use crate::entry::{Entry, Payload, check_run};
+use crate::message::{AppendOutcome, Body, Envelope, Session};
+use crate::progress::{Progress, ProgressState};
+use crate::read_queue::ReadQueue;
+use crate::types::{Boot, EntryId, Index, Member, Round, Span, Time};
+
+use super::reads::Reader;
+use super::{LogReader, Node, Role};
+
+/// What only a follower knows.
+#[derive(Clone, Debug)]
+pub(super) struct Follower {
+    /// The leader of the present term, once it was heard.
+    pub(super) leader: Option<Member>,
+    /// When it was heard last.
+    pub(super) contact: Option<Time>,
+    pub(super) deadline: Time,
+    /// Up to here the log is known to agree with the leader's, on disk or not.
+    pub(super) verified: Index,
+    /// An append waits for its answer: whose, and in which exchange.
+    owed: Option<(Member, Session)>,
+    /// What was acknowledged last.
+    acked: Index,
+}
+
+impl Follower {
+    pub(super) const fn new(deadline: Time) -> Self {
+        Self {
+            leader: None,
+            contact: None,
+            deadline,
+            verified: Index(0),
+            owed: None,
+            acked: Index(0),
+        }
+    }
+}
+
+/// What only a leader knows.
+#[derive(Clone, Debug)]
+pub(super) struct Leader {
+    pub(super) peers: BTreeMap<Member, Progress>,
+    /// The latest round of heartbeats.
+    pub(super) round: Round,
+    pub(super) heartbeat_due: Time,
+    pub(super) reads: ReadQueue<Reader>,
+    /// The first entry of this leadership: nothing is known to be committed before it is.
+    pub(super) noop: Index,
+    /// Payload bytes of this leadership's entries that are not committed (S56).
+    pub(super) uncommitted_bytes: u64,
+    /// The run of entries sliced last: peers at the same place share it, and the disk does.
+    shared: Option<SharedSlice>,
+}
+
+#[derive(Clone, Debug)]
+struct SharedSlice {
+    from: Index,
+    to: Index,
+    entries: Arc<[Entry]>,
+}
+
+impl Leader {
+    pub(super) const fn new(now: Time, heartbeat_interval: Span, noop: Index) -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            round: Round(0),
+            heartbeat_due: Time(now.0.saturating_add(heartbeat_interval.0)),
+            reads: ReadQueue::new(),
+            noop,
+            uncommitted_bytes: 0,
+            shared: None,
+        }
+    }
+}
+
+impl Node {
+    /// Appends an entry of this leadership.
+    pub(super) fn append_own(&mut self, payload: Payload) -> EntryId {
+        let id = EntryId {
+            term: self.hard_state.term,
+            index: self.log.last().index.next(),
+        };
+        let entry = Entry { id, payload };
+        let Role::Leader(leader) = &mut self.role else {
+            unreachable!("only a leader appends entries of its own");
+        };
+        leader.uncommitted_bytes += entry.payload_bytes();
+        self.append(entry);
+        id
+    }
+
+    fn append(&mut self, entry: Entry) {
+        let configuration = match &entry.payload {
+            Payload::Configuration(configuration) => Some(configuration.clone()),
+            Payload::Noop | Payload::Command(_) => None,
+        };
+        let at = entry.id.index;
+        self.log.append(entry);
+        if let Some(configuration) = configuration {
+            self.configuration_appended(at, configuration);
+        }
+    }
+
+    fn truncate(&mut self, from: Index) {
+        assert!(
+            from > self.commit_index,
+            "committed entries are never truncated"
+        );
+        self.log.truncate(from);
+        self.persistence.truncated(from);
+        self.configurations_truncated(from);
+        if let Role::Follower(follower) = &mut self.role {
+            follower.acked = follower.acked.min(from.previous());
+        }
+    }
+
+    pub(super) fn on_leader_tick(&mut self) {
+        let (me, now) = (self.me(), self.now);
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
+        if now < leader.heartbeat_due {
+            return;
+        }
+        let heard = self.configuration().reached(|member| {
+            if member == me {
+                now
+            } else {
+                leader
+                    .peers
+                    .get(&member)
+                    .map_or(Time(0), |peer| peer.last_contact)
+            }
+        });
+        // A leader without its majority may have been replaced long ago (dissertation §6.2).
+        if heard.is_none_or(|heard| heard + self.options.election_timeout < now) {
+            self.become_follower(self.hard_state.term, None);
+        } else {
+            self.broadcast_heartbeat();
+        }
+    }
+
+    /// Begins a round: every read asked for so far is confirmed when a majority answers it.
+    pub(super) fn broadcast_heartbeat(&mut self) {
+        let commit = self.commit_index;
+        let due = self.now + self.options.heartbeat_interval;
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        leader.round = leader.round.next();
+        leader.heartbeat_due = due;
+        let round = leader.round;
+        leader.reads.begin(round, commit.max(leader.noop));
+        let mut peers = core::mem::take(&mut leader.peers);
+        for (member, peer) in &mut peers {
+            peer.asked(round);
+            // No further than it is known to have the log (S46).
+            let commit = commit.min(peer.match_index);
+            self.send(*member, peer.session, Body::Heartbeat { commit, round });
+        }
+        self.restore_peers(peers);
+    }
+
+    fn restore_peers(&mut self, peers: BTreeMap<Member, Progress>) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.peers = peers;
+        }
+    }
+
+    pub(super) fn replicate(&mut self) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let mut peers = core::mem::take(&mut leader.peers);
+        for (member, peer) in &mut peers {
+            self.replicate_to(*member, peer);
+        }
+        self.restore_peers(peers);
+    }
+
+    fn replicate_to(&mut self, member: Member, peer: &mut Progress) {
+        let last = self.log.last().index;
+        let (appends, bytes) = (
+            self.options.inflight_appends_max,
+            self.options.inflight_bytes_max,
+        );
+        while peer.may_send(appends, bytes) && peer.reading.is_none() {
+            let next = peer.next_index;
+            if next > last || self.log.term(next.previous()).is_none() {
+                break;
+            }
+            if !self.log.in_memory(next) {
+                peer.reading = Some(self.read_log(LogReader::Peer(member), next, last));
+                break;
+            }
+            let entries = self.append_slice(next, last);
+            self.send_append(member, peer, entries);
+        }
+        let must_ask = peer.state == ProgressState::Probe && peer.reading.is_none();
+        let must_tell = peer.state == ProgressState::Replicate
+            && peer.commit_sent < peer.commit_wanted.min(self.commit_index);
+        if must_ask || must_tell {
+            self.send_append(member, peer, Arc::default());
+        }
+    }
+
+    /// Entries of the log read back from disk are sent like those in memory.
+    pub(super) fn send_entries(&mut self, member: Member, entries: Arc<[Entry]>) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let mut peers = core::mem::take(&mut leader.peers);
+        if let Some(peer) = peers.get_mut(&member) {
+            self.send_append(member, peer, entries);
+        }
+        self.restore_peers(peers);
+    }
+
+    fn send_append(&mut self, member: Member, peer: &mut Progress, entries: Arc<[Entry]>) {
+        let index = peer.next_index.previous();
+        let Some(term) = self.log.term(index) else {
+            return;
+        };
+        let previous = EntryId { term, index };
+        debug_assert!(
+            check_run(previous, &entries, self.hard_state.term).is_ok(),
+            "an append carries a contiguous run of the leader's log"
+        );
+        let commit = self.commit_index;
+        let bytes = entries.iter().map(Entry::memory_bytes).sum();
+        let last = entries.last().map_or(index, |entry| entry.id.index);
+        peer.sent(last, bytes, commit);
+        let body = Body::AppendEntries {
+            previous,
+            commit,
+            entries,
+        };
+        self.send(member, peer.session, body);
+    }
+
+    /// The entries of one append, as one allocation that every peer at the same place shares.
+    fn append_slice(&mut self, from: Index, to: Index) -> Arc<[Entry]> {
+        let bytes_max = self.options.append_bytes_max;
+        let Role::Leader(leader) = &mut self.role else {
+            return Arc::default();
+        };
+        match &leader.shared {
+            Some(shared) if shared.from == from && shared.to == to => shared.entries.clone(),
+            Some(_) | None => {
+                let entries = self.log.slice(from, to, bytes_max);
+                leader.shared = Some(SharedSlice {
+                    from,
+                    to,
+                    entries: entries.clone(),
+                });
+                entries
+            }
+        }
+    }
+
+    /// The entries of one write: those just sent, if they are the same.
+    pub(super) fn persist_slice(&mut self, from: Index, to: Index) -> Arc<[Entry]> {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(shared) = leader.shared.take()
+            && shared.from == from
+            && shared.entries.last().is_some_and(|e| e.id.index == to)
+        {
+            return shared.entries;
+        }
+        self.log.slice(from, to, u64::MAX)
+    }
+
+    pub(super) fn on_append_entries(
+        &mut self,
+        envelope: &Envelope,
+        previous: EntryId,
+        commit: Index,
+        entries: &Arc<[Entry]>,
+    ) {
+        let leader = envelope.from.member;
+        if check_run(previous, entries, envelope.term).is_err() || previous.term > envelope.term {
+            self.refuse(leader, Refusal::Malformed);
+            return;
+        }
+        let full =
+            self.storage_full || self.log.undurable_bytes() >= self.options.undurable_bytes_max;
+        if full && !entries.is_empty() {
+            // As good as lost: the next heartbeat's answer tells the leader so.
+            self.refuse(leader, Refusal::Undurable);
+            return;
+        }
+        match self.agrees_at(previous) {
+            Ok(true) => {}
+            Ok(false) => {
+                let hint = self.log.terms().best_match(EntryId {
+                    term: previous.term,
+                    index: previous.index.previous(),
+                });
+                let conflict = AppendOutcome::Conflict {
+                    previous: previous.index,
+                    hint,
+                };
+                self.send(leader, envelope.session, Body::AppendReply(conflict));
+                return;
+            }
+            Err(reason) => {
+                self.halt(reason);
+                return;
+            }
+        }
+        if let Err(reason) = self.accept(entries) {
+            self.halt(reason);
+            return;
+        }
+        let end = entries
+            .last()
+            .map_or(previous.index, |entry| entry.id.index);
+        let Role::Follower(follower) = &mut self.role else {
+            return;
+        };
+        follower.verified = follower.verified.max(end);
+        follower.owed = Some((leader, envelope.session));
+        let commit = commit.min(follower.verified);
+        self.commit_to(commit);
+    }
+
+    /// Whether the log has the entry that an append follows.
+    fn agrees_at(&self, previous: EntryId) -> Result<bool, HaltReason> {
+        let base = self.log.terms().base();
+        if previous.index < base.index {
+            // Compacted, hence committed, hence the same everywhere.
+            return Ok(true);
+        }
+        match self.log.term(previous.index) {
+            Some(term) if term == previous.term => Ok(true),
+            Some(term) if previous.index <= self.commit_index => {
+                Err(HaltReason::CommittedConflict {
+                    index: previous.index,
+                    committed: term,
+                    found: previous.term,
+                })
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
+
+    /// Takes in what is new, and truncates only where an entry really differs (S47).
+    fn accept(&mut self, entries: &Arc<[Entry]>) -> Result<(), HaltReason> {
+        let base = self.log.terms().base().index;
+        let mut new = entries.len();
+        for (place, entry) in entries.iter().enumerate() {
+            if entry.id.index <= base {
+                continue;
+            }
+            match self.log.term(entry.id.index) {
+                Some(term) if term == entry.id.term => {}
+                Some(term) if entry.id.index <= self.commit_index => {
+                    return Err(HaltReason::CommittedConflict {
+                        index: entry.id.index,
+                        committed: term,
+                        found: entry.id.term,
+                    });
+                }
+                Some(_) => {
+                    self.truncate(entry.id.index);
+                    new = place;
+                    break;
+                }
+                None => {
+                    new = place;
+                    break;
+                }
+            }
+        }
+        for entry in &entries[new..] {
+            self.append(entry.clone());
+        }
+        Ok(())
+    }
+
+    /// Answers appends once: with all that is durable of what the leader is known to share.
+    pub(super) fn flush_acknowledgement(&mut self) {
+        let durable = self.log.durable();
+        let Role::Follower(follower) = &mut self.role else {
+            return;
+        };
+        let Some((leader, session)) = follower.owed else {
+            return;
+        };
+        let matched = follower.verified.min(durable);
+        let complete = matched == follower.verified;
+        if !complete && matched <= follower.acked {
+            return;
+        }
+        follower.acked = matched;
+        if complete {
+            follower.owed = None;
+        }
+        let outcome = AppendOutcome::Matched(matched);
+        self.send(leader, session, Body::AppendReply(outcome));
+    }
+
+    pub(super) fn on_append_reply(&mut self, envelope: &Envelope, outcome: AppendOutcome) {
+        let member = envelope.from.member;
+        let last = self.log.last().index;
+        match outcome {
+            AppendOutcome::Matched(matched) => self.acknowledge(member, matched),
+            AppendOutcome::Conflict { previous, hint } => {
+                if previous > last || hint.index >= previous {
+                    self.refuse(member, Refusal::Malformed);
+                    return;
+                }
+                let next = self.log.terms().best_match(hint).index.next();
+                if let Role::Leader(leader) = &mut self.role
+                    && let Some(peer) = leader.peers.get_mut(&member)
+                {
+                    peer.rejected(previous, next);
+                }
+            }
+        }
+    }
+
+    /// A peer says what it has durably; nobody can have more of this log than its leader.
+    fn acknowledge(&mut self, member: Member, matched: Index) {
+        if matched > self.log.last().index {
+            self.refuse(member, Refusal::Malformed);
+            return;
+        }
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(peer) = leader.peers.get_mut(&member)
+        {
+            peer.acknowledged(matched);
+        }
+    }
+
+    pub(super) fn on_heartbeat(&mut self, envelope: &Envelope, commit: Index, round: Round) {
+        let durable = self.log.durable();
+        let Role::Follower(follower) = &self.role else {
+            return;
+        };
+        let (received, matched) = (follower.verified, follower.verified.min(durable));
+        self.commit_to(commit.min(received));
+        let reply = Body::HeartbeatReply {
+            round,
+            received,
+            matched,
+        };
+        self.send(envelope.from.member, envelope.session, reply);
+    }
+
+    pub(super) fn on_heartbeat_reply(
+        &mut self,
+        envelope: &Envelope,
+        round: Round,
+        received: Index,
+        matched: Index,
+    ) {
+        let member = envelope.from.member;
+        let last = self.log.last().index;
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if round > leader.round || received > last || matched > received {
+            self.refuse(member, Refusal::Malformed);
+            return;
+        }
+        if let Some(peer) = leader.peers.get_mut(&member) {
+            if matched > peer.match_index {
+                peer.acknowledged(matched);
+            }
+            peer.heard(round, received);
+        }
+    }
+
+    /// A peer answered: it lives, perhaps anew.
+    pub(super) fn note_contact(&mut self, member: Member, boot: Boot) {
+        let now = self.now;
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(peer) = leader.peers.get_mut(&member)
+        {
+            peer.last_contact = now;
+            match peer.boot {
+                Some(known) if known != boot => peer.restarted(boot),
+                Some(_) => {}
+                None => peer.boot = Some(boot),
+            }
+        }
+    }
+
+    pub(super) fn on_peer_unreachable(&mut self, member: Member) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(peer) = leader.peers.get_mut(&member)
+            && peer.state == ProgressState::Replicate
+        {
+            peer.probe_from(peer.match_index.next());
+        }
+    }
+
+    /// A leader counts copies, its own only as far as it is durable, and commits nothing of an older
+    /// term by counting (S44, Figure 8).
+    pub(super) fn advance_commit(&mut self) {
+        let me = self.me();
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
+        let durable = self.log.durable();
+        let reached = self.configuration().reached(|member| {
+            if member == me {
+                durable
+            } else {
+                leader
+                    .peers
+                    .get(&member)
+                    .map_or(Index(0), |peer| peer.match_index)
+            }
+        });
+        if let Some(index) = reached
+            && index > self.commit_index
+            && self.log.term(index) == Some(self.hard_state.term)
+        {
+            self.commit_to(index);
+        }
+    }
+
+    /// Entries up to `index` are committed.
+    fn commit_to(&mut self, index: Index) {
+        if index <= self.commit_index {
+            return;
+        }
+        assert!(
+            index <= self.log.last().index,
+            "committed entries are in the log"
+        );
+        if let Role::Leader(leader) = &mut self.role {
+            let own = self.commit_index.next().max(leader.noop);
+            leader.uncommitted_bytes -= self.log.payload_bytes(own, index);
+        }
+        self.commit_index = index;
+    }
+
+    /// A request of this peer waits for `index`: tell it as soon as that is committed.
+    pub(super) fn tell_commit(&mut self, member: Member, index: Index) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(peer) = leader.peers.get_mut(&member)
+        {
+            peer.commit_wanted = peer.commit_wanted.max(index);
+        }
+    }
+}

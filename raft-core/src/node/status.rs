@@ -1,0 +1,124 @@
+//! Looking at a node from outside.
+
+use crate::action::{Refusal, RoleKind};
+use crate::configuration::Configuration;
+use crate::progress::Progress;
+use crate::types::{Boot, EntryId, Identity, Index, Member, Term};
+
+use super::{HaltReason, Node, Role};
+
+/// What a node knows at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Status<'a> {
+    /// Who it is.
+    pub identity: Identity,
+    /// Which life of it this is.
+    pub boot: Boot,
+    /// Its current term.
+    pub term: Term,
+    /// Its part in that term.
+    pub role: RoleKind,
+    /// Who leads the term, as far as it knows; possibly itself.
+    pub leader: Option<Member>,
+    /// Up to here the log is known to be committed.
+    pub commit_index: Index,
+    /// Up to here the state machine was reported to be.
+    pub last_applied: Index,
+    /// The end of its log.
+    pub last: EntryId,
+    /// Up to here its log is on its disk.
+    pub durable: Index,
+    /// Who takes part, as its log says.
+    pub configuration: &'a Configuration,
+    /// Where that configuration was appended.
+    pub configuration_index: Index,
+    /// Messages it refused.
+    pub refused: &'a Refused,
+    /// Requests without an outcome.
+    pub pending_requests: u32,
+    /// Bytes that the entries in memory take.
+    pub tail_bytes: u64,
+    /// Why it stopped for good, if it did.
+    pub halted: Option<HaltReason>,
+    role_state: &'a Role,
+}
+
+impl<'a> Status<'a> {
+    /// What a leader knows of its peers' logs: member, last entry known to be there, next one to
+    /// send. Empty unless this node leads.
+    pub fn peers(&self) -> impl Iterator<Item = (Member, Index, Index)> + 'a {
+        let peers = match self.role_state {
+            Role::Leader(leader) => Some(leader.peers.iter()),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        };
+        peers
+            .into_iter()
+            .flatten()
+            .map(|(member, peer): (&Member, &Progress)| {
+                (*member, peer.match_index, peer.next_index)
+            })
+    }
+}
+
+/// How many messages were refused, by cause; none of them was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Of another cluster or group.
+    pub foreign: u64,
+    /// Meant for another member.
+    pub misaddressed: u64,
+    /// From an earlier life of the sender.
+    pub earlier_boot: u64,
+    /// Answers to exchanges that are over; some are normal after a change of leader.
+    pub stale_session: u64,
+    /// What no correct peer can have sent.
+    pub malformed: u64,
+    /// From a second leader of one term.
+    pub second_leader: u64,
+    /// Appends while too much waited for the disk, or while it was full.
+    pub undurable: u64,
+    /// Completions of the log lane from another life of this node.
+    pub stale_completions: u64,
+}
+
+impl Refused {
+    /// Counts one; returns how many of its kind there were.
+    pub(super) fn count(&mut self, refusal: Refusal) -> u64 {
+        let counter = match refusal {
+            Refusal::Foreign => &mut self.foreign,
+            Refusal::Misaddressed => &mut self.misaddressed,
+            Refusal::EarlierBoot => &mut self.earlier_boot,
+            Refusal::StaleSession => &mut self.stale_session,
+            Refusal::Malformed => &mut self.malformed,
+            Refusal::SecondLeader => &mut self.second_leader,
+            Refusal::Undurable => &mut self.undurable,
+        };
+        *counter += 1;
+        *counter
+    }
+}
+
+impl Node {
+    /// What the node knows now.
+    #[must_use]
+    pub fn status(&self) -> Status<'_> {
+        Status {
+            identity: self.identity,
+            boot: self.boot,
+            term: self.hard_state.term,
+            role: self.role_kind(),
+            leader: self.leader(),
+            commit_index: self.commit_index,
+            last_applied: self.apply.applied(),
+            last: self.log.last(),
+            durable: self.log.durable(),
+            configuration: self.configuration(),
+            configuration_index: self.configurations.latest_index(),
+            refused: &self.refused,
+            pending_requests: self.pending_requests,
+            tail_bytes: self.log.tail_bytes(),
+            halted: self.halted,
+            role_state: &self.role,
+        }
+    }
+}

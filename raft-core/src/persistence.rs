@@ -1,0 +1,119 @@
+//! What was handed to the disk, what came back, and what must wait for it: the core of P1.
+//!
+//! Read first: §5.1 "persistent state", and dissertation §10.2.1 on writing to disk in parallel.
+//!
+//! Always holds: completions are cumulative and never overtake one another (S5); a truncation clamps
+//! every write still pending behind it, so that the completion of an overwritten entry does not make
+//! its replacement durable (S6).
+
+use alloc::collections::VecDeque;
+
+use crate::message::Envelope;
+use crate::types::{Index, PersistId};
+
+/// The log lane as the node sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Persistence {
+    /// The last write handed out.
+    handed: PersistId,
+    /// The last write reported durable.
+    done: PersistId,
+    /// Writes between the two, each with the end of the log it makes durable.
+    pending: VecDeque<(PersistId, Index)>,
+    /// The first entry not handed out.
+    next: Index,
+    /// Term, vote or promise changed since the last write was handed out.
+    hard_state_changed: bool,
+    /// The write that makes the present hard state durable.
+    hard_state_in: PersistId,
+    /// Messages that may leave once that write is done.
+    withheld: VecDeque<(PersistId, Envelope)>,
+}
+
+impl Persistence {
+    /// A lane in which everything up to `last` is durable.
+    pub(crate) const fn new(last: Index) -> Self {
+        Self {
+            handed: PersistId(0),
+            done: PersistId(0),
+            pending: VecDeque::new(),
+            next: last.next(),
+            hard_state_changed: false,
+            hard_state_in: PersistId(0),
+            withheld: VecDeque::new(),
+        }
+    }
+
+    /// The hard state changed; it is durable with the write handed out next.
+    pub(crate) fn hard_state_changed(&mut self) {
+        self.hard_state_changed = true;
+        self.hard_state_in = self.handed.next();
+    }
+
+    /// Whether the present hard state is durable.
+    pub(crate) fn hard_state_is_durable(&self) -> bool {
+        self.done >= self.hard_state_in
+    }
+
+    /// Keeps a message until the present hard state is durable; gives it back if it already is.
+    pub(crate) fn withhold(&mut self, envelope: Envelope) -> Option<Envelope> {
+        if self.hard_state_is_durable() {
+            return Some(envelope);
+        }
+        self.withheld.push_back((self.hard_state_in, envelope));
+        None
+    }
+
+    /// The next message that no longer has to wait.
+    pub(crate) fn released(&mut self) -> Option<Envelope> {
+        if self.withheld.front()?.0 > self.done {
+            return None;
+        }
+        self.withheld.pop_front().map(|(_, envelope)| envelope)
+    }
+
+    /// The log was truncated: entries from `from` on are gone.
+    pub(crate) fn truncated(&mut self, from: Index) {
+        self.next = self.next.min(from);
+        for (_, last) in &mut self.pending {
+            *last = (*last).min(from.previous());
+        }
+    }
+
+    /// If there is anything to write and room in the lane: the write's id, whether it carries the
+    /// hard state, and its first entry.
+    pub(crate) fn begin(
+        &mut self,
+        last: Index,
+        inflight_max: u32,
+    ) -> Option<(PersistId, bool, Index)> {
+        let nothing = !self.hard_state_changed && self.next > last;
+        if nothing || self.pending.len() >= inflight_max as usize {
+            return None;
+        }
+        self.handed = self.handed.next();
+        let with_hard_state = core::mem::replace(&mut self.hard_state_changed, false);
+        let from = self.next;
+        self.next = last.next();
+        self.pending.push_back((self.handed, last));
+        Some((self.handed, with_hard_state, from))
+    }
+
+    /// Every write up to `id` is durable: the end of the log that is. `None` if that is not news, or
+    /// names a write that was never handed out.
+    pub(crate) fn completed(&mut self, id: PersistId) -> Option<Index> {
+        if id <= self.done || id > self.handed {
+            return None;
+        }
+        self.done = id;
+        let mut durable = None;
+        while let Some((pending, last)) = self.pending.front().copied() {
+            if pending > id {
+                break;
+            }
+            durable = Some(last);
+            self.pending.pop_front();
+        }
+        durable
+    }
+}

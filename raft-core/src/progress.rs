@@ -1,0 +1,189 @@
+//! What a leader knows of one peer's log (Figure 2, "volatile state on leaders").
+//!
+//! Always holds: `next_index` lies above `match_index` (S52), and `match_index` never falls within a
+//! leadership (S50).
+
+use crate::inflight::Inflight;
+use crate::message::Session;
+use crate::types::{Boot, Index, ReadTicket, Round, Time};
+
+/// How the leader sends to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProgressState {
+    /// Where the logs agree is not known: one append goes out to find out.
+    Probe,
+    /// The probe is on its way; nothing is sent until it is answered or lost.
+    Paused,
+    /// The logs agree up to what was sent: appends are pipelined.
+    Replicate,
+}
+
+/// One peer as its leader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The exchange that replies must belong to.
+    pub(crate) session: Session,
+    pub(crate) state: ProgressState,
+    pub(crate) match_index: Index,
+    pub(crate) next_index: Index,
+    pub(crate) inflight: Inflight,
+    /// The last entry that the outstanding probe carries, and its bytes.
+    probe: (Index, u64),
+    /// When the peer was last heard in this leadership.
+    pub(crate) last_contact: Time,
+    /// The life of the peer that answered last.
+    pub(crate) boot: Option<Boot>,
+    /// The latest round it answered.
+    pub(crate) round: Round,
+    /// The round of the last heartbeat to it, and what had been sent before.
+    pub(crate) asked: (Round, Index),
+    /// The commit index it was told last.
+    pub(crate) commit_sent: Index,
+    /// The commit index it waits for, with a request of its own.
+    pub(crate) commit_wanted: Index,
+    /// Entries for it are being read from disk.
+    pub(crate) reading: Option<ReadTicket>,
+}
+
+impl Progress {
+    pub(crate) fn new(session: Session, next_index: Index, now: Time) -> Self {
+        assert!(next_index > Index(0), "the first entry has index 1");
+        Self {
+            session,
+            state: ProgressState::Probe,
+            match_index: Index(0),
+            next_index,
+            inflight: Inflight::default(),
+            probe: (Index(0), 0),
+            last_contact: now,
+            boot: None,
+            round: Round(0),
+            asked: (Round(0), Index(0)),
+            commit_sent: Index(0),
+            commit_wanted: Index(0),
+            reading: None,
+        }
+    }
+
+    /// Whether an append with entries may be sent now.
+    pub(crate) fn may_send(&self, appends_max: u32, bytes_max: u64) -> bool {
+        match self.state {
+            ProgressState::Probe => true,
+            ProgressState::Paused => false,
+            ProgressState::Replicate => !self.inflight.is_full(appends_max, bytes_max),
+        }
+    }
+
+    /// An append was sent whose last entry is `last`; `bytes` is zero when it carried none.
+    pub(crate) fn sent(&mut self, last: Index, bytes: u64, commit: Index) {
+        self.commit_sent = self.commit_sent.max(commit);
+        match self.state {
+            ProgressState::Probe => {
+                self.state = ProgressState::Paused;
+                self.probe = (last, bytes);
+            }
+            ProgressState::Paused => {}
+            ProgressState::Replicate => {
+                if bytes > 0 {
+                    self.inflight.sent(last, bytes);
+                    self.next_index = last.next();
+                }
+            }
+        }
+        self.check();
+    }
+
+    /// The peer has everything up to `matched`, durably. True if that is news.
+    pub(crate) fn acknowledged(&mut self, matched: Index) -> bool {
+        let news = matched > self.match_index;
+        if news {
+            self.match_index = matched;
+            self.next_index = self.next_index.max(matched.next());
+            self.inflight.acknowledged(matched);
+        }
+        // An answer below what is known already may be a late one, and proves nothing new.
+        if matched >= self.match_index && self.state != ProgressState::Replicate {
+            let (last, bytes) = self.probe;
+            let accepted = self.state == ProgressState::Paused && last > matched;
+            self.replicate_from(matched.next());
+            if accepted {
+                // The rest of the probe waits for the peer's disk. Should it be lost instead, the
+                // next heartbeat's answer shows it.
+                self.sent(last, bytes, self.commit_sent);
+            }
+        }
+        self.check();
+        news
+    }
+
+    /// The peer lacks the entry at `previous`; the logs may agree just before `next`. Ignored if that
+    /// answers an append that no longer matters.
+    pub(crate) fn rejected(&mut self, previous: Index, next: Index) {
+        let stale = match self.state {
+            ProgressState::Replicate => previous <= self.match_index,
+            ProgressState::Probe | ProgressState::Paused => previous.next() != self.next_index,
+        };
+        if !stale {
+            self.probe_from(next.min(previous));
+        }
+    }
+
+    /// A heartbeat was answered: the peer's log agrees with ours up to `received`, on disk or not.
+    pub(crate) fn heard(&mut self, round: Round, received: Index) {
+        self.round = self.round.max(round);
+        match self.state {
+            ProgressState::Replicate => {
+                // Everything sent before that heartbeat has arrived, or is lost.
+                let (asked, sent) = self.asked;
+                if round == asked && received < sent {
+                    self.probe_from(received.next());
+                }
+            }
+            ProgressState::Probe | ProgressState::Paused => {
+                if received > Index(0) && received >= self.match_index {
+                    self.replicate_from(received.next());
+                } else {
+                    self.state = ProgressState::Probe;
+                }
+            }
+        }
+        self.check();
+    }
+
+    /// A heartbeat was sent.
+    pub(crate) fn asked(&mut self, round: Round) {
+        self.asked = (round, self.next_index.previous());
+    }
+
+    /// Start over: find out where the logs agree, from `next` on or from what is certain.
+    pub(crate) fn probe_from(&mut self, next: Index) {
+        self.state = ProgressState::Probe;
+        self.next_index = next.max(self.match_index.next());
+        self.inflight.reset();
+        self.reading = None;
+        self.check();
+    }
+
+    /// The logs agree before `next`: send what follows without waiting.
+    fn replicate_from(&mut self, next: Index) {
+        self.state = ProgressState::Replicate;
+        self.next_index = next.max(self.match_index.next());
+        self.inflight.reset();
+        self.reading = None;
+    }
+
+    /// The peer lives anew: what it had not made durable is gone, and late answers of its former life
+    /// prove nothing.
+    pub(crate) fn restarted(&mut self, boot: Boot) {
+        self.boot = Some(boot);
+        self.session.counter += 1;
+        self.probe_from(self.match_index.next());
+    }
+
+    fn check(&self) {
+        assert!(
+            self.next_index > self.match_index,
+            "the next entry to send lies above what the peer has"
+        );
+    }
+}

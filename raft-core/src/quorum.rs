@@ -1,0 +1,78 @@
+//! Majorities.
+//!
+//! Pure arithmetic over one set of voters; `Configuration` combines two of them for the joint phase.
+
+use alloc::vec::Vec;
+
+/// How many of `voters` make a majority: any two majorities share a voter.
+///
+/// ```
+/// # use raft_core::quorum::majority;
+/// assert_eq!([majority(1), majority(2), majority(3), majority(4)], [1, 2, 2, 3]);
+/// ```
+#[must_use]
+pub const fn majority(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+/// How a ballot stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tally {
+    /// A majority said yes.
+    Won,
+    /// So many said no that no majority can say yes any more.
+    Lost,
+    /// Still open.
+    Open,
+}
+
+/// Counts a ballot; `None` stands for a voter that has not answered.
+///
+/// No voters never win, so that an empty configuration elects nobody.
+pub fn tally(ballots: impl ExactSizeIterator<Item = Option<bool>>) -> Tally {
+    let needed = majority(ballots.len());
+    let (mut granted, mut rejected, mut voters) = (0, 0, 0);
+    for ballot in ballots {
+        voters += 1;
+        match ballot {
+            Some(true) => granted += 1,
+            Some(false) => rejected += 1,
+            None => {}
+        }
+    }
+    if voters > 0 && granted >= needed {
+        Tally::Won
+    } else if voters - rejected < needed {
+        Tally::Lost
+    } else {
+        Tally::Open
+    }
+}
+
+/// Voters whose values are compared without a heap allocation; clusters are smaller.
+const INLINE_VOTERS: usize = 16;
+
+/// The greatest value that a majority has reached: the commit index of match indexes, the confirmed
+/// round of acknowledged ones, the moment by which a majority was heard.
+///
+/// `None` without voters.
+pub fn reached<T: Copy + Ord + Default>(values: impl ExactSizeIterator<Item = T>) -> Option<T> {
+    let voters = values.len();
+    if voters == 0 {
+        return None;
+    }
+    // In ascending order, the values from this place on are a majority.
+    let place = voters - majority(voters);
+    if voters <= INLINE_VOTERS {
+        let mut inline = [T::default(); INLINE_VOTERS];
+        for (slot, value) in inline.iter_mut().zip(values) {
+            *slot = value;
+        }
+        inline[..voters].sort_unstable();
+        Some(inline[place])
+    } else {
+        let mut sorted: Vec<T> = values.collect();
+        sorted.sort_unstable();
+        Some(sorted[place])
+    }
+}

@@ -1,0 +1,56 @@
+//! Typed commands over the core's opaque bytes.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec;
+
+/// What can be written to the log and read back.
+pub trait Command: Sized {
+    /// The command's bytes; the same for equal commands.
+    fn encode(&self) -> Bytes;
+
+    /// Reads a command.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no command, for instance of a version this program does not know.
+    fn decode(bytes: &Bytes) -> Result<Self, CommandError>;
+}
+
+/// Bytes that are no command of this program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a command: {0}")]
+pub struct CommandError(pub String);
+
+impl Command for Bytes {
+    fn encode(&self) -> Bytes {
+        self.clone()
+    }
+
+    fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
+        Ok(bytes.clone())
+    }
+}
+
+/// Makes a command of any serde type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Serde<T>(pub T);
+
+impl<T: Serialize + DeserializeOwned> Command for Serde<T> {
+    fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        codec::encode_value(&self.0, &mut out);
+        Bytes::from(out)
+    }
+
+    fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
+        codec::decode_value(bytes)
+            .map(Serde)
+            .map_err(|error| CommandError(alloc::format!("{error}")))
+    }
+}

@@ -1,0 +1,482 @@
+//! The write-ahead log: a file format and its recovery, over a small [`Disk`].
+//!
+//! Read first: `docs/wal-format.md`, which draws every byte and names every crash window.
+//!
+//! Always holds: one sync makes every record before it durable, and a record is there wholly or not at
+//! all; nothing read from a page cache is trusted before it was synced anew; what was synced and is
+//! damaged is reported, never dropped.
+
+mod disk;
+mod record;
+mod recovery;
+mod segment;
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::action::{Persist, ReadLog};
+use crate::configuration::Configuration;
+use crate::entry::Entry;
+use crate::event::LogReadOutcome;
+use crate::types::{Boot, EntryId, HardState, Identity, Index};
+
+pub use self::disk::{Disk, DiskError};
+use self::record::{Control, Kind, Start, append_record, encode_persist};
+pub use self::recovery::RecoveryError;
+use self::segment::{HEADER_BYTES, Header, Link, Summary, segment_name};
+
+/// Tunables of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalOptions {
+    /// The size of a segment. A single larger record still gets one of its own.
+    ///
+    /// Default 32 MiB; legal 4 KiB to 4 GiB, in multiples of 4 KiB.
+    pub segment_bytes: u64,
+    /// How much of the log's end to hand to the node in memory at a start.
+    ///
+    /// Default 16 MiB; any value.
+    pub tail_bytes_max: u64,
+}
+
+impl Default for WalOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 32 << 20,
+            tail_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// What a log has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WalStats {
+    /// Writes of the log lane.
+    pub persists: u64,
+    /// Syncs that made them durable: fewer when many share one.
+    pub syncs: u64,
+    /// Bytes of records.
+    pub bytes: u64,
+    /// Segments begun.
+    pub segments: u64,
+}
+
+/// The log of one store.
+///
+/// [`Wal::append`] any number of writes, then [`Wal::sync`] once: when it returns they are durable, and
+/// the last one's `Persisted` may be reported.
+#[derive(Debug)]
+pub struct Wal<D: Disk> {
+    disk: D,
+    options: WalOptions,
+    identity: Identity,
+    hard_state: HardState,
+    base: EntryId,
+    /// Every segment that may be read, by number; the last is written to.
+    files: BTreeMap<u64, D::File>,
+    current: Current,
+    /// Records not yet written.
+    buffer: Vec<u8>,
+    /// Where to start reading from which entry: index, segment, offset, ascending in index.
+    points: Vec<Point>,
+    spare: Option<Spare<D::File>>,
+    failed: bool,
+    stats: WalStats,
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+struct Current {
+    number: u64,
+    /// Where the next record goes.
+    end: u64,
+    /// Everything before is synced.
+    synced: u64,
+    /// The checksum of the last record.
+    chain: u32,
+    summary: Summary,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Point {
+    first: Index,
+    segment: u64,
+    offset: u64,
+}
+
+/// A file that becomes the next segment once it is zero-filled, or was a segment that is not needed any
+/// more.
+#[derive(Debug)]
+struct Spare<F> {
+    file: F,
+    filled: u64,
+}
+
+const SPARE_NAME: &str = "spare";
+/// Where a segment that takes the place of another is made.
+const FRESH_NAME: &str = "fresh";
+/// How much of a spare is filled at a time.
+const FILL_BYTES: usize = 1 << 20;
+
+impl<D: Disk> Wal<D> {
+    /// Makes the log of a new store, which then holds nothing but who it is and the configuration its
+    /// log begins with.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError::Exists`] if the disk holds a log already, or what the disk says.
+    pub fn create(
+        disk: &mut D,
+        identity: Identity,
+        configuration: &Configuration,
+    ) -> Result<(), RecoveryError> {
+        let names = disk.list()?;
+        if let Some(file) = names
+            .iter()
+            .find(|name| segment::segment_number(name).is_some())
+        {
+            return Err(RecoveryError::Exists { file: file.clone() });
+        }
+        let header = Header {
+            number: 1,
+            identity,
+            link: Link::default(),
+        };
+        let (mut bytes, chain) = begin_segment(&header);
+        let start = Start {
+            boot: Boot(0),
+            hard_state: HardState::default(),
+            base: EntryId::ZERO,
+            configuration: configuration.clone(),
+        };
+        append_record(1, chain, Kind::Start, &mut bytes, |out| {
+            crate::codec::encode_value(&start, out);
+        });
+        let file = disk.create(FRESH_NAME)?;
+        disk.write_at(&file, 0, &bytes)?;
+        disk.sync(&file)?;
+        disk.rename(FRESH_NAME, &segment_name(1))?;
+        disk.sync_directory()?;
+        Ok(())
+    }
+
+    /// Who this store is.
+    pub const fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// What was done so far.
+    pub const fn stats(&self) -> WalStats {
+        self.stats
+    }
+
+    /// Takes in one write. It is durable after the next [`Wal::sync`].
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError::Full`] if a segment is needed and there is no room for one; the write was not taken
+    /// in, may be tried again, and nothing else may come before it. After any other error the log
+    /// refuses everything: what the disk holds is no longer known.
+    ///
+    /// # Panics
+    ///
+    /// If the entries do not follow what the log holds.
+    pub fn append(&mut self, persist: &Persist) -> Result<(), DiskError> {
+        self.check_failed()?;
+        let control = Control {
+            watermark: self.current.synced,
+            hard_state: persist.hard_state,
+        };
+        let before = self.buffer.len();
+        let chain = append_record(
+            self.current.number,
+            self.current.chain,
+            Kind::Persist,
+            &mut self.buffer,
+            |out| encode_persist(&control, &persist.entries, out),
+        );
+        let size = (self.buffer.len() - before) as u64;
+        let begun = self.current.end > HEADER_BYTES as u64;
+        if begun && self.current.end + size > self.options.segment_bytes {
+            self.buffer.truncate(before);
+            self.rotate()?;
+            return self.append(persist);
+        }
+        let offset = self.current.end;
+        self.current.end += size;
+        self.current.chain = chain;
+        assert!(
+            self.current.summary.add(offset, &persist.entries),
+            "entries follow what the log holds"
+        );
+        self.hard_state = persist.hard_state.unwrap_or(self.hard_state);
+        self.merge_points();
+        self.stats.persists += 1;
+        self.stats.bytes += size;
+        Ok(())
+    }
+
+    /// Makes every write taken in so far durable, with one sync.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError::Full`] if there is no room; it may be tried again. After any other error the log
+    /// refuses everything, because what a failed sync left behind is not known.
+    pub fn sync(&mut self) -> Result<(), DiskError> {
+        self.check_failed()?;
+        if self.current.synced == self.current.end {
+            return Ok(());
+        }
+        self.flush()?;
+        let result = self.disk.sync(&self.files[&self.current.number]);
+        self.remember_failure(result)?;
+        self.current.synced = self.current.end;
+        self.stats.syncs += 1;
+        Ok(())
+    }
+
+    /// Does one step of the work that is best done while nothing waits: preparing the next segment.
+    /// True if there is more of it.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError::Full`] if there is no room for another segment; the log goes on until the present
+    /// one is full. After any other error the log refuses everything.
+    pub fn maintain(&mut self) -> Result<bool, DiskError> {
+        self.check_failed()?;
+        let result = self.fill_spare();
+        self.remember_failure(result)
+    }
+
+    /// Reads entries back, checking them on the way.
+    pub fn read(&mut self, request: &ReadLog) -> LogReadOutcome {
+        match self.read_entries(request.from, request.to, request.bytes_max) {
+            Some(entries) if !entries.is_empty() => LogReadOutcome::Entries(entries),
+            Some(_) if request.from <= self.base.index => LogReadOutcome::Compacted,
+            Some(_) | None => LogReadOutcome::Damaged,
+        }
+    }
+
+    /// Ends the log in order: everything is synced and says so, so that damage to any of it can be told
+    /// from a torn end.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says; everything that was synced before stays.
+    pub fn close(mut self) -> Result<(), DiskError> {
+        self.sync()?;
+        let control = Control {
+            watermark: self.current.synced,
+            hard_state: None,
+        };
+        let before = self.buffer.len();
+        append_record(
+            self.current.number,
+            self.current.chain,
+            Kind::Close,
+            &mut self.buffer,
+            |out| encode_persist(&control, &[], out),
+        );
+        self.current.end += (self.buffer.len() - before) as u64;
+        self.sync()
+    }
+
+    /// Writes the records that are only in memory. Written again at the same place, should that be cut
+    /// short by a full disk.
+    fn flush(&mut self) -> Result<(), DiskError> {
+        let offset = self.current.end - self.buffer.len() as u64;
+        let file = &self.files[&self.current.number];
+        let result = self.disk.write_at(file, offset, &self.buffer);
+        self.remember_failure(result)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Seals the present segment and begins the next.
+    fn rotate(&mut self) -> Result<(), DiskError> {
+        // First what may fail for lack of room, while nothing has changed.
+        while self.maintain()? {}
+        self.flush()?;
+        let footer = self.current.summary.footer(self.hard_state);
+        let link = Link {
+            previous: self.current.number,
+            end: self.current.end,
+            chain: self.current.chain,
+        };
+        let result = self.seal(link, &footer);
+        self.remember_failure(result)?;
+        let header = Header {
+            number: self.current.number + 1,
+            identity: self.identity,
+            link,
+        };
+        let result = self.begin_from_spare(&header);
+        self.remember_failure(result)
+    }
+
+    /// Ends a segment with its footer. The footer saves time at a start; without room for it the
+    /// segment is scanned instead.
+    fn seal(&mut self, link: Link, footer: &record::Footer) -> Result<(), DiskError> {
+        let mut bytes = Vec::new();
+        append_record(link.previous, link.chain, Kind::Footer, &mut bytes, |out| {
+            crate::codec::encode_value(footer, out);
+        });
+        let file = &self.files[&link.previous];
+        match self.disk.write_at(file, link.end, &bytes) {
+            Ok(()) | Err(DiskError::Full { .. }) => self.disk.sync(file),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn begin_from_spare(&mut self, header: &Header) -> Result<(), DiskError> {
+        let Some(spare) = self.spare.take() else {
+            unreachable!("a spare was just filled");
+        };
+        let (bytes, chain) = begin_segment(header);
+        self.disk.write_at(&spare.file, 0, &bytes)?;
+        self.disk.sync(&spare.file)?;
+        self.disk.rename(SPARE_NAME, &segment_name(header.number))?;
+        self.disk.sync_directory()?;
+        self.files.insert(header.number, spare.file);
+        self.current = Current {
+            number: header.number,
+            end: bytes.len() as u64,
+            synced: bytes.len() as u64,
+            chain,
+            summary: Summary::new(),
+        };
+        self.stats.segments += 1;
+        Ok(())
+    }
+
+    /// One step towards a full-size, zero-filled spare; true if there is more to do. Zeroes are written,
+    /// not just reserved, because turning reserved blocks into written ones costs a journal commit at
+    /// every sync.
+    fn fill_spare(&mut self) -> Result<bool, DiskError> {
+        let size = self.options.segment_bytes;
+        let spare = match &mut self.spare {
+            Some(spare) => spare,
+            None => self.spare.insert(Spare {
+                file: self.disk.create(SPARE_NAME)?,
+                filled: 0,
+            }),
+        };
+        if spare.filled >= size {
+            return Ok(false);
+        }
+        let step = (size - spare.filled).min(FILL_BYTES as u64);
+        let zeroes = vec![0; usize::try_from(step).unwrap_or(FILL_BYTES)];
+        self.disk.write_at(&spare.file, spare.filled, &zeroes)?;
+        spare.filled += step;
+        let done = spare.filled >= size;
+        if done {
+            self.disk.sync(&spare.file)?;
+        }
+        Ok(!done)
+    }
+
+    /// A failure other than a full disk is final: what was written is not known any more.
+    fn remember_failure<T>(&mut self, result: Result<T, DiskError>) -> Result<T, DiskError> {
+        if let Err(DiskError::Failed { .. } | DiskError::NotFound { .. }) = &result {
+            self.failed = true;
+        }
+        result
+    }
+
+    fn check_failed(&self) -> Result<(), DiskError> {
+        if self.failed {
+            return Err(DiskError::Failed {
+                operation: "writing to",
+                name: segment_name(self.current.number),
+                message: String::from("an earlier operation failed; restart to recover"),
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes over what the last record changed in the present segment's points.
+    fn merge_points(&mut self) {
+        let segment = self.current.number;
+        let Some((first, offset)) = self.current.summary.points.last().copied() else {
+            return;
+        };
+        let newest = Point {
+            first,
+            segment,
+            offset,
+        };
+        if self.points.last() != Some(&newest) {
+            self.points.retain(|point| point.first < first);
+            self.points.push(newest);
+        }
+    }
+
+    fn read_entries(&mut self, from: Index, to: Index, bytes_max: u64) -> Option<Vec<Entry>> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        let mut place = self.points.partition_point(|point| point.first <= from);
+        let mut wanted = from;
+        while wanted <= to && place > 0 {
+            let point = self.points[place - 1];
+            // From the next point on, later records say what is true.
+            let next = self.points.get(place).map(|point| point.first);
+            let limit = next.map_or(to, |next| to.min(next.previous()));
+            let mut offset = point.offset;
+            while wanted <= limit {
+                let (record, after) = self.read_record_at(point.segment, offset)?;
+                offset = after;
+                if record.kind != Kind::Persist {
+                    // The end of the segment: what follows lies at the next point.
+                    break;
+                }
+                let (_, found) = record::decode_persist(&record.payload).ok()?;
+                for entry in found {
+                    if entry.id.index != wanted || wanted > limit {
+                        continue;
+                    }
+                    bytes += entry.memory_bytes();
+                    if bytes > bytes_max && !entries.is_empty() {
+                        return Some(entries);
+                    }
+                    entries.push(entry);
+                    wanted = wanted.next();
+                }
+            }
+            if next.is_none_or(|next| next != wanted) {
+                break;
+            }
+            place += 1;
+        }
+        Some(entries)
+    }
+
+    fn read_record_at(&mut self, segment: u64, offset: u64) -> Option<(record::Record, u64)> {
+        let file = self.files.get(&segment)?;
+        let record = recovery::read_one(&mut self.disk, file, segment, offset).ok()??;
+        let next = record.next;
+        Some((record, next))
+    }
+}
+
+/// The first bytes of a segment, and the checksum that its first record names.
+fn begin_segment(header: &Header) -> (Vec<u8>, u32) {
+    let (bytes, chain) = header.encode();
+    (bytes.to_vec(), chain)
+}
+
+/// What damage looks like, in one sentence.
+fn damaged(
+    segment: u64,
+    offset: u64,
+    expected: impl core::fmt::Display,
+    found: impl core::fmt::Display,
+) -> RecoveryError {
+    RecoveryError::Damaged {
+        file: segment_name(segment),
+        offset,
+        expected: format!("{expected}"),
+        found: format!("{found}"),
+    }
+}

@@ -1,0 +1,222 @@
+//! Framing of records: what tells a whole one from a torn, damaged, moved or recycled one.
+//!
+//! `docs/wal-format.md` draws the bytes. A record's checksum covers everything but itself and is seeded
+//! with its segment's number, so a record of another segment, or of a recycled file, does not pass; each
+//! names the checksum before it, so one that is missing shows.
+
+use alloc::vec::Vec;
+
+use bytes::{Buf, Bytes};
+use crc32fast::Hasher;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, DecodeError};
+use crate::configuration::Configuration;
+use crate::entry::Entry;
+use crate::types::{Boot, EntryId, HardState, Index};
+
+pub(super) const RECORD_HEADER_BYTES: usize = 16;
+const ALIGNMENT: usize = 8;
+
+/// What a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A life of the store begins.
+    Start = 1,
+    /// One atomic write of the log lane.
+    Persist = 2,
+    /// What a sealed segment holds.
+    Footer = 3,
+    /// The store was closed in order: everything before is synced.
+    Close = 4,
+}
+
+impl Kind {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Start),
+            2 => Some(Self::Persist),
+            3 => Some(Self::Footer),
+            4 => Some(Self::Close),
+            _ => None,
+        }
+    }
+}
+
+/// The payload of a `Start` record: all that must be known before the first entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Start {
+    pub(super) boot: Boot,
+    pub(super) hard_state: HardState,
+    /// Where the log begins.
+    pub(super) base: EntryId,
+    /// The configuration in force there.
+    pub(super) configuration: Configuration,
+}
+
+/// The control part of a `Persist` record, and all of a `Close` record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Control {
+    /// Everything in the segment before this offset was synced when the record was written.
+    pub(super) watermark: u64,
+    pub(super) hard_state: Option<HardState>,
+}
+
+/// The payload of a `Footer` record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Footer {
+    /// The first index that the segment wrote, if it wrote entries.
+    pub(super) first: Option<Index>,
+    /// The first entry of each term.
+    pub(super) runs: Vec<EntryId>,
+    /// The last index.
+    pub(super) last: Index,
+    pub(super) configurations: Vec<(Index, Configuration)>,
+    pub(super) hard_state: HardState,
+    /// Where to start reading from which index: sparse.
+    pub(super) points: Vec<(Index, u64)>,
+}
+
+/// A record that passed its checks, inside the bytes it was found in.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) kind: Kind,
+    pub(super) payload: Bytes,
+    /// Its checksum: what the next record names.
+    pub(super) crc: u32,
+    /// The checksum that it names.
+    pub(super) previous: u32,
+    /// Where the next one begins.
+    pub(super) next: u64,
+}
+
+/// Why there is no record where one was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BadRecord {
+    pub(super) expected: u32,
+    pub(super) found: u32,
+}
+
+/// Appends a record to `out` and returns its checksum.
+///
+/// # Panics
+///
+/// If the payload is 4 GiB or more; the quotas keep it far below.
+pub(super) fn append_record(
+    segment: u64,
+    previous: u32,
+    kind: Kind,
+    out: &mut Vec<u8>,
+    payload: impl FnOnce(&mut Vec<u8>),
+) -> u32 {
+    let start = out.len();
+    out.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
+    payload(out);
+    let length = u32::try_from(out.len() - start - RECORD_HEADER_BYTES);
+    let length = length.unwrap_or_else(|_| unreachable!("a record is smaller than 4 GiB"));
+    out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
+    out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
+    out[start + 8..start + 12].copy_from_slice(&previous.to_le_bytes());
+    out[start + 12] = kind as u8;
+    let crc = checksum(segment, &out[start + 4..]);
+    out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
+    crc
+}
+
+fn checksum(segment: u64, covered: &[u8]) -> u32 {
+    let mut hasher = Hasher::new();
+    hasher.update(&segment.to_le_bytes());
+    hasher.update(covered);
+    hasher.finalize()
+}
+
+/// How many bytes a record takes whose header is given: header, payload and padding. `None` if the
+/// header cannot be one.
+pub(super) fn record_bytes(header: &[u8; RECORD_HEADER_BYTES]) -> Option<usize> {
+    let mut fields = &header[4..];
+    let length = fields.get_u32_le() as usize;
+    let _previous = fields.get_u32_le();
+    Kind::from_byte(fields.get_u8())?;
+    if fields != [0; 3] {
+        return None;
+    }
+    Some((RECORD_HEADER_BYTES + length).next_multiple_of(ALIGNMENT))
+}
+
+/// Reads the record at `offset` of a segment's bytes, which begin at `origin`.
+pub(super) fn read_record(
+    segment: u64,
+    bytes: &Bytes,
+    origin: u64,
+    offset: u64,
+) -> Result<Record, BadRecord> {
+    let nothing = BadRecord {
+        expected: 0,
+        found: 0,
+    };
+    let place = usize::try_from(offset - origin).unwrap_or(usize::MAX);
+    let Some(header) = bytes
+        .get(place..)
+        .and_then(|rest| rest.first_chunk::<RECORD_HEADER_BYTES>())
+    else {
+        return Err(nothing);
+    };
+    let found = (&header[..4]).get_u32_le();
+    let size = record_bytes(header).filter(|size| *size <= bytes.len() - place);
+    let Some(size) = size else {
+        return Err(BadRecord { found, ..nothing });
+    };
+    let expected = checksum(segment, &bytes[place + 4..place + size]);
+    if found != expected {
+        return Err(BadRecord { expected, found });
+    }
+    let length = (&header[4..]).get_u32_le() as usize;
+    let Some(kind) = Kind::from_byte(header[12]) else {
+        return Err(nothing);
+    };
+    let start = place + RECORD_HEADER_BYTES;
+    Ok(Record {
+        kind,
+        payload: bytes.slice(start..start + length),
+        crc: found,
+        previous: (&header[8..]).get_u32_le(),
+        next: offset + size as u64,
+    })
+}
+
+/// Appends the payload of a `Persist` record.
+pub(super) fn encode_persist(control: &Control, entries: &[Entry], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    codec::encode_value(control, out);
+    let length = u32::try_from(out.len() - start - 4);
+    let length = length.unwrap_or_else(|_| unreachable!("a control part is smaller than 4 GiB"));
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    if !entries.is_empty() {
+        codec::encode_entries(entries, out);
+    }
+}
+
+/// Reads the payload of a `Persist` record.
+pub(super) fn decode_persist(payload: &Bytes) -> Result<(Control, Vec<Entry>), DecodeError> {
+    let mut rest = payload.clone();
+    let short = |needed, found: usize| DecodeError::Truncated {
+        what: "a persist record",
+        needed,
+        found: found as u64,
+    };
+    if rest.len() < 4 {
+        return Err(short(4, rest.len()));
+    }
+    let length = rest.get_u32_le();
+    if length as usize > rest.len() {
+        return Err(short(length.into(), rest.len()));
+    }
+    let control = codec::decode_value(&rest.split_to(length as usize))?;
+    let entries = if rest.is_empty() {
+        Vec::new()
+    } else {
+        codec::decode_entries(&rest)?
+    };
+    Ok((control, entries))
+}

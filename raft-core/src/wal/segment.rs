@@ -1,0 +1,259 @@
+//! Segments: the header that says whose log this is, and the summary of what it holds.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Buf;
+
+use crate::codec::{CODEC_ID, FORMAT_VERSION};
+use crate::configuration::Configuration;
+use crate::entry::{Entry, Payload};
+use crate::term_runs::TermRuns;
+use crate::types::{
+    ClusterId, EntryId, GroupId, HardState, Identity, Index, Member, NodeId, StorageId, Term,
+};
+
+use super::RecoveryError;
+use super::record::Footer;
+
+pub(super) const HEADER_BYTES: usize = 128;
+const MAGIC: [u8; 8] = *b"raft-wal";
+/// Everything before it is covered by the header's checksum.
+const CHECKSUM_AT: usize = 96;
+
+/// Where in the log a segment continues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Link {
+    /// The segment before, 0 for none.
+    pub(super) previous: u64,
+    /// Where its records end.
+    pub(super) end: u64,
+    /// The checksum of its last record.
+    pub(super) chain: u32,
+}
+
+/// The first bytes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) number: u64,
+    pub(super) identity: Identity,
+    pub(super) link: Link,
+}
+
+impl Header {
+    /// The header's bytes and its checksum, which the first record names as its predecessor.
+    pub(super) fn encode(&self) -> ([u8; HEADER_BYTES], u32) {
+        let mut fields = Vec::with_capacity(HEADER_BYTES);
+        fields.extend_from_slice(&MAGIC);
+        fields.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        fields.push(CODEC_ID);
+        fields.extend_from_slice(&[0; 5]);
+        fields.extend_from_slice(&self.number.to_le_bytes());
+        fields.extend_from_slice(&self.identity.group.0.to_le_bytes());
+        fields.extend_from_slice(&self.identity.cluster.0.to_le_bytes());
+        fields.extend_from_slice(&self.identity.member.store.0.to_le_bytes());
+        fields.extend_from_slice(&self.identity.member.node.0.to_le_bytes());
+        fields.extend_from_slice(&self.link.previous.to_le_bytes());
+        fields.extend_from_slice(&self.link.end.to_le_bytes());
+        fields.extend_from_slice(&self.link.chain.to_le_bytes());
+        fields.resize(CHECKSUM_AT, 0);
+        let crc = crc32fast::hash(&fields);
+        fields.extend_from_slice(&crc.to_le_bytes());
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..fields.len()].copy_from_slice(&fields);
+        (bytes, crc)
+    }
+
+    /// Reads a header and its checksum.
+    pub(super) fn decode(
+        file: &str,
+        bytes: &[u8; HEADER_BYTES],
+    ) -> Result<(Self, u32), RecoveryError> {
+        if bytes[..8] != MAGIC {
+            return Err(RecoveryError::NotALog {
+                file: file.to_string(),
+            });
+        }
+        let mut fields = &bytes[8..];
+        let version = fields.get_u16_le();
+        let codec = fields.get_u8();
+        if version != FORMAT_VERSION || codec != CODEC_ID {
+            return Err(RecoveryError::Version {
+                file: file.to_string(),
+                version,
+                codec,
+            });
+        }
+        let expected = crc32fast::hash(&bytes[..CHECKSUM_AT]);
+        let found = (&bytes[CHECKSUM_AT..]).get_u32_le();
+        if expected != found {
+            return Err(RecoveryError::Damaged {
+                file: file.to_string(),
+                offset: 0,
+                expected: format!("header crc {expected:#010x}"),
+                found: format!("{found:#010x}"),
+            });
+        }
+        fields.advance(5);
+        let number = fields.get_u64_le();
+        let group = GroupId(fields.get_u64_le());
+        let cluster = ClusterId(fields.get_u128_le());
+        let store = StorageId(fields.get_u128_le());
+        let node = NodeId(fields.get_u64_le());
+        let link = Link {
+            previous: fields.get_u64_le(),
+            end: fields.get_u64_le(),
+            chain: fields.get_u32_le(),
+        };
+        let member = Member { node, store };
+        let identity = Identity {
+            group,
+            cluster,
+            member,
+        };
+        let header = Self {
+            number,
+            identity,
+            link,
+        };
+        Ok((header, found))
+    }
+}
+
+/// The name of a segment's file.
+pub(super) fn segment_name(number: u64) -> String {
+    format!("{number:020}.wal")
+}
+
+/// The number in a segment's name.
+pub(super) fn segment_number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".wal")?;
+    if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
+}
+
+/// Entry bytes between two places from which the log can be read.
+const POINT_BYTES: u64 = 64 << 10;
+
+/// What a segment holds, as far as later records of the same segment have not replaced it.
+#[derive(Clone, Debug)]
+pub(super) struct Summary {
+    /// The terms of its entries, above a base just before the first.
+    terms: Option<TermRuns>,
+    pub(super) configurations: Vec<(Index, Arc<Configuration>)>,
+    pub(super) points: Vec<(Index, u64)>,
+    since_point: u64,
+}
+
+impl Summary {
+    pub(super) const fn new() -> Self {
+        Self {
+            terms: None,
+            configurations: Vec::new(),
+            points: Vec::new(),
+            since_point: 0,
+        }
+    }
+
+    /// The first entry that the segment wrote.
+    pub(super) fn first(&self) -> Option<Index> {
+        self.terms.as_ref().map(|terms| terms.base().index.next())
+    }
+
+    /// The terms of its entries.
+    pub(super) const fn terms(&self) -> Option<&TermRuns> {
+        self.terms.as_ref()
+    }
+
+    /// A record with entries begins at `offset`. False if they do not fit what is there already.
+    #[must_use]
+    pub(super) fn add(&mut self, offset: u64, entries: &[Entry]) -> bool {
+        let Some(first) = entries.first().map(|entry| entry.id.index) else {
+            return true;
+        };
+        let before = EntryId {
+            term: Term(0),
+            index: first.previous(),
+        };
+        if first == Index(0) || crate::entry::check_run(before, entries, Term(u64::MAX)).is_err() {
+            return false;
+        }
+        let terms = self.terms.get_or_insert_with(|| TermRuns::new(before));
+        if first > terms.last().index.next() {
+            return false;
+        }
+        let rewinds = first <= terms.last().index;
+        if first <= terms.base().index {
+            *terms = TermRuns::new(before);
+        } else if rewinds {
+            terms.truncate(first);
+        }
+        if entries[0].id.term < terms.last().term {
+            return false;
+        }
+        if rewinds {
+            self.configurations.retain(|(at, _)| *at < first);
+            self.points.retain(|(at, _)| *at < first);
+        }
+        // Reading starts at a point and takes entries as they come, so every record that replaces
+        // others needs one.
+        if rewinds || self.points.is_empty() || self.since_point >= POINT_BYTES {
+            self.points.push((first, offset));
+            self.since_point = 0;
+        }
+        for entry in entries {
+            terms.append(entry.id);
+            self.since_point += entry.memory_bytes();
+            if let Payload::Configuration(configuration) = &entry.payload {
+                self.configurations
+                    .push((entry.id.index, configuration.clone()));
+            }
+        }
+        true
+    }
+
+    pub(super) fn footer(&self, hard_state: HardState) -> Footer {
+        let configurations = self.configurations.iter();
+        Footer {
+            first: self.first(),
+            runs: self
+                .terms
+                .as_ref()
+                .map_or_else(Vec::new, |terms| terms.runs().to_vec()),
+            last: self
+                .terms
+                .as_ref()
+                .map_or(Index(0), |terms| terms.last().index),
+            configurations: configurations
+                .map(|(at, configuration)| (*at, (**configuration).clone()))
+                .collect(),
+            hard_state,
+            points: self.points.clone(),
+        }
+    }
+
+    /// The summary that a footer preserves; `None` if it contradicts itself.
+    pub(super) fn from_footer(footer: &Footer) -> Option<Self> {
+        let mut summary = Self::new();
+        if let Some(first) = footer.first {
+            let mut terms = TermRuns::new(EntryId {
+                term: Term(0),
+                index: first.previous(),
+            });
+            if !terms.splice(first, &footer.runs, footer.last) {
+                return None;
+            }
+            summary.terms = Some(terms);
+        }
+        let configurations = footer.configurations.iter();
+        summary.configurations = configurations
+            .map(|(at, configuration)| (*at, Arc::new(configuration.clone())))
+            .collect();
+        summary.points.clone_from(&footer.points);
+        Some(summary)
+    }
+}

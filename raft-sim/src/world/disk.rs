@@ -1,0 +1,255 @@
+//! A disk in memory that forgets what was not synced.
+//!
+//! Always holds: after a loss of power a file holds its synced contents and any subset of the sectors
+//! written since; a name is what it was at the last sync of the directory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use raft_core::wal::{Disk, DiskError};
+
+/// What a device writes as one.
+const SECTOR_BYTES: u64 = 512;
+
+/// A directory of files in memory; clones share it, as processes share a disk.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk {
+    contents: Arc<Mutex<Contents>>,
+}
+
+/// An open file of a [`MemoryDisk`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryFile(u64);
+
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    names: BTreeMap<String, u64>,
+    durable_names: BTreeMap<String, u64>,
+    files: BTreeMap<u64, File>,
+    next_file: u64,
+    capacity: Option<u64>,
+    failing_sync: bool,
+    syncs: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct File {
+    bytes: Vec<u8>,
+    synced: Vec<u8>,
+    /// Where and how long each write since the last sync was.
+    unsynced: Vec<(u64, u64)>,
+}
+
+impl MemoryDisk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A disk of its own with the same contents: an image to try things on.
+    #[must_use]
+    pub fn image(&self) -> Self {
+        Self {
+            contents: Arc::new(Mutex::new(self.contents().clone())),
+        }
+    }
+
+    /// The power fails: unsynced sectors survive as `survives` says, unsynced names do not.
+    pub fn lose_power(&self, mut survives: impl FnMut() -> bool) {
+        let mut contents = self.contents();
+        contents.names = contents.durable_names.clone();
+        for file in contents.files.values_mut() {
+            let mut bytes = core::mem::take(&mut file.synced);
+            for (offset, length) in core::mem::take(&mut file.unsynced) {
+                for sector in (offset / SECTOR_BYTES)..(offset + length).div_ceil(SECTOR_BYTES) {
+                    if !survives() {
+                        continue;
+                    }
+                    let from = index(sector * SECTOR_BYTES);
+                    let to = index((sector + 1) * SECTOR_BYTES).min(file.bytes.len());
+                    if bytes.len() < to {
+                        bytes.resize(to, 0);
+                    }
+                    bytes[from..to].copy_from_slice(&file.bytes[from..to]);
+                }
+            }
+            file.synced.clone_from(&bytes);
+            file.bytes = bytes;
+        }
+    }
+
+    /// Limits the sum of all files' lengths; `None` lifts the limit.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.contents().capacity = bytes;
+    }
+
+    /// Makes the next sync fail; what it should have synced is then as uncertain as after a crash.
+    pub fn fail_next_sync(&self) {
+        self.contents().failing_sync = true;
+    }
+
+    /// How often a file was synced.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.contents().syncs
+    }
+
+    /// The bytes of a file as a reader sees them now.
+    #[must_use]
+    pub fn file(&self, name: &str) -> Option<Vec<u8>> {
+        let contents = self.contents();
+        let id = contents.names.get(name)?;
+        Some(contents.files[id].bytes.clone())
+    }
+
+    /// Replaces a file's bytes, durably: damage, or an operator's hand.
+    pub fn set_file(&self, name: &str, bytes: Vec<u8>) {
+        let mut contents = self.contents();
+        let id = contents
+            .names
+            .get(name)
+            .copied()
+            .unwrap_or(contents.next_file);
+        contents.next_file = contents.next_file.max(id + 1);
+        contents.names.insert(name.to_string(), id);
+        contents.durable_names.insert(name.to_string(), id);
+        let file = File {
+            synced: bytes.clone(),
+            bytes,
+            unsynced: Vec::new(),
+        };
+        contents.files.insert(id, file);
+    }
+
+    /// The names of all files, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.contents().names.keys().cloned().collect()
+    }
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).expect("files in memory are smaller than memory")
+}
+
+impl Disk for MemoryDisk {
+    type File = MemoryFile;
+
+    fn open(&mut self, name: &str) -> Result<MemoryFile, DiskError> {
+        match self.contents().names.get(name) {
+            Some(id) => Ok(MemoryFile(*id)),
+            None => Err(DiskError::NotFound {
+                name: name.to_string(),
+            }),
+        }
+    }
+
+    fn create(&mut self, name: &str) -> Result<MemoryFile, DiskError> {
+        let mut contents = self.contents();
+        let id = contents.next_file;
+        contents.next_file += 1;
+        contents.names.insert(name.to_string(), id);
+        contents.files.insert(id, File::default());
+        Ok(MemoryFile(id))
+    }
+
+    fn length(&mut self, file: &MemoryFile) -> Result<u64, DiskError> {
+        Ok(self.contents().files[&file.0].bytes.len() as u64)
+    }
+
+    fn read_at(
+        &mut self,
+        file: &MemoryFile,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, DiskError> {
+        let contents = self.contents();
+        let bytes = &contents.files[&file.0].bytes;
+        let from = index(offset).min(bytes.len());
+        let count = buffer.len().min(bytes.len() - from);
+        buffer[..count].copy_from_slice(&bytes[from..from + count]);
+        Ok(count)
+    }
+
+    fn write_at(&mut self, file: &MemoryFile, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        let mut contents = self.contents();
+        let used: u64 = contents
+            .names
+            .values()
+            .map(|id| contents.files[id].bytes.len() as u64)
+            .sum();
+        let capacity = contents.capacity.unwrap_or(u64::MAX);
+        let Some(open) = contents.files.get_mut(&file.0) else {
+            unreachable!("files stay as long as they are open");
+        };
+        let end = index(offset) + bytes.len();
+        let growth = end.saturating_sub(open.bytes.len()) as u64;
+        if growth > 0 && used + growth > capacity {
+            return Err(DiskError::Full {
+                name: format!("file {}", file.0),
+            });
+        }
+        if open.bytes.len() < end {
+            open.bytes.resize(end, 0);
+        }
+        open.bytes[index(offset)..end].copy_from_slice(bytes);
+        open.unsynced.push((offset, bytes.len() as u64));
+        Ok(())
+    }
+
+    fn sync(&mut self, file: &MemoryFile) -> Result<(), DiskError> {
+        let mut contents = self.contents();
+        if core::mem::take(&mut contents.failing_sync) {
+            return Err(DiskError::Failed {
+                operation: "syncing",
+                name: format!("file {}", file.0),
+                message: "the simulated device failed".to_string(),
+            });
+        }
+        contents.syncs += 1;
+        if let Some(open) = contents.files.get_mut(&file.0) {
+            let (bytes, synced) = (&open.bytes, &mut open.synced);
+            synced.resize(bytes.len(), 0);
+            for (offset, length) in core::mem::take(&mut open.unsynced) {
+                let range = index(offset)..index(offset + length);
+                synced[range.clone()].copy_from_slice(&bytes[range]);
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        let mut contents = self.contents();
+        let Some(id) = contents.names.remove(from) else {
+            return Err(DiskError::NotFound {
+                name: from.to_string(),
+            });
+        };
+        contents.names.insert(to.to_string(), id);
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+        match self.contents().names.remove(name) {
+            Some(_) => Ok(()),
+            None => Err(DiskError::NotFound {
+                name: name.to_string(),
+            }),
+        }
+    }
+
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        Ok(self.names())
+    }
+
+    fn sync_directory(&mut self) -> Result<(), DiskError> {
+        let mut contents = self.contents();
+        contents.durable_names = contents.names.clone();
+        Ok(())
+    }
+}
