@@ -135,6 +135,9 @@ pub enum Quota {
     /// `Options::uncommitted_bytes_max`.
     #[error("uncommitted bytes")]
     UncommittedBytes,
+    /// `Options::undurable_bytes_max`.
+    #[error("what waits for the disk")]
+    UndurableBytes,
     /// `Options::requests_max`.
     #[error("pending requests")]
     Requests,
@@ -242,6 +245,19 @@ pub enum Alert {
         known: Member,
         /// The other one.
         claims: Member,
+    },
+    /// A follower lacks what it had acknowledged as durable: its disk was rolled back or lies.
+    #[error(
+        "node {} acknowledged entry {acknowledged} and now lacks entry {lacks}; its disk forgot",
+        peer.node
+    )]
+    Forgot {
+        /// The follower.
+        peer: Member,
+        /// What it had acknowledged.
+        acknowledged: Index,
+        /// What it lacks.
+        lacks: Index,
     },
 }
 

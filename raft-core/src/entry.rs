@@ -30,17 +30,26 @@ pub enum Payload {
 }
 
 /// What one entry costs in memory besides its payload, for the quotas: a bound, not a measurement.
-const OVERHEAD_BYTES: u64 = 64;
+pub(crate) const OVERHEAD_BYTES: u64 = 64;
 
 impl Entry {
-    /// Payload bytes: what the quota of uncommitted bytes counts. No-ops are free, so that a new
-    /// leader can always start its term.
+    /// Bytes of the payload alone.
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
         match &self.payload {
             Payload::Noop => 0,
             Payload::Command(command) => command.len() as u64,
             Payload::Configuration(configuration) => configuration.memory_bytes(),
+        }
+    }
+
+    /// What the quota of uncommitted bytes counts. No-ops are free, so that a new leader can always
+    /// start its term (S56); empty commands are not, so that they cannot come without end.
+    #[must_use]
+    pub fn quota_bytes(&self) -> u64 {
+        match &self.payload {
+            Payload::Noop => 0,
+            Payload::Command(_) | Payload::Configuration(_) => self.memory_bytes(),
         }
     }
 

@@ -18,9 +18,9 @@ impl ForwardWindow {
     /// Takes note of a number; true if it was not seen before.
     pub(crate) fn accept(&mut self, number: u64) -> bool {
         if number >= self.next {
-            let shift = number - self.next + 1;
-            self.seen = if shift < WINDOW {
-                (self.seen << shift) | 1
+            let ahead = number - self.next;
+            self.seen = if ahead < WINDOW - 1 {
+                (self.seen << (ahead + 1)) | 1
             } else {
                 1
             };

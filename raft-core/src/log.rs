@@ -158,8 +158,8 @@ impl Log {
             .collect::<Arc<[Entry]>>()
     }
 
-    /// Payload bytes of the entries in `from..=to`, all of which are in memory.
-    pub(crate) fn payload_bytes(&self, from: Index, to: Index) -> u64 {
+    /// Quota bytes of the entries in `from..=to`, all of which are in memory.
+    pub(crate) fn quota_bytes(&self, from: Index, to: Index) -> u64 {
         let first = self.tail_first();
         let mut sum = 0;
         let mut index = from;
@@ -169,7 +169,7 @@ impl Log {
                 reason = "below the length of the tail"
             )]
             let place = (index.0 - first.0) as usize;
-            sum += self.tail[place].payload_bytes();
+            sum += self.tail[place].quota_bytes();
             index = index.next();
         }
         sum

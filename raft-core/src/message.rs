@@ -33,7 +33,8 @@ pub struct Envelope {
 ///
 /// For replication: the leader's term, the index of the configuration that added the peer, and a
 /// count of fresh starts. For ballots: the term asked for and the attempt. For forwarded requests:
-/// the leader's term and the origin's sequence number.
+/// the leader's term and the origin's sequence number. Attempts and sequence numbers begin anew above
+/// the life of the node that counts them, so that none is used twice.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -34,7 +34,8 @@ pub struct Options {
     ///
     /// Default 16 MiB; legal 1 B to 256 MiB.
     pub command_bytes_max: u64,
-    /// Most entry bytes in one `AppendEntries`; a single larger entry still goes alone.
+    /// Most entry bytes in one `AppendEntries`, and in one `Persist`; a single larger entry still goes
+    /// alone.
     ///
     /// Default 1 MiB; legal 1 B to 64 MiB.
     pub append_bytes_max: u64,
@@ -46,11 +47,12 @@ pub struct Options {
     ///
     /// Default 16 MiB; legal 1 B to 1 GiB.
     pub inflight_bytes_max: u64,
-    /// Most payload bytes a leader holds uncommitted; one proposal may always go.
+    /// Most entry bytes a leader holds uncommitted; one proposal may always go.
     ///
     /// Default 64 MiB; legal 1 B to 1 GiB.
     pub uncommitted_bytes_max: u64,
-    /// Most entry bytes waiting for the disk; a follower past it refuses appends.
+    /// Most entry bytes waiting for the disk; past it a follower refuses appends and a leader
+    /// proposals.
     ///
     /// Default 64 MiB; legal 1 B to 1 GiB.
     pub undurable_bytes_max: u64,

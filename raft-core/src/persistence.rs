@@ -44,6 +44,11 @@ impl Persistence {
         }
     }
 
+    /// A new term began: what waited to be said in the old one helps nobody any more.
+    pub(crate) fn forget_withheld(&mut self) {
+        self.withheld.clear();
+    }
+
     /// The hard state changed; it is durable with the write handed out next.
     pub(crate) fn hard_state_changed(&mut self) {
         self.hard_state_changed = true;
@@ -60,6 +65,8 @@ impl Persistence {
         if self.hard_state_is_durable() {
             return Some(envelope);
         }
+        // Whoever asks again gets one answer.
+        self.withheld.retain(|(_, other)| other.to != envelope.to);
         self.withheld.push_back((self.hard_state_in, envelope));
         None
     }
@@ -80,23 +87,24 @@ impl Persistence {
         }
     }
 
-    /// If there is anything to write and room in the lane: the write's id, whether it carries the
-    /// hard state, and its first entry.
-    pub(crate) fn begin(
-        &mut self,
-        last: Index,
-        inflight_max: u32,
-    ) -> Option<(PersistId, bool, Index)> {
-        let nothing = !self.hard_state_changed && self.next > last;
-        if nothing || self.pending.len() >= inflight_max as usize {
-            return None;
-        }
+    /// If there is anything to write and room in the lane: the first entry to write, which may lie
+    /// past the last one of the log.
+    pub(crate) fn wants(&self, last: Index, inflight_max: u32) -> Option<Index> {
+        let something = self.hard_state_changed || self.next <= last;
+        (something && self.pending.len() < inflight_max as usize).then_some(self.next)
+    }
+
+    /// Hands out a write up to the entry `to`: its id, and whether it carries the hard state.
+    pub(crate) fn begin(&mut self, to: Index) -> (PersistId, bool) {
+        assert!(
+            to.next() >= self.next,
+            "entries are written once, and in order"
+        );
         self.handed = self.handed.next();
+        self.next = to.next();
+        self.pending.push_back((self.handed, to));
         let with_hard_state = core::mem::replace(&mut self.hard_state_changed, false);
-        let from = self.next;
-        self.next = last.next();
-        self.pending.push_back((self.handed, last));
-        Some((self.handed, with_hard_state, from))
+        (self.handed, with_hard_state)
     }
 
     /// Every write up to `id` is durable: the end of the log that is. `None` if that is not news, or

@@ -35,12 +35,14 @@ pub(crate) struct Progress {
     pub(crate) boot: Option<Boot>,
     /// The latest round it answered.
     pub(crate) round: Round,
-    /// The round of the last heartbeat to it, and what had been sent before.
-    pub(crate) asked: (Round, Index),
+    /// The first heartbeat that is not answered, and what had been sent before it.
+    asked: Option<(Round, Index)>,
     /// The commit index it was told last.
     pub(crate) commit_sent: Index,
     /// The commit index it waits for, with a request of its own.
     pub(crate) commit_wanted: Index,
+    /// It was said already that it lacks what it acknowledged.
+    pub(crate) forgot: bool,
     /// Entries for it are being read from disk.
     pub(crate) reading: Option<ReadTicket>,
 }
@@ -58,7 +60,8 @@ impl Progress {
             last_contact: now,
             boot: None,
             round: Round(0),
-            asked: (Round(0), Index(0)),
+            asked: None,
+            forgot: false,
             commit_sent: Index(0),
             commit_wanted: Index(0),
             reading: None,
@@ -119,10 +122,9 @@ impl Progress {
     /// The peer lacks the entry at `previous`; the logs may agree just before `next`. Ignored if that
     /// answers an append that no longer matters.
     pub(crate) fn rejected(&mut self, previous: Index, next: Index) {
-        let stale = match self.state {
-            ProgressState::Replicate => previous <= self.match_index,
-            ProgressState::Probe | ProgressState::Paused => previous.next() != self.next_index,
-        };
+        let probing = self.state != ProgressState::Replicate;
+        // What is acknowledged stays so: such an answer is late, or the peer's disk forgot (S50).
+        let stale = previous <= self.match_index || (probing && previous.next() != self.next_index);
         if !stale {
             self.probe_from(next.min(previous));
         }
@@ -134,14 +136,23 @@ impl Progress {
         match self.state {
             ProgressState::Replicate => {
                 // Everything sent before that heartbeat has arrived, or is lost.
-                let (asked, sent) = self.asked;
-                if round == asked && received < sent {
-                    self.probe_from(received.next());
+                if let Some((asked, sent)) = self.asked
+                    && round >= asked
+                {
+                    self.asked = None;
+                    if received < sent {
+                        self.probe_from(received.next());
+                    }
                 }
             }
             ProgressState::Probe | ProgressState::Paused => {
-                if received > Index(0) && received >= self.match_index {
+                let verified = received > Index(0) && received >= self.match_index;
+                let (last, _) = self.probe;
+                if verified && self.state == ProgressState::Paused && received >= last {
                     self.replicate_from(received.next());
+                } else if verified {
+                    // It has not taken the probe's entries, or has not got them yet.
+                    self.probe_from(received.next());
                 } else {
                     self.state = ProgressState::Probe;
                 }
@@ -150,9 +161,11 @@ impl Progress {
         self.check();
     }
 
-    /// A heartbeat was sent.
-    pub(crate) fn asked(&mut self, round: Round) {
-        self.asked = (round, self.next_index.previous());
+    /// A heartbeat was sent. The earliest unanswered one counts, so that answers that take longer than
+    /// the next heartbeat still tell what was lost.
+    pub(crate) fn ask(&mut self, round: Round) {
+        self.asked
+            .get_or_insert((round, self.next_index.previous()));
     }
 
     /// Start over: find out where the logs agree, from `next` on or from what is certain.
@@ -160,6 +173,7 @@ impl Progress {
         self.state = ProgressState::Probe;
         self.next_index = next.max(self.match_index.next());
         self.inflight.reset();
+        self.asked = None;
         self.reading = None;
         self.check();
     }
@@ -169,6 +183,7 @@ impl Progress {
         self.state = ProgressState::Replicate;
         self.next_index = next.max(self.match_index.next());
         self.inflight.reset();
+        self.asked = None;
         self.reading = None;
     }
 

@@ -5,12 +5,14 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::types::{Index, Round};
+use crate::types::{Index, Round, Time};
 
 /// Reads that wait for a round to begin, and rounds that wait to be confirmed.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadQueue<R> {
     waiting: Vec<R>,
+    /// When the first of those that wait for a round gives up.
+    deadline: Time,
     rounds: VecDeque<Batch<R>>,
     len: usize,
 }
@@ -19,6 +21,7 @@ pub(crate) struct ReadQueue<R> {
 struct Batch<R> {
     round: Round,
     index: Index,
+    deadline: Time,
     reads: Vec<R>,
 }
 
@@ -26,13 +29,17 @@ impl<R> ReadQueue<R> {
     pub(crate) const fn new() -> Self {
         Self {
             waiting: Vec::new(),
+            deadline: Time(0),
             rounds: VecDeque::new(),
             len: 0,
         }
     }
 
-    /// A read was asked for.
-    pub(crate) fn push(&mut self, read: R) {
+    /// A read was asked for, which is worth an answer until `deadline`.
+    pub(crate) fn push(&mut self, read: R, deadline: Time) {
+        if self.waiting.is_empty() {
+            self.deadline = deadline;
+        }
         self.waiting.push(read);
         self.len += 1;
     }
@@ -59,18 +66,40 @@ impl<R> ReadQueue<R> {
         self.rounds.push_back(Batch {
             round,
             index,
+            deadline: self.deadline,
             reads: core::mem::take(&mut self.waiting),
         });
     }
 
-    /// Everything up to `round` is confirmed: hands out the next read with its index.
-    pub(crate) fn confirmed(&mut self, round: Round) -> Option<(Index, Vec<R>)> {
-        if self.rounds.front()?.round > round {
+    /// Rounds up to `round` are confirmed and the log is committed up to `committed`: hands out the
+    /// next reads that both allow, with their index.
+    pub(crate) fn confirmed(&mut self, round: Round, committed: Index) -> Option<(Index, Vec<R>)> {
+        let front = self.rounds.front()?;
+        if front.round > round || front.index > committed {
             return None;
         }
         let batch = self.rounds.pop_front()?;
         self.len -= batch.reads.len();
         Some((batch.index, batch.reads))
+    }
+
+    /// Hands out the next reads whose time is up.
+    pub(crate) fn expired(&mut self, now: Time) -> Option<Vec<R>> {
+        if self.next_deadline()? > now {
+            return None;
+        }
+        let reads = match self.rounds.pop_front() {
+            Some(batch) => batch.reads,
+            None => core::mem::take(&mut self.waiting),
+        };
+        self.len -= reads.len();
+        Some(reads)
+    }
+
+    /// When the first reads give up.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        let waiting = (!self.waiting.is_empty()).then_some(self.deadline);
+        self.rounds.front().map(|batch| batch.deadline).or(waiting)
     }
 
     /// Hands out every read that is left: leadership is over.

@@ -79,6 +79,13 @@ counter! {
     ReadTicket
 }
 
+impl Boot {
+    /// Where counters of this life begin: no earlier life got so far.
+    pub(crate) const fn first_number(self) -> u64 {
+        self.0.wrapping_shl(32)
+    }
+}
+
 impl Index {
     /// The one before this; 0 stays 0.
     #[must_use]

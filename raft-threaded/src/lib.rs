@@ -1,1 +1,68 @@
-//! x
+//! Raft on std threads: TCP, a write-ahead log on files, and nothing to wait for but the disk.
+//!
+//! A [`Server`] is one node of a cluster with a state machine of yours; [`init`] makes the data folders
+//! of a new cluster. Two threads do all the work: one owns the replica and every socket, one the log.
+//!
+//! ```
+//! use raft_core::NodeId;
+//! use raft_core::replica::{Applied, Serde, StateMachine};
+//! use raft_threaded::{Seat, Server, ServerOptions, init};
+//!
+//! #[derive(Default)]
+//! struct Counter(u64);
+//!
+//! impl StateMachine for Counter {
+//!     type Command = Serde<u64>;
+//!     type Query = ();
+//!     type Reply = u64;
+//!
+//!     fn apply(&mut self, entry: Applied<Serde<u64>>) -> u64 {
+//!         self.0 += entry.command.0;
+//!         self.0
+//!     }
+//!
+//!     fn query(&self, (): &()) -> u64 {
+//!         self.0
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let data = folder.path().join("node-1");
+//! init(&[Seat { node: NodeId(1), data: data.clone(), address: "127.0.0.1:0".into() }])?;
+//! let server = Server::start(ServerOptions::new(data, "127.0.0.1:0".parse()?), Counter::default())?;
+//! let client = server.client();
+//! # while server.status().is_some_and(|status| !status.is_leader()) {}
+//! assert_eq!(client.propose(Serde(2))?, 2);
+//! assert_eq!(client.propose(Serde(3))?, 5);
+//! assert_eq!(client.query(())?, 5);
+//! server.shutdown()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Deliberately absent
+//!
+//! No async, no thread per connection, no clock in the state machine. What a node decides is decided in
+//! [`raft_core`]; this crate is glue.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod disk;
+mod error;
+#[cfg(feature = "raft-kv")]
+pub mod kv;
+#[cfg(feature = "raft-kv")]
+pub mod resp;
+mod runtime;
+mod server;
+mod status;
+mod transport;
+
+pub use self::client::Client;
+pub use self::disk::{FileDisk, NamedFile};
+pub use self::error::{ClientError, StartError, StopError};
+pub use self::server::{Seat, Server, ServerOptions, init};
+pub use self::status::ServerStatus;
+pub use self::transport::{FrameError, Hello, HelloError};

@@ -61,6 +61,7 @@ impl Node {
             // The vote belongs to the old term; nobody has ours in the new one (S8).
             self.hard_state.term = term;
             self.hard_state.voted_for = None;
+            self.persistence.forget_withheld();
             self.persistence.hard_state_changed();
         }
         // A follower's timer goes on running: only its leader or its own vote resets it (S20).
@@ -106,6 +107,7 @@ impl Node {
         }
         if !matches!(&self.role, Role::Follower(f) if f.leader == Some(leader)) {
             self.become_follower(self.hard_state.term, Some(leader));
+            self.redirect_requests();
         }
         let (now, timeout) = (self.now, self.timeout);
         if let Role::Follower(follower) = &mut self.role {
@@ -144,7 +146,8 @@ impl Node {
     }
 
     pub(super) fn on_election_timeout(&mut self) {
-        if self.may_campaign() {
+        // While the disk stalls, another term would only be one more to wait for.
+        if self.may_campaign() && self.persistence.hard_state_is_durable() {
             self.start_pre_vote();
             return;
         }
@@ -194,6 +197,7 @@ impl Node {
         let own = self.configuration().is_voter(self.me());
         self.hard_state.term = term;
         self.hard_state.voted_for = own.then_some(self.me());
+        self.persistence.forget_withheld();
         self.persistence.hard_state_changed();
         let deadline = self.draw_election_deadline();
         let session = Session {
@@ -264,6 +268,7 @@ impl Node {
         );
         self.role = Role::Leader(leader);
         self.forward_windows.begin(self.hard_state.term);
+        self.redirect_requests();
         self.refresh_peers();
         // Nothing older commits by counting, so an entry of our own must follow at once (S44).
         self.append_own(crate::entry::Payload::Noop);

@@ -135,13 +135,7 @@ impl Node {
     pub fn new(at: Time, options: Options, restored: Restored) -> Result<Self, RestoreError> {
         options.validate()?;
         let last = restored.terms.last();
-        let tail_end = restored.tail.last().map_or(last, |entry| entry.id);
-        if tail_end != last {
-            return Err(RestoreError::Gap {
-                expected: last.index,
-                found: tail_end.index,
-            });
-        }
+        check_tail(&restored.terms, &restored.tail)?;
         if restored.hard_state.term < last.term {
             return Err(RestoreError::Term {
                 found: restored.hard_state.term,
@@ -151,7 +145,7 @@ impl Node {
         let base = restored.terms.base();
         let mut configurations = Configurations::new(base.index, restored.configuration);
         for (at, configuration) in restored.configurations {
-            if at <= configurations.latest_index() && at > base.index || at > last.index {
+            if at <= configurations.latest_index() || at > last.index {
                 return Err(RestoreError::Gap {
                     expected: configurations.latest_index(),
                     found: at,
@@ -169,7 +163,7 @@ impl Node {
             now: at,
             hard_state: restored.hard_state,
             role: Role::Follower(Follower::new(at)),
-            attempt: 0,
+            attempt: restored.boot.first_number(),
             timeout: options.election_timeout,
             log: Log::new(restored.terms, restored.tail),
             configurations,
@@ -177,12 +171,12 @@ impl Node {
             commit_index,
             apply: ApplyLane::new(base.index),
             proposals: ProposalQueue::default(),
-            forwards: Forwards::default(),
+            forwards: Forwards::new(restored.boot),
             forward_windows: ForwardWindows::default(),
-            read_forwards: ReadForwards::default(),
+            read_forwards: ReadForwards::new(restored.boot),
             pending_requests: 0,
             log_reads: BTreeMap::new(),
-            last_ticket: ReadTicket(0),
+            last_ticket: ReadTicket(restored.boot.first_number()),
             boots: BTreeMap::new(),
             refused: Refused::default(),
             storage_full: false,
@@ -266,7 +260,10 @@ impl Node {
         let role = match &self.role {
             Role::Follower(follower) => follower.deadline,
             Role::PreCandidate(campaign) | Role::Candidate(campaign) => campaign.deadline,
-            Role::Leader(leader) => leader.heartbeat_due,
+            Role::Leader(leader) => {
+                let reads = leader.reads.next_deadline();
+                reads.map_or(leader.heartbeat_due, |due| due.min(leader.heartbeat_due))
+            }
         };
         let requests = [
             self.proposals.next_deadline(),
@@ -318,27 +315,23 @@ impl Node {
     fn begin_persist(&mut self) {
         let last = self.log.last().index;
         let limit = self.options.inflight_persists_max;
-        let Some((id, with_hard_state, from)) = self.persistence.begin(last, limit) else {
-            return;
-        };
-        self.hard_state.commit = self.commit_index;
-        let entries = if from <= last {
-            let entries = self.persist_slice(from, last);
-            assert!(
-                entries.last().is_some_and(|entry| entry.id.index == last),
-                "what is not durable is in memory"
-            );
-            entries
-        } else {
-            Arc::default()
-        };
-        self.outbox.push(Action::Persist(Persist {
-            id,
-            store: self.me().store,
-            boot: self.boot,
-            hard_state: with_hard_state.then_some(self.hard_state),
-            entries,
-        }));
+        while let Some(from) = self.persistence.wants(last, limit) {
+            self.hard_state.commit = self.commit_index;
+            let entries = if from <= last {
+                self.persist_slice(from, last)
+            } else {
+                Arc::default()
+            };
+            let to = entries.last().map_or(last, |entry| entry.id.index);
+            let (id, with_hard_state) = self.persistence.begin(to);
+            self.outbox.push(Action::Persist(Persist {
+                id,
+                store: self.me().store,
+                boot: self.boot,
+                hard_state: with_hard_state.then_some(self.hard_state),
+                entries,
+            }));
+        }
     }
 
     fn observe(&mut self) {
@@ -483,4 +476,25 @@ impl Node {
         let (bytes, limit) = (command.len() as u64, self.options.command_bytes_max);
         (bytes > limit).then_some(Rejection::TooLarge { bytes, limit })
     }
+}
+
+/// The tail is the end of the log, entry by entry.
+fn check_tail(terms: &TermRuns, tail: &[Entry]) -> Result<(), RestoreError> {
+    let mut expected = terms
+        .last()
+        .index
+        .0
+        .checked_sub(tail.len() as u64)
+        .map(Index);
+    for entry in tail {
+        let next = expected.unwrap_or_default().next();
+        if expected.is_none() || entry.id.index != next || terms.term(next) != Some(entry.id.term) {
+            return Err(RestoreError::Gap {
+                expected: next,
+                found: entry.id.index,
+            });
+        }
+        expected = Some(next);
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::action::{Outcome, Quota, Refusal, Rejection};
-use crate::entry::Payload;
+use crate::entry::{OVERHEAD_BYTES, Payload};
 use crate::forward_window::ForwardWindow;
 use crate::message::{Body, Envelope, ForwardOutcome, Session};
 use crate::proposal_queue::Decided;
@@ -18,7 +18,7 @@ use crate::types::{Boot, EntryId, Index, Member, RequestId, Term, Time};
 use super::{Node, Role};
 
 /// Proposals of this node on their way through a leader.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Forwards {
     /// Not sent yet: what one drain sends goes together.
     outgoing: Vec<(RequestId, Bytes)>,
@@ -37,6 +37,14 @@ struct Forwarded {
 }
 
 impl Forwards {
+    pub(super) const fn new(boot: Boot) -> Self {
+        Self {
+            outgoing: Vec::new(),
+            last: boot.first_number(),
+            sent: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Time> {
         // Numbers ascend, and so do deadlines.
         self.sent.values().next().map(|message| message.deadline)
@@ -98,9 +106,12 @@ impl Node {
         if self.storage_full {
             return Some(Rejection::StorageFull);
         }
+        if self.log.undurable_bytes() >= self.options.undurable_bytes_max {
+            return Some(Rejection::Busy(Quota::UndurableBytes));
+        }
         let uncommitted = leader.uncommitted_bytes;
-        let limit = self.options.uncommitted_bytes_max;
-        (uncommitted > 0 && uncommitted.saturating_add(bytes) > limit)
+        let wanted = uncommitted.saturating_add(bytes + OVERHEAD_BYTES);
+        (uncommitted > 0 && wanted > self.options.uncommitted_bytes_max)
             .then_some(Rejection::Busy(Quota::UncommittedBytes))
     }
 
@@ -226,6 +237,7 @@ impl Node {
             sent.leader == from
                 && sent.term == envelope.session.term
                 && sent.requests.len() == outcomes.len()
+                && are_ascending(outcomes)
         });
         if !fits {
             self.refuse(from, Refusal::StaleSession);
@@ -280,6 +292,21 @@ impl Node {
         }
     }
 
+    /// A new leader is known. Reads asked of an earlier one are asked again; what became of proposals
+    /// is worth only a short wait for an answer that is still on its way.
+    pub(super) fn redirect_requests(&mut self) {
+        let (term, soon) = (
+            self.hard_state.term,
+            self.now + self.options.election_timeout,
+        );
+        for sent in self.forwards.sent.values_mut() {
+            if sent.term < term {
+                sent.deadline = sent.deadline.min(soon);
+            }
+        }
+        self.ask_reads_again();
+    }
+
     /// Gives up waiting where the time is over.
     pub(super) fn expire_requests(&mut self) {
         let now = self.now;
@@ -311,4 +338,17 @@ impl Node {
         }
         self.fail_reads();
     }
+}
+
+/// Whether each entry lies above the one before: two proposals never are one entry.
+fn are_ascending(outcomes: &[ForwardOutcome]) -> bool {
+    let mut last = Index(0);
+    outcomes.iter().all(|outcome| match outcome {
+        ForwardOutcome::Appended(index) => {
+            let above = *index > last;
+            last = *index;
+            above
+        }
+        ForwardOutcome::NotLeader | ForwardOutcome::Busy | ForwardOutcome::StorageFull => true,
+    })
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use crate::action::{Outcome, Refusal, Rejection};
 use crate::message::{Body, Envelope, Session};
 use crate::read_queue::ReadQueue;
-use crate::types::{Index, Member, RequestId, Round, Term, Time};
+use crate::types::{Boot, Index, Member, RequestId, Round, Term, Time};
 
 use super::{Node, Role};
 
@@ -23,7 +23,7 @@ pub(super) enum Reader {
 }
 
 /// Reads of this node on their way through a leader.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct ReadForwards {
     /// Not sent yet: what one drain sends is one question.
     outgoing: Vec<RequestId>,
@@ -42,6 +42,14 @@ struct ForwardedReads {
 }
 
 impl ReadForwards {
+    pub(super) const fn new(boot: Boot) -> Self {
+        Self {
+            outgoing: Vec::new(),
+            last: boot.first_number(),
+            sent: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.sent.values().next().map(|question| question.deadline)
     }
@@ -52,8 +60,9 @@ impl Node {
         if !self.admit(request) {
             return;
         }
+        let deadline = self.request_deadline();
         match &mut self.role {
-            Role::Leader(leader) => leader.reads.push(Reader::Local(request)),
+            Role::Leader(leader) => leader.reads.push(Reader::Local(request), deadline),
             Role::Follower(follower) if follower.leader.is_some() => {
                 self.read_forwards.outgoing.push(request);
             }
@@ -77,11 +86,12 @@ impl Node {
 
     fn forward_reads(&mut self) {
         let requests = core::mem::take(&mut self.read_forwards.outgoing);
+        let deadline = self.request_deadline();
         let leader = match &mut self.role {
             Role::Follower(follower) => follower.leader,
             Role::Leader(leader) => {
                 for request in requests {
-                    leader.reads.push(Reader::Local(request));
+                    leader.reads.push(Reader::Local(request), deadline);
                 }
                 return;
             }
@@ -101,7 +111,7 @@ impl Node {
             leader,
             term,
             requests,
-            deadline: self.request_deadline(),
+            deadline,
         };
         self.read_forwards.sent.insert(number, question);
         let session = Session {
@@ -119,7 +129,7 @@ impl Node {
         if leader.reads.len() == 0 {
             return;
         }
-        let (me, latest) = (self.me(), leader.round);
+        let (me, latest, committed) = (self.me(), leader.round, self.commit_index);
         let confirmed = self.configuration().reached(|member| {
             if member == me {
                 latest
@@ -134,7 +144,7 @@ impl Node {
             return;
         };
         while let Role::Leader(leader) = &mut self.role
-            && let Some((index, readers)) = leader.reads.confirmed(confirmed)
+            && let Some((index, readers)) = leader.reads.confirmed(confirmed, committed)
         {
             for reader in readers {
                 match reader {
@@ -157,10 +167,11 @@ impl Node {
             return;
         }
         let requests_max = self.options.requests_max as usize;
+        let deadline = self.request_deadline();
         match &mut self.role {
             Role::Leader(leader) if session.term == self.hard_state.term => {
                 if leader.reads.len() < requests_max {
-                    leader.reads.push(Reader::Peer(origin, session));
+                    leader.reads.push(Reader::Peer(origin, session), deadline);
                 }
             }
             Role::Leader(_) | Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
@@ -208,8 +219,30 @@ impl Node {
         }
     }
 
+    /// Whoever was asked does not lead any more.
+    pub(super) fn ask_reads_again(&mut self) {
+        let term = self.hard_state.term;
+        let forwards = &mut self.read_forwards;
+        let earlier = forwards
+            .sent
+            .extract_if(.., |_, question| question.term < term);
+        let earlier: Vec<ForwardedReads> = earlier.map(|(_, question)| question).collect();
+        let requests = earlier.into_iter().flat_map(|question| question.requests);
+        forwards.outgoing.extend(requests);
+    }
+
     pub(super) fn expire_reads(&mut self) {
         let now = self.now;
+        while let Role::Leader(leader) = &mut self.role
+            && let Some(readers) = leader.reads.expired(now)
+        {
+            for reader in readers {
+                // Another node's question has a deadline there.
+                if let Reader::Local(request) = reader {
+                    self.resolve(request, Outcome::Rejected(Rejection::NoQuorum));
+                }
+            }
+        }
         while let Some(entry) = self.read_forwards.sent.first_entry()
             && entry.get().deadline <= now
         {

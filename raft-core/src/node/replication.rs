@@ -8,7 +8,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-use crate::action::{HaltReason, Refusal};
+use crate::action::{Action, Alert, HaltReason, Refusal};
 use crate::entry::{Entry, Payload, check_run};
 use crate::message::{AppendOutcome, Body, Envelope, Session};
 use crate::progress::{Progress, ProgressState};
@@ -57,7 +57,7 @@ pub(super) struct Leader {
     pub(super) reads: ReadQueue<Reader>,
     /// The first entry of this leadership: nothing is known to be committed before it is.
     pub(super) noop: Index,
-    /// Payload bytes of this leadership's entries that are not committed (S56).
+    /// Bytes of this leadership's entries that are not committed (S56).
     pub(super) uncommitted_bytes: u64,
     /// The run of entries sliced last: peers at the same place share it, and the disk does.
     shared: Option<SharedSlice>,
@@ -95,7 +95,7 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else {
             unreachable!("only a leader appends entries of its own");
         };
-        leader.uncommitted_bytes += entry.payload_bytes();
+        leader.uncommitted_bytes += entry.quota_bytes();
         self.append(entry);
         id
     }
@@ -122,6 +122,7 @@ impl Node {
         self.configurations_truncated(from);
         if let Role::Follower(follower) = &mut self.role {
             follower.acked = follower.acked.min(from.previous());
+            follower.verified = follower.verified.min(from.previous());
         }
     }
 
@@ -146,25 +147,27 @@ impl Node {
         // A leader without its majority may have been replaced long ago (dissertation §6.2).
         if heard.is_none_or(|heard| heard + self.options.election_timeout < now) {
             self.become_follower(self.hard_state.term, None);
-        } else {
-            self.broadcast_heartbeat();
+            return;
         }
+        let due = now + self.options.heartbeat_interval;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.heartbeat_due = due;
+        }
+        self.broadcast_heartbeat();
     }
 
     /// Begins a round: every read asked for so far is confirmed when a majority answers it.
     pub(super) fn broadcast_heartbeat(&mut self) {
         let commit = self.commit_index;
-        let due = self.now + self.options.heartbeat_interval;
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
         leader.round = leader.round.next();
-        leader.heartbeat_due = due;
         let round = leader.round;
         leader.reads.begin(round, commit.max(leader.noop));
         let mut peers = core::mem::take(&mut leader.peers);
         for (member, peer) in &mut peers {
-            peer.asked(round);
+            peer.ask(round);
             // No further than it is known to have the log (S46).
             let commit = commit.min(peer.match_index);
             self.send(*member, peer.session, Body::Heartbeat { commit, round });
@@ -201,7 +204,9 @@ impl Node {
                 break;
             }
             if !self.log.in_memory(next) {
-                peer.reading = Some(self.read_log(LogReader::Peer(member), next, last));
+                // Only what is durable has left memory; what follows may not be written yet.
+                let to = last.min(self.log.durable());
+                peer.reading = Some(self.read_log(LogReader::Peer(member), next, to));
                 break;
             }
             let entries = self.append_slice(next, last);
@@ -274,11 +279,11 @@ impl Node {
         if let Role::Leader(leader) = &mut self.role
             && let Some(shared) = leader.shared.take()
             && shared.from == from
-            && shared.entries.last().is_some_and(|e| e.id.index == to)
+            && shared.to == to
         {
             return shared.entries;
         }
-        self.log.slice(from, to, u64::MAX)
+        self.log.slice(from, to, self.options.append_bytes_max)
     }
 
     pub(super) fn on_append_entries(
@@ -360,7 +365,7 @@ impl Node {
         let base = self.log.terms().base().index;
         let mut new = entries.len();
         for (place, entry) in entries.iter().enumerate() {
-            if entry.id.index <= base {
+            if entry.id.index < base {
                 continue;
             }
             match self.log.term(entry.id.index) {
@@ -391,7 +396,7 @@ impl Node {
 
     /// Answers appends once: with all that is durable of what the leader is known to share.
     pub(super) fn flush_acknowledgement(&mut self) {
-        let durable = self.log.durable();
+        let durable = self.acknowledgeable();
         let Role::Follower(follower) = &mut self.role else {
             return;
         };
@@ -411,6 +416,15 @@ impl Node {
         self.send(leader, session, Body::AppendReply(outcome));
     }
 
+    /// How much may be acknowledged: what is durable, once the term it is said in is (S3).
+    fn acknowledgeable(&self) -> Index {
+        if self.persistence.hard_state_is_durable() {
+            self.log.durable()
+        } else {
+            Index(0)
+        }
+    }
+
     pub(super) fn on_append_reply(&mut self, envelope: &Envelope, outcome: AppendOutcome) {
         let member = envelope.from.member;
         let last = self.log.last().index;
@@ -425,6 +439,18 @@ impl Node {
                 if let Role::Leader(leader) = &mut self.role
                     && let Some(peer) = leader.peers.get_mut(&member)
                 {
+                    let acknowledged = peer.match_index;
+                    if previous <= acknowledged
+                        && !peer.forgot
+                        && peer.next_index == previous.next()
+                    {
+                        peer.forgot = true;
+                        self.outbox.push(Action::Alert(Alert::Forgot {
+                            peer: member,
+                            acknowledged,
+                            lacks: previous,
+                        }));
+                    }
                     peer.rejected(previous, next);
                 }
             }
@@ -445,7 +471,7 @@ impl Node {
     }
 
     pub(super) fn on_heartbeat(&mut self, envelope: &Envelope, commit: Index, round: Round) {
-        let durable = self.log.durable();
+        let durable = self.acknowledgeable();
         let Role::Follower(follower) = &self.role else {
             return;
         };
@@ -544,7 +570,7 @@ impl Node {
         );
         if let Role::Leader(leader) = &mut self.role {
             let own = self.commit_index.next().max(leader.noop);
-            leader.uncommitted_bytes -= self.log.payload_bytes(own, index);
+            leader.uncommitted_bytes -= self.log.quota_bytes(own, index);
         }
         self.commit_index = index;
     }

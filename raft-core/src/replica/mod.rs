@@ -240,10 +240,13 @@ impl<S: StateMachine> Replica<S> {
                 Payload::Noop | Payload::Configuration(_) => Err(RequestError::Undecodable),
             };
             self.applied = entry.id.index;
-            if let Some((id, request)) = self.committed.front().copied()
-                && id.index == entry.id.index
+            let mut result = Some(result);
+            while let Some((id, request)) = self.committed.front().copied()
+                && id.index <= entry.id.index
             {
                 self.committed.pop_front();
+                // One entry has one reply, whoever else may claim it.
+                let result = result.take().unwrap_or(Err(RequestError::ReplyLost(id)));
                 outputs.push(Output::Reply { request, result });
             }
             self.answer_ready(outputs);

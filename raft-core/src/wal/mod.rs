@@ -24,9 +24,9 @@ use crate::event::LogReadOutcome;
 use crate::types::{Boot, EntryId, HardState, Identity, Index};
 
 pub use self::disk::{Disk, DiskError};
-use self::record::{Control, Kind, Start, append_record, encode_persist};
+use self::record::{Control, Footer, Kind, Seed, Start, append_pad, append_record, encode_persist};
 pub use self::recovery::RecoveryError;
-use self::segment::{HEADER_BYTES, Header, Link, Summary, segment_name};
+use self::segment::{Beginning, Header, Link, Summary, segment_name};
 
 /// Tunables of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +74,13 @@ pub struct Wal<D: Disk> {
     identity: Identity,
     hard_state: HardState,
     base: EntryId,
-    /// Every segment that may be read, by number; the last is written to.
-    files: BTreeMap<u64, D::File>,
+    /// What makes each segment's checksums its own, by number.
+    seeds: BTreeMap<u64, Seed>,
     current: Current,
+    /// The segment that is written to.
+    file: D::File,
+    /// The sealed segment that was read last.
+    reading: Option<(u64, D::File)>,
     /// Records not yet written.
     buffer: Vec<u8>,
     /// Where to start reading from which entry: index, segment, offset, ascending in index.
@@ -89,7 +93,9 @@ pub struct Wal<D: Disk> {
 /// The segment that is written to.
 #[derive(Debug)]
 struct Current {
-    number: u64,
+    seed: Seed,
+    /// What it held when it got its name.
+    begun: u64,
     /// Where the next record goes.
     end: u64,
     /// Everything before is synced.
@@ -139,23 +145,29 @@ impl<D: Disk> Wal<D> {
         {
             return Err(RecoveryError::Exists { file: file.clone() });
         }
+        // What an earlier store left behind is no part of this one.
+        for name in names
+            .iter()
+            .filter(|name| *name == SPARE_NAME || *name == FRESH_NAME)
+        {
+            disk.remove(name)?;
+        }
         let header = Header {
             number: 1,
             identity,
             link: Link::default(),
+            begun: 0,
+            allocated: 0,
         };
-        let (mut bytes, chain) = begin_segment(&header);
         let start = Start {
             boot: Boot(0),
             hard_state: HardState::default(),
             base: EntryId::ZERO,
             configuration: configuration.clone(),
         };
-        append_record(1, chain, Kind::Start, &mut bytes, |out| {
-            crate::codec::encode_value(&start, out);
-        });
+        let beginning = Beginning::new(header, 0, &[start.record()]);
         let file = disk.create(FRESH_NAME)?;
-        disk.write_at(&file, 0, &bytes)?;
+        disk.write_at(&file, 0, &beginning.bytes)?;
         disk.sync(&file)?;
         disk.rename(FRESH_NAME, &segment_name(1))?;
         disk.sync_directory()?;
@@ -191,15 +203,15 @@ impl<D: Disk> Wal<D> {
         };
         let before = self.buffer.len();
         let chain = append_record(
-            self.current.number,
+            self.current.seed,
             self.current.chain,
             Kind::Persist,
             &mut self.buffer,
             |out| encode_persist(&control, &persist.entries, out),
         );
         let size = (self.buffer.len() - before) as u64;
-        let begun = self.current.end > HEADER_BYTES as u64;
-        if begun && self.current.end + size > self.options.segment_bytes {
+        let used = self.current.end > self.current.begun;
+        if used && self.current.end + size > self.options.segment_bytes {
             self.buffer.truncate(before);
             self.rotate()?;
             return self.append(persist);
@@ -218,6 +230,17 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
+    /// Hands every write taken in so far to the disk, without making it durable: the death of the
+    /// process does not lose it any more, the loss of power may.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::sync`].
+    pub fn write(&mut self) -> Result<(), DiskError> {
+        self.check_failed()?;
+        self.flush()
+    }
+
     /// Makes every write taken in so far durable, with one sync.
     ///
     /// # Errors
@@ -229,12 +252,23 @@ impl<D: Disk> Wal<D> {
         if self.current.synced == self.current.end {
             return Ok(());
         }
+        self.pad();
         self.flush()?;
-        let result = self.disk.sync(&self.files[&self.current.number]);
+        let result = self.disk.sync(&self.file).map_err(no_retry);
         self.remember_failure(result)?;
         self.current.synced = self.current.end;
         self.stats.syncs += 1;
         Ok(())
+    }
+
+    /// Fills the last sector, so that no later write can harm what is synced.
+    fn pad(&mut self) {
+        let before = self.buffer.len();
+        let Current {
+            seed, chain, end, ..
+        } = self.current;
+        self.current.chain = append_pad(seed, chain, end, &mut self.buffer);
+        self.current.end += (self.buffer.len() - before) as u64;
     }
 
     /// Does one step of the work that is best done while nothing waits: preparing the next segment.
@@ -272,13 +306,10 @@ impl<D: Disk> Wal<D> {
             hard_state: None,
         };
         let before = self.buffer.len();
-        append_record(
-            self.current.number,
-            self.current.chain,
-            Kind::Close,
-            &mut self.buffer,
-            |out| encode_persist(&control, &[], out),
-        );
+        let Current { seed, chain, .. } = self.current;
+        self.current.chain = append_record(seed, chain, Kind::Close, &mut self.buffer, |out| {
+            encode_persist(&control, &[], out);
+        });
         self.current.end += (self.buffer.len() - before) as u64;
         self.sync()
     }
@@ -287,8 +318,7 @@ impl<D: Disk> Wal<D> {
     /// short by a full disk.
     fn flush(&mut self) -> Result<(), DiskError> {
         let offset = self.current.end - self.buffer.len() as u64;
-        let file = &self.files[&self.current.number];
-        let result = self.disk.write_at(file, offset, &self.buffer);
+        let result = self.disk.write_at(&self.file, offset, &self.buffer);
         self.remember_failure(result)?;
         self.buffer.clear();
         Ok(())
@@ -298,55 +328,37 @@ impl<D: Disk> Wal<D> {
     fn rotate(&mut self) -> Result<(), DiskError> {
         // First what may fail for lack of room, while nothing has changed.
         while self.maintain()? {}
+        self.pad();
         self.flush()?;
         let footer = self.current.summary.footer(self.hard_state);
         let link = Link {
-            previous: self.current.number,
+            previous: self.current.seed.number,
             end: self.current.end,
             chain: self.current.chain,
         };
-        let result = self.seal(link, &footer);
-        self.remember_failure(result)?;
-        let header = Header {
-            number: self.current.number + 1,
-            identity: self.identity,
-            link,
-        };
-        let result = self.begin_from_spare(&header);
+        let sealed = seal(&mut self.disk, &self.file, self.current.seed, link, &footer);
+        self.remember_failure(sealed)?;
+        let result = self.begin_from_spare(link);
         self.remember_failure(result)
     }
 
-    /// Ends a segment with its footer. The footer saves time at a start; without room for it the
-    /// segment is scanned instead.
-    fn seal(&mut self, link: Link, footer: &record::Footer) -> Result<(), DiskError> {
-        let mut bytes = Vec::new();
-        append_record(link.previous, link.chain, Kind::Footer, &mut bytes, |out| {
-            crate::codec::encode_value(footer, out);
-        });
-        let file = &self.files[&link.previous];
-        match self.disk.write_at(file, link.end, &bytes) {
-            Ok(()) | Err(DiskError::Full { .. }) => self.disk.sync(file),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn begin_from_spare(&mut self, header: &Header) -> Result<(), DiskError> {
+    fn begin_from_spare(&mut self, link: Link) -> Result<(), DiskError> {
         let Some(spare) = self.spare.take() else {
             unreachable!("a spare was just filled");
         };
-        let (bytes, chain) = begin_segment(header);
-        self.disk.write_at(&spare.file, 0, &bytes)?;
-        self.disk.sync(&spare.file)?;
-        self.disk.rename(SPARE_NAME, &segment_name(header.number))?;
-        self.disk.sync_directory()?;
-        self.files.insert(header.number, spare.file);
-        self.current = Current {
-            number: header.number,
-            end: bytes.len() as u64,
-            synced: bytes.len() as u64,
-            chain,
-            summary: Summary::new(),
+        let header = Header {
+            number: link.previous + 1,
+            identity: self.identity,
+            link,
+            begun: 0,
+            allocated: 0,
         };
+        let beginning = Beginning::new(header, spare.filled, &[]);
+        self.disk.write_at(&spare.file, 0, &beginning.bytes)?;
+        name_segment(&mut self.disk, &spare.file, header.number)?;
+        self.file = spare.file;
+        self.seeds.insert(header.number, beginning.seed);
+        self.current = Current::new(&beginning, Summary::new());
         self.stats.segments += 1;
         Ok(())
     }
@@ -372,7 +384,7 @@ impl<D: Disk> Wal<D> {
         spare.filled += step;
         let done = spare.filled >= size;
         if done {
-            self.disk.sync(&spare.file)?;
+            self.disk.sync(&spare.file).map_err(no_retry)?;
         }
         Ok(!done)
     }
@@ -389,7 +401,7 @@ impl<D: Disk> Wal<D> {
         if self.failed {
             return Err(DiskError::Failed {
                 operation: "writing to",
-                name: segment_name(self.current.number),
+                name: segment_name(self.current.seed.number),
                 message: String::from("an earlier operation failed; restart to recover"),
             });
         }
@@ -398,7 +410,7 @@ impl<D: Disk> Wal<D> {
 
     /// Takes over what the last record changed in the present segment's points.
     fn merge_points(&mut self) {
-        let segment = self.current.number;
+        let segment = self.current.seed.number;
         let Some((first, offset)) = self.current.summary.points.last().copied() else {
             return;
         };
@@ -408,7 +420,8 @@ impl<D: Disk> Wal<D> {
             offset,
         };
         if self.points.last() != Some(&newest) {
-            self.points.retain(|point| point.first < first);
+            let keep = self.points.partition_point(|point| point.first < first);
+            self.points.truncate(keep);
             self.points.push(newest);
         }
     }
@@ -425,11 +438,16 @@ impl<D: Disk> Wal<D> {
             let limit = next.map_or(to, |next| to.min(next.previous()));
             let mut offset = point.offset;
             while wanted <= limit {
-                let (record, after) = self.read_record_at(point.segment, offset)?;
-                offset = after;
-                if record.kind != Kind::Persist {
-                    // The end of the segment: what follows lies at the next point.
+                if self.is_unwritten(point.segment, offset) {
                     break;
+                }
+                let record = self.read_record_at(point.segment, offset)?;
+                offset = record.next;
+                match record.kind {
+                    Kind::Persist => {}
+                    Kind::Pad => continue,
+                    // The end of the segment: what follows lies at the next point.
+                    Kind::Start | Kind::Footer | Kind::Close => break,
                 }
                 let (_, found) = record::decode_persist(&record.payload).ok()?;
                 for entry in found {
@@ -452,18 +470,77 @@ impl<D: Disk> Wal<D> {
         Some(entries)
     }
 
-    fn read_record_at(&mut self, segment: u64, offset: u64) -> Option<(record::Record, u64)> {
-        let file = self.files.get(&segment)?;
-        let record = recovery::read_one(&mut self.disk, file, segment, offset).ok()??;
-        let next = record.next;
-        Some((record, next))
+    fn is_unwritten(&self, segment: u64, offset: u64) -> bool {
+        let written = self.current.end - self.buffer.len() as u64;
+        segment == self.current.seed.number && offset >= written
+    }
+
+    fn read_record_at(&mut self, segment: u64, offset: u64) -> Option<record::Record> {
+        let seed = *self.seeds.get(&segment)?;
+        if segment == self.current.seed.number {
+            return recovery::read_one(&mut self.disk, &self.file, seed, offset).ok()?;
+        }
+        let file = match self.reading.take() {
+            Some((open, file)) if open == segment => file,
+            Some(_) | None => self.disk.open(&segment_name(segment)).ok()?,
+        };
+        let record = recovery::read_one(&mut self.disk, &file, seed, offset);
+        self.reading = Some((segment, file));
+        record.ok()?
     }
 }
 
-/// The first bytes of a segment, and the checksum that its first record names.
-fn begin_segment(header: &Header) -> (Vec<u8>, u32) {
-    let (bytes, chain) = header.encode();
-    (bytes.to_vec(), chain)
+impl Current {
+    const fn new(beginning: &Beginning, summary: Summary) -> Self {
+        Self {
+            seed: beginning.seed,
+            begun: beginning.header.begun,
+            end: beginning.header.begun,
+            synced: beginning.header.begun,
+            chain: beginning.chain,
+            summary,
+        }
+    }
+}
+
+/// Ends a segment with its footer. The footer saves time at a start; without room for it the segment is
+/// scanned instead.
+fn seal<D: Disk>(
+    disk: &mut D,
+    file: &D::File,
+    seed: Seed,
+    link: Link,
+    footer: &Footer,
+) -> Result<(), DiskError> {
+    let mut bytes = Vec::new();
+    append_record(seed, link.chain, Kind::Footer, &mut bytes, |out| {
+        crate::codec::encode_value(footer, out);
+    });
+    match disk.write_at(file, link.end, &bytes) {
+        Ok(()) | Err(DiskError::Full { .. }) => disk.sync(file).map_err(no_retry),
+        Err(error) => Err(error),
+    }
+}
+
+/// Turns the spare into a segment: durable first, then named.
+fn name_segment<D: Disk>(disk: &mut D, file: &D::File, number: u64) -> Result<(), DiskError> {
+    disk.sync(file).map_err(no_retry)?;
+    disk.rename(SPARE_NAME, &segment_name(number))
+        .map_err(no_retry)?;
+    disk.sync_directory().map_err(no_retry)
+}
+
+/// Only writing may be tried again. A sync that ran out of room has lost what it was to keep, and would
+/// succeed the next time without it.
+fn no_retry(error: DiskError) -> DiskError {
+    match error {
+        DiskError::Full { name } => DiskError::Failed {
+            operation: "syncing",
+            name,
+            message: String::from("no space left"),
+        },
+        DiskError::NotFound { .. } | DiskError::Failed { .. } => error,
+    }
 }
 
 /// What damage looks like, in one sentence.

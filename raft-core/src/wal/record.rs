@@ -1,8 +1,8 @@
 //! Framing of records: what tells a whole one from a torn, damaged, moved or recycled one.
 //!
 //! `docs/wal-format.md` draws the bytes. A record's checksum covers everything but itself and is seeded
-//! with its segment's number, so a record of another segment, or of a recycled file, does not pass; each
-//! names the checksum before it, so one that is missing shows.
+//! with its segment's header, so a record of another segment, another store or a recycled file does not
+//! pass; each names the checksum before it, so one that is missing shows.
 
 use alloc::vec::Vec;
 
@@ -17,6 +17,10 @@ use crate::types::{Boot, EntryId, HardState, Index};
 
 pub(super) const RECORD_HEADER_BYTES: usize = 16;
 const ALIGNMENT: usize = 8;
+/// What a device writes as one.
+const SECTOR_BYTES: u64 = 512;
+/// More than the control part of a `Persist` record ever takes.
+const CONTROL_BYTES_MAX: usize = 128;
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,15 @@ pub(super) enum Kind {
     Footer = 3,
     /// The store was closed in order: everything before is synced.
     Close = 4,
+    /// Fills up to the end of a sector, so that what is written later shares none with what is synced.
+    Pad = 5,
+}
+
+/// What makes a segment's checksums its own: its number and its header's checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seed {
+    pub(super) number: u64,
+    pub(super) header: u32,
 }
 
 impl Kind {
@@ -38,6 +51,7 @@ impl Kind {
             2 => Some(Self::Persist),
             3 => Some(Self::Footer),
             4 => Some(Self::Close),
+            5 => Some(Self::Pad),
             _ => None,
         }
     }
@@ -52,6 +66,14 @@ pub(super) struct Start {
     pub(super) base: EntryId,
     /// The configuration in force there.
     pub(super) configuration: Configuration,
+}
+
+impl Start {
+    pub(super) fn record(&self) -> (Kind, Vec<u8>) {
+        let mut payload = Vec::new();
+        codec::encode_value(self, &mut payload);
+        (Kind::Start, payload)
+    }
 }
 
 /// The control part of a `Persist` record, and all of a `Close` record.
@@ -103,7 +125,7 @@ pub(super) struct BadRecord {
 ///
 /// If the payload is 4 GiB or more; the quotas keep it far below.
 pub(super) fn append_record(
-    segment: u64,
+    seed: Seed,
     previous: u32,
     kind: Kind,
     out: &mut Vec<u8>,
@@ -118,14 +140,15 @@ pub(super) fn append_record(
     out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
     out[start + 8..start + 12].copy_from_slice(&previous.to_le_bytes());
     out[start + 12] = kind as u8;
-    let crc = checksum(segment, &out[start + 4..]);
+    let crc = checksum(seed, &out[start + 4..]);
     out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
     crc
 }
 
-fn checksum(segment: u64, covered: &[u8]) -> u32 {
+fn checksum(seed: Seed, covered: &[u8]) -> u32 {
     let mut hasher = Hasher::new();
-    hasher.update(&segment.to_le_bytes());
+    hasher.update(&seed.number.to_le_bytes());
+    hasher.update(&seed.header.to_le_bytes());
     hasher.update(covered);
     hasher.finalize()
 }
@@ -140,12 +163,60 @@ pub(super) fn record_bytes(header: &[u8; RECORD_HEADER_BYTES]) -> Option<usize> 
     if fields != [0; 3] {
         return None;
     }
-    Some((RECORD_HEADER_BYTES + length).next_multiple_of(ALIGNMENT))
+    let size = RECORD_HEADER_BYTES.checked_add(length)?;
+    size.checked_next_multiple_of(ALIGNMENT)
+}
+
+/// Appends what fills `end`, an offset that follows `out`, up to the next sector; returns the checksum
+/// of the last record then.
+pub(super) fn append_pad(seed: Seed, previous: u32, end: u64, out: &mut Vec<u8>) -> u32 {
+    let gap = padded(end) - end;
+    if gap == 0 {
+        return previous;
+    }
+    let size = usize::try_from(gap).unwrap_or(0);
+    append_record(seed, previous, Kind::Pad, out, |out| {
+        out.resize(out.len() + size - RECORD_HEADER_BYTES, 0);
+    })
+}
+
+/// Where a sector begins that can be filled up to from `end`, which may need a record to do so.
+pub(super) const fn padded(end: u64) -> u64 {
+    let next = end.next_multiple_of(SECTOR_BYTES);
+    if next != end && next - end < RECORD_HEADER_BYTES as u64 {
+        return next + SECTOR_BYTES;
+    }
+    next
+}
+
+/// How many bytes a record with a payload of this length takes.
+pub(super) const fn record_size(payload: usize) -> u64 {
+    (RECORD_HEADER_BYTES + payload).next_multiple_of(ALIGNMENT) as u64
+}
+
+/// The watermark of what looks like a record of that kind, before its checksum is worth computing.
+pub(super) fn peek_watermark(bytes: &Bytes, offset: u64) -> Option<u64> {
+    let place = usize::try_from(offset).ok()?;
+    let header = bytes.get(place..)?.first_chunk::<RECORD_HEADER_BYTES>()?;
+    let size = record_bytes(header)?;
+    let kind = Kind::from_byte(header[12])?;
+    if size > bytes.len() - place || !(kind == Kind::Persist || kind == Kind::Close) {
+        return None;
+    }
+    let payload = place + RECORD_HEADER_BYTES;
+    let length = (bytes.get(payload..payload + 4)?).get_u32_le() as usize;
+    if length > CONTROL_BYTES_MAX {
+        return None;
+    }
+    let control = bytes.get(payload + 4..payload + 4 + length)?;
+    codec::decode_value::<Control>(control)
+        .ok()
+        .map(|control| control.watermark)
 }
 
 /// Reads the record at `offset` of a segment's bytes, which begin at `origin`.
 pub(super) fn read_record(
-    segment: u64,
+    seed: Seed,
     bytes: &Bytes,
     origin: u64,
     offset: u64,
@@ -166,7 +237,7 @@ pub(super) fn read_record(
     let Some(size) = size else {
         return Err(BadRecord { found, ..nothing });
     };
-    let expected = checksum(segment, &bytes[place + 4..place + size]);
+    let expected = checksum(seed, &bytes[place + 4..place + size]);
     if found != expected {
         return Err(BadRecord { expected, found });
     }

@@ -18,17 +18,19 @@ use crate::configuration::Configuration;
 use crate::entry::{Entry, Payload};
 use crate::node::Restored;
 use crate::term_runs::TermRuns;
-use crate::types::{Boot, HardState, Identity, Index};
+use crate::types::{Boot, EntryId, HardState, Identity, Index};
 
 use super::disk::{Disk, DiskError};
 use super::record::{
-    BadRecord, Footer, Kind, RECORD_HEADER_BYTES, Record, Start, append_record, decode_persist,
-    encode_persist, read_record, record_bytes,
+    BadRecord, Footer, Kind, RECORD_HEADER_BYTES, Record, Seed, Start, decode_persist,
+    encode_persist, peek_watermark, read_record, record_bytes, record_size,
 };
-use super::segment::{HEADER_BYTES, Header, Link, Summary, segment_name, segment_number};
+use super::segment::{
+    Beginning, HEADER_BYTES, Header, Link, Summary, segment_name, segment_number,
+};
 use super::{
     Control, Current, FILL_BYTES, FRESH_NAME, Point, SPARE_NAME, Spare, Wal, WalOptions, WalStats,
-    begin_segment, damaged,
+    damaged, name_segment, seal,
 };
 
 /// Why a log cannot be opened: the operator must act, and nothing was changed.
@@ -100,11 +102,12 @@ struct Walk {
 }
 
 /// The log as far as segments were taken in.
-#[derive(Default)]
 struct Recovered {
-    start: Option<Start>,
+    /// A start record was found.
+    begun: bool,
+    start: Start,
     hard_state: HardState,
-    terms: Option<TermRuns>,
+    terms: TermRuns,
     configurations: Vec<(Index, Arc<Configuration>)>,
     points: Vec<Point>,
 }
@@ -118,23 +121,24 @@ impl<D: Disk> Wal<D> {
     /// If there is no log, or it cannot be believed. Nothing was changed then.
     pub fn recover(mut disk: D, options: WalOptions) -> Result<(Self, Restored), RecoveryError> {
         let names = disk.list()?;
-        let Chain {
-            mut files,
-            headers,
-            stale,
-        } = open_chain(&mut disk, &names)?;
-        let Some(((header, chain), _)) = headers.split_last() else {
+        let Chain { headers, stale } = open_chain(&mut disk, &names)?;
+        let Some((newest, sealed)) = headers.split_last() else {
             return Err(RecoveryError::Empty);
         };
         let mut recovered = Recovered::default();
-        for pair in headers.windows(2) {
-            let link = pair[1].0.link;
-            recovered.take_in_sealed(&mut disk, &files[&pair[0].0.number], &pair[0], link)?;
+        for (place, segment) in sealed.iter().enumerate() {
+            let link = headers[place + 1].header.link;
+            recovered.take_in_sealed(&mut disk, segment, link)?;
         }
-        let bytes = read_all(&mut disk, &files[&header.number])?;
-        let walk = walk(header.number, &bytes, *chain, u64::MAX);
-        let synced = known_synced(header.number, &walk)?;
-        check_torn(header.number, &bytes, &walk)?;
+        let (header, seed) = (newest.header, newest.seed);
+        let file = disk.open(&segment_name(header.number))?;
+        let bytes = read_all(&mut disk, &file)?;
+        let walk = walk(seed, &bytes, u64::MAX);
+        if walk.end < header.begun {
+            return Err(walk.damage(header.number));
+        }
+        let synced = known_synced(&header, &walk)?;
+        check_torn(seed, &bytes, &walk)?;
 
         // A short segment is copied whole, so that restarts do not pile up segments.
         let keep = synced > options.segment_bytes / 4;
@@ -142,133 +146,156 @@ impl<D: Disk> Wal<D> {
             .records
             .partition_point(|(offset, _)| keep && *offset < synced);
         let (kept, copied) = walk.records.split_at(split);
-        let link = if keep {
-            Link {
-                previous: header.number,
-                end: synced,
-                chain: kept.last().map_or(*chain, |(_, record)| record.crc),
-            }
-        } else {
-            header.link
-        };
         let mut footer = None;
+        let mut link = header.link;
         if keep {
             let (summary, hard_state) = summarize(header.number, kept)?;
-            recovered.take_in(header.number, &summary, hard_state, first_start(kept)?)?;
+            let start = first_start(header.number, kept)?;
+            recovered.take_in(header.number, &summary, hard_state, start)?;
             footer = Some(summary.footer(recovered.hard_state));
-        }
-        if let Some(start) = first_start(copied)? {
+            link = Link {
+                previous: header.number,
+                end: synced,
+                chain: kept.last().map_or(seed.header, |(_, record)| record.crc),
+            };
+        } else if let Some(start) = first_start(header.number, copied)? {
             recovered.begin(start);
         }
-        let fresh = Header {
-            number: header.number + 1,
-            identity: header.identity,
-            link,
-        };
-        let (mut fresh_bytes, current, boot) = recovered.rewrite(&fresh, copied)?;
+        let (records, summary) = recovered.rewrite(&header, copied)?;
         let tail = load_tail(header.number, &walk.records, options.tail_bytes_max)?;
 
         // Everything above only read. From here on the disk changes, and the fresh segment is durable
         // before anything that it replaces is touched.
-        let file = prepare(&mut disk, &names, options.segment_bytes)?;
-        disk.write_at(&file, 0, &fresh_bytes)?;
-        disk.sync(&file)?;
-        disk.rename(SPARE_NAME, &segment_name(fresh.number))?;
-        disk.sync_directory()?;
-        fresh_bytes.clear();
-        files.insert(fresh.number, file);
-
-        let Some(start) = recovered.start else {
-            return Err(damaged(
-                header.number,
-                HEADER_BYTES as u64,
-                "a start record",
-                "none",
-            ));
+        let spare = prepare(&mut disk, &names, options.segment_bytes)?;
+        let fresh = Header {
+            number: header.number + 1,
+            link,
+            ..header
         };
-        let mut wal = Self {
+        let beginning = Beginning::new(fresh, spare.filled, &records);
+        disk.write_at(&spare.file, 0, &beginning.bytes)?;
+        name_segment(&mut disk, &spare.file, fresh.number)?;
+
+        let kept = headers
+            .iter()
+            .filter(|s| keep || s.header.number != header.number);
+        let mut seeds: BTreeMap<u64, Seed> = kept.map(|s| (s.header.number, s.seed)).collect();
+        seeds.insert(fresh.number, beginning.seed);
+        let mut spare_left = None;
+        match footer {
+            Some(footer) => seal(&mut disk, &file, seed, link, &footer)?,
+            None => spare_left = recycle(&mut disk, file, header.number, options.segment_bytes)?,
+        }
+        for name in stale {
+            disk.remove(&name)?;
+        }
+        let wal = Self {
             disk,
             options,
             identity: header.identity,
             hard_state: recovered.hard_state,
-            base: start.base,
-            files,
-            current,
+            base: recovered.start.base,
+            seeds,
+            current: Current::new(&beginning, summary),
+            file: spare.file,
+            reading: None,
             buffer: Vec::new(),
             points: recovered.points,
-            spare: None,
+            spare: spare_left,
             failed: false,
             stats: WalStats::default(),
         };
-        match footer {
-            Some(footer) => wal.seal(link, &footer)?,
-            None => wal.recycle(header.number)?,
-        }
-        for name in stale {
-            wal.disk.remove(&name)?;
-        }
         let restored = Restored {
             identity: wal.identity,
-            boot,
+            boot: recovered.start.boot,
             hard_state: wal.hard_state,
-            terms: recovered.terms.unwrap_or_else(|| TermRuns::new(start.base)),
+            terms: recovered.terms,
             tail,
-            configuration: Arc::new(start.configuration),
+            configuration: Arc::new(recovered.start.configuration),
             configurations: recovered.configurations,
         };
         Ok((wal, restored))
     }
+}
 
-    /// A segment is not needed any more: its file becomes the next one's, if it is large enough.
-    fn recycle(&mut self, number: u64) -> Result<(), DiskError> {
-        let name = segment_name(number);
-        let Some(file) = self.files.remove(&number) else {
-            return Ok(());
+/// A segment is not needed any more: its file becomes the next one's, if it is large enough.
+fn recycle<D: Disk>(
+    disk: &mut D,
+    file: D::File,
+    number: u64,
+    segment_bytes: u64,
+) -> Result<Option<Spare<D::File>>, DiskError> {
+    let name = segment_name(number);
+    let filled = disk.length(&file)?;
+    if filled < segment_bytes {
+        disk.remove(&name)?;
+        disk.sync_directory()?;
+        return Ok(None);
+    }
+    disk.rename(&name, SPARE_NAME)?;
+    disk.sync_directory()?;
+    Ok(Some(Spare { file, filled }))
+}
+
+impl Default for Recovered {
+    fn default() -> Self {
+        let start = Start {
+            boot: Boot(0),
+            hard_state: HardState::default(),
+            base: EntryId::ZERO,
+            configuration: Configuration::default(),
         };
-        let filled = self.disk.length(&file)?;
-        if filled >= self.options.segment_bytes {
-            self.disk.rename(&name, SPARE_NAME)?;
-            self.spare = Some(Spare { file, filled });
-        } else {
-            self.disk.remove(&name)?;
+        Self {
+            begun: false,
+            terms: TermRuns::new(start.base),
+            start,
+            hard_state: HardState::default(),
+            configurations: Vec::new(),
+            points: Vec::new(),
         }
-        self.disk.sync_directory()
     }
 }
 
 impl Recovered {
     fn begin(&mut self, start: Start) {
-        if self.terms.is_none() {
-            self.terms = Some(TermRuns::new(start.base));
+        if !self.begun {
+            self.terms = TermRuns::new(start.base);
         }
+        self.begun = true;
         self.hard_state = start.hard_state;
-        self.start = Some(start);
+        self.start = start;
     }
 
     /// Takes in a sealed segment, by its footer if it has one.
     fn take_in_sealed<D: Disk>(
         &mut self,
         disk: &mut D,
-        file: &D::File,
-        (header, chain): &(Header, u32),
+        segment: &Segment,
         link: Link,
     ) -> Result<(), RecoveryError> {
-        let number = header.number;
-        if let Some((summary, hard_state)) = read_footer(disk, file, number, link)? {
-            let first = read_one(disk, file, number, HEADER_BYTES as u64)?;
-            let first: Vec<_> = first
-                .map(|r| (HEADER_BYTES as u64, r))
-                .into_iter()
-                .collect();
-            return self.take_in(number, &summary, Some(hard_state), first_start(&first)?);
+        let (number, seed) = (segment.header.number, segment.seed);
+        let file = disk.open(&segment_name(number))?;
+        if let Some((summary, hard_state)) = read_footer(disk, &file, seed, link)? {
+            let first = read_one(disk, &file, seed, HEADER_BYTES as u64)?;
+            let Some(first) = first.filter(|record| record.previous == seed.header) else {
+                return Err(damaged(
+                    number,
+                    HEADER_BYTES as u64,
+                    "a first record",
+                    "none",
+                ));
+            };
+            let start = first_start(number, &[(HEADER_BYTES as u64, first)])?;
+            return self.take_in(number, &summary, Some(hard_state), start);
         }
-        let bytes = read_all(disk, file)?;
-        let walk = walk(number, &bytes, *chain, link.end);
+        let bytes = read_all(disk, &file)?;
+        let walk = walk(seed, &bytes, link.end);
         if walk.end != link.end || walk.chain != link.chain {
             return Err(walk.damage(number));
         }
         let (summary, hard_state) = summarize(number, &walk.records)?;
-        self.take_in(number, &summary, hard_state, first_start(&walk.records)?)
+        let start = first_start(number, &walk.records)?;
+        self.take_in(number, &summary, hard_state, start)
     }
 
     fn take_in(
@@ -281,18 +308,18 @@ impl Recovered {
         if let Some(start) = start {
             self.begin(start);
         }
-        let Some(terms) = &mut self.terms else {
+        if !self.begun {
             return Err(damaged(
                 number,
                 HEADER_BYTES as u64,
                 "a start record",
                 "none",
             ));
-        };
+        }
         if let (Some(first), Some(added)) = (summary.first(), summary.terms()) {
-            let last = terms.last().index;
-            if !terms.splice(first, added.runs(), added.last().index) {
-                let expected = alloc::format!("entries up to {} from the one after", last);
+            let last = self.terms.last().index;
+            if !self.terms.splice(first, added.runs(), added.last().index) {
+                let expected = alloc::format!("entries that follow entry {last}");
                 return Err(damaged(number, HEADER_BYTES as u64, expected, first));
             }
             self.configurations.retain(|(at, _)| *at < first);
@@ -310,37 +337,25 @@ impl Recovered {
         Ok(())
     }
 
-    /// The bytes of the segment that begins the next life: what must be known first, then whatever has
-    /// to be copied.
+    /// What the segment begins with in which the store's next life begins: what must be known first,
+    /// then whatever has to be copied.
     fn rewrite(
         &mut self,
-        fresh: &Header,
+        newest: &Header,
         copied: &[(u64, Record)],
-    ) -> Result<(Vec<u8>, Current, Boot), RecoveryError> {
-        let number = fresh.number;
-        let (_, hard_state) = summarize(number - 1, copied)?;
+    ) -> Result<(Vec<(Kind, Vec<u8>)>, Summary), RecoveryError> {
+        let (_, hard_state) = summarize(newest.number, copied)?;
         self.hard_state = hard_state.unwrap_or(self.hard_state);
-        let Some(start) = &mut self.start else {
-            return Err(damaged(
-                number - 1,
-                HEADER_BYTES as u64,
-                "a start record",
-                "none",
-            ));
-        };
-        start.boot = start.boot.next();
-        start.hard_state = self.hard_state;
-        let boot = start.boot;
-        let (mut bytes, chain) = begin_segment(fresh);
-        let mut chain = append_record(number, chain, Kind::Start, &mut bytes, |out| {
-            codec::encode_value(start, out);
-        });
+        self.start.boot = self.start.boot.next();
+        self.start.hard_state = self.hard_state;
+        let start = self.start.record();
+        let mut offset = HEADER_BYTES as u64 + record_size(start.1.len());
+        let mut records = vec![start];
         let mut summary = Summary::new();
-        for (_, record) in copied {
-            let Some((_, entries)) = persist_of(number - 1, record)? else {
+        for (at, record) in copied {
+            let Some((_, entries)) = persist_of(newest.number, *at, record)? else {
                 continue;
             };
-            let offset = bytes.len() as u64;
             if entries.is_empty() {
                 continue;
             }
@@ -352,20 +367,13 @@ impl Recovered {
                 watermark: 0,
                 hard_state: None,
             };
-            chain = append_record(number, chain, Kind::Persist, &mut bytes, |out| {
-                encode_persist(&control, &entries, out);
-            });
+            let mut payload = Vec::new();
+            encode_persist(&control, &entries, &mut payload);
+            offset += record_size(payload.len());
+            records.push((Kind::Persist, payload));
         }
-        self.take_in(number, &summary, None, None)?;
-        let end = bytes.len() as u64;
-        let current = Current {
-            number,
-            end,
-            synced: end,
-            chain,
-            summary,
-        };
-        Ok((bytes, current, boot))
+        self.take_in(newest.number + 1, &summary, None, None)?;
+        Ok((records, summary))
     }
 }
 
@@ -381,20 +389,24 @@ impl Walk {
     }
 }
 
+/// A segment whose header was read.
+struct Segment {
+    header: Header,
+    seed: Seed,
+}
+
 /// The segments of a log, oldest first.
-struct Chain<F> {
-    files: BTreeMap<u64, F>,
-    headers: Vec<(Header, u32)>,
+struct Chain {
+    headers: Vec<Segment>,
     /// Files that a crash left behind, and nothing refers to.
     stale: Vec<String>,
 }
 
-/// Opens every segment that the newest one leads back to.
-fn open_chain<D: Disk>(disk: &mut D, names: &[String]) -> Result<Chain<D::File>, RecoveryError> {
+/// Reads the header of every segment that the newest one leads back to.
+fn open_chain<D: Disk>(disk: &mut D, names: &[String]) -> Result<Chain, RecoveryError> {
     let mut numbers: Vec<u64> = names.iter().filter_map(|n| segment_number(n)).collect();
     numbers.sort_unstable();
     let mut chain = Chain {
-        files: BTreeMap::new(),
         headers: Vec::new(),
         stale: Vec::new(),
     };
@@ -403,41 +415,63 @@ fn open_chain<D: Disk>(disk: &mut D, names: &[String]) -> Result<Chain<D::File>,
         if numbers.binary_search(&wanted).is_err() {
             return Err(damaged(wanted, 0, "a segment", "no file"));
         }
-        let name = segment_name(wanted);
-        let file = disk.open(&name)?;
-        let mut bytes = [0; HEADER_BYTES];
-        let read = disk.read_at(&file, 0, &mut bytes)?;
-        if read < HEADER_BYTES {
-            let found = alloc::format!("{read} bytes");
-            return Err(damaged(wanted, 0, "a segment header of 128 bytes", found));
+        let segment = read_header(disk, wanted)?;
+        check_same_store(chain.headers.first(), &segment)?;
+        wanted = segment.header.link.previous;
+        chain.headers.push(segment);
+    }
+    for number in numbers {
+        if chain.headers.iter().any(|s| s.header.number == number) {
+            continue;
         }
-        let (header, crc) = Header::decode(&name, &bytes)?;
-        if header.number != wanted || header.link.previous >= wanted {
-            let expected = alloc::format!("segment {wanted}");
-            let found = alloc::format!("{} after {}", header.number, header.link.previous);
-            return Err(damaged(wanted, 16, expected, found));
-        }
-        if let Some((newest, _)) = chain.headers.first()
-            && newest.identity != header.identity
-        {
-            return Err(RecoveryError::Foreign {
-                file: name,
-                expected: newest.identity,
-                found: header.identity,
-            });
-        }
-        chain.files.insert(wanted, file);
-        chain.headers.push((header, crc));
-        wanted = header.link.previous;
+        // Left behind when a crash came between a new segment and the end of an old one.
+        check_same_store(chain.headers.first(), &read_header(disk, number)?)?;
+        chain.stale.push(segment_name(number));
     }
     chain.headers.reverse();
-    let kept = |number: &u64| chain.files.contains_key(number);
-    let unlinked = numbers.iter().filter(|number| !kept(number));
-    chain.stale = unlinked.map(|number| segment_name(*number)).collect();
     if names.iter().any(|name| name == FRESH_NAME) {
         chain.stale.push(String::from(FRESH_NAME));
     }
     Ok(chain)
+}
+
+/// No file of another store is believed, or removed.
+fn check_same_store(newest: Option<&Segment>, segment: &Segment) -> Result<(), RecoveryError> {
+    match newest {
+        Some(newest) if newest.header.identity != segment.header.identity => {
+            Err(RecoveryError::Foreign {
+                file: segment_name(segment.header.number),
+                expected: newest.header.identity,
+                found: segment.header.identity,
+            })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn read_header<D: Disk>(disk: &mut D, number: u64) -> Result<Segment, RecoveryError> {
+    let name = segment_name(number);
+    let file = disk.open(&name)?;
+    let mut bytes = [0; HEADER_BYTES];
+    let read = disk.read_at(&file, 0, &mut bytes)?;
+    if read < HEADER_BYTES {
+        let found = alloc::format!("{read} bytes");
+        return Err(damaged(number, 0, "a segment header of 128 bytes", found));
+    }
+    let (header, crc) = Header::decode(&name, &bytes)?;
+    if header.number != number || header.link.previous >= number {
+        let expected = alloc::format!("segment {number}");
+        let found = alloc::format!("{} after {}", header.number, header.link.previous);
+        return Err(damaged(number, 16, expected, found));
+    }
+    let length = disk.length(&file)?;
+    if length < header.allocated {
+        let expected = alloc::format!("{} bytes", header.allocated);
+        let found = alloc::format!("a file of {length}");
+        return Err(damaged(number, length, expected, found));
+    }
+    let seed = header.seed(crc);
+    Ok(Segment { header, seed })
 }
 
 fn read_all<D: Disk>(disk: &mut D, file: &D::File) -> Result<Bytes, DiskError> {
@@ -451,7 +485,7 @@ fn read_all<D: Disk>(disk: &mut D, file: &D::File) -> Result<Bytes, DiskError> {
 pub(super) fn read_one<D: Disk>(
     disk: &mut D,
     file: &D::File,
-    number: u64,
+    seed: Seed,
     offset: u64,
 ) -> Result<Option<Record>, DiskError> {
     let mut header = [0; RECORD_HEADER_BYTES];
@@ -468,16 +502,16 @@ pub(super) fn read_one<D: Disk>(
     let mut bytes = vec![0; size];
     let read = disk.read_at(file, offset, &mut bytes)?;
     bytes.truncate(read);
-    Ok(read_record(number, &Bytes::from(bytes), offset, offset).ok())
+    Ok(read_record(seed, &Bytes::from(bytes), offset, offset).ok())
 }
 
 fn read_footer<D: Disk>(
     disk: &mut D,
     file: &D::File,
-    number: u64,
+    seed: Seed,
     link: Link,
 ) -> Result<Option<(Summary, HardState)>, DiskError> {
-    let Some(record) = read_one(disk, file, number, link.end)? else {
+    let Some(record) = read_one(disk, file, seed, link.end)? else {
         return Ok(None);
     };
     if record.kind != Kind::Footer || record.previous != link.chain {
@@ -490,18 +524,18 @@ fn read_footer<D: Disk>(
 }
 
 /// Reads records from the header on, until one is not there or `limit` is reached.
-fn walk(number: u64, bytes: &Bytes, header_crc: u32, limit: u64) -> Walk {
+fn walk(seed: Seed, bytes: &Bytes, limit: u64) -> Walk {
     let mut walk = Walk {
         records: Vec::new(),
         end: HEADER_BYTES as u64,
-        chain: header_crc,
+        chain: seed.header,
         stopped: BadRecord {
             expected: 0,
             found: 0,
         },
     };
     while walk.end < limit {
-        match read_record(number, bytes, 0, walk.end) {
+        match read_record(seed, bytes, 0, walk.end) {
             Err(bad) => {
                 walk.stopped = bad;
                 break;
@@ -526,11 +560,11 @@ fn walk(number: u64, bytes: &Bytes, header_crc: u32, limit: u64) -> Walk {
     walk
 }
 
-/// Up to which offset the records themselves say that everything was synced.
-fn known_synced(number: u64, walk: &Walk) -> Result<u64, RecoveryError> {
-    let mut synced = HEADER_BYTES as u64;
-    for (_, record) in &walk.records {
-        if let Some((control, _)) = persist_of(number, record)? {
+/// Up to which offset header and records themselves say that everything was synced.
+fn known_synced(header: &Header, walk: &Walk) -> Result<u64, RecoveryError> {
+    let mut synced = header.begun;
+    for (offset, record) in &walk.records {
+        if let Some((control, _)) = persist_of(header.number, *offset, record)? {
             synced = synced.max(control.watermark);
         }
     }
@@ -539,14 +573,15 @@ fn known_synced(number: u64, walk: &Walk) -> Result<u64, RecoveryError> {
 
 /// Tells a torn end from damage: a record behind the gap that knows the gap to have been synced proves
 /// that something was lost which may have been promised.
-fn check_torn(number: u64, bytes: &Bytes, walk: &Walk) -> Result<(), RecoveryError> {
+fn check_torn(seed: Seed, bytes: &Bytes, walk: &Walk) -> Result<(), RecoveryError> {
     let mut offset = walk.end;
     while offset + (RECORD_HEADER_BYTES as u64) < bytes.len() as u64 {
-        if let Ok(record) = read_record(number, bytes, 0, offset)
-            && let Some((control, _)) = persist_of(number, &record)?
-            && control.watermark > walk.end
-        {
-            return Err(walk.damage(number));
+        // The checksum is computed only for what makes sense without it, so that no payload can make
+        // this slow.
+        let knows = peek_watermark(bytes, offset)
+            .is_some_and(|mark| mark > walk.end && mark <= offset && mark.is_multiple_of(8));
+        if knows && read_record(seed, bytes, 0, offset).is_ok() {
+            return Err(walk.damage(seed.number));
         }
         offset += 8;
     }
@@ -556,19 +591,20 @@ fn check_torn(number: u64, bytes: &Bytes, walk: &Walk) -> Result<(), RecoveryErr
 /// The content of a record that carries a control part; `None` for the others.
 fn persist_of(
     number: u64,
+    offset: u64,
     record: &Record,
 ) -> Result<Option<(Control, Vec<Entry>)>, RecoveryError> {
     match record.kind {
         Kind::Persist | Kind::Close => match decode_persist(&record.payload) {
             Ok(content) => Ok(Some(content)),
-            Err(error) => Err(damaged(number, record.next, "a record that decodes", error)),
+            Err(error) => Err(damaged(number, offset, "a record that decodes", error)),
         },
-        Kind::Start | Kind::Footer => Ok(None),
+        Kind::Start | Kind::Footer | Kind::Pad => Ok(None),
     }
 }
 
 /// A segment's first record, if a life of the store begins with it.
-fn first_start(records: &[(u64, Record)]) -> Result<Option<Start>, RecoveryError> {
+fn first_start(number: u64, records: &[(u64, Record)]) -> Result<Option<Start>, RecoveryError> {
     let Some((offset, record)) = records.first() else {
         return Ok(None);
     };
@@ -577,7 +613,7 @@ fn first_start(records: &[(u64, Record)]) -> Result<Option<Start>, RecoveryError
     }
     codec::decode_value(&record.payload)
         .map(Some)
-        .map_err(|error| damaged(0, *offset, "a start record that decodes", error))
+        .map_err(|error| damaged(number, *offset, "a start record that decodes", error))
 }
 
 fn summarize(
@@ -587,7 +623,7 @@ fn summarize(
     let mut summary = Summary::new();
     let mut hard_state = None;
     for (offset, record) in records {
-        let Some((control, entries)) = persist_of(number, record)? else {
+        let Some((control, entries)) = persist_of(number, *offset, record)? else {
             continue;
         };
         if !summary.add(*offset, &entries) {
@@ -612,8 +648,8 @@ fn load_tail(
     bytes_max: u64,
 ) -> Result<Vec<Entry>, RecoveryError> {
     let mut tail: Vec<Entry> = Vec::new();
-    for (_, record) in records {
-        let Some((_, entries)) = persist_of(number, record)? else {
+    for (offset, record) in records {
+        let Some((_, entries)) = persist_of(number, *offset, record)? else {
             continue;
         };
         if let Some(first) = entries.first() {
@@ -637,12 +673,13 @@ fn load_tail(
     Ok(tail)
 }
 
-/// A zero-filled file of full size under the spare's name: the one that is there, or a new one.
+/// A zero-filled file under the spare's name: the one that is there, or a new one, of full size if there
+/// is room for that.
 fn prepare<D: Disk>(
     disk: &mut D,
     names: &[String],
     segment_bytes: u64,
-) -> Result<D::File, DiskError> {
+) -> Result<Spare<D::File>, DiskError> {
     let there = names.iter().any(|name| name == SPARE_NAME);
     let file = if there {
         disk.open(SPARE_NAME)?
@@ -654,8 +691,13 @@ fn prepare<D: Disk>(
     while filled < segment_bytes {
         let step = (segment_bytes - filled).min(FILL_BYTES as u64);
         let step = usize::try_from(step).unwrap_or(FILL_BYTES);
-        disk.write_at(&file, filled, &zeroes[..step])?;
-        filled += step as u64;
+        match disk.write_at(&file, filled, &zeroes[..step]) {
+            Ok(()) => filled += step as u64,
+            // A node on a full disk still has its vote.
+            Err(DiskError::Full { .. }) => break,
+            Err(error) => return Err(error),
+        }
     }
-    Ok(file)
+    let filled = disk.length(&file)?;
+    Ok(Spare { file, filled })
 }

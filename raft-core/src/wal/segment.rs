@@ -16,12 +16,12 @@ use crate::types::{
 };
 
 use super::RecoveryError;
-use super::record::Footer;
+use super::record::{Footer, Kind, Seed, append_pad, append_record, padded, record_size};
 
 pub(super) const HEADER_BYTES: usize = 128;
 const MAGIC: [u8; 8] = *b"raft-wal";
 /// Everything before it is covered by the header's checksum.
-const CHECKSUM_AT: usize = 96;
+const CHECKSUM_AT: usize = 124;
 
 /// Where in the log a segment continues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,9 +40,20 @@ pub(super) struct Header {
     pub(super) number: u64,
     pub(super) identity: Identity,
     pub(super) link: Link,
+    /// Everything before this offset was synced before the file got its name.
+    pub(super) begun: u64,
+    /// How long the file was then; it never gets shorter.
+    pub(super) allocated: u64,
 }
 
 impl Header {
+    pub(super) const fn seed(&self, crc: u32) -> Seed {
+        Seed {
+            number: self.number,
+            header: crc,
+        }
+    }
+
     /// The header's bytes and its checksum, which the first record names as its predecessor.
     pub(super) fn encode(&self) -> ([u8; HEADER_BYTES], u32) {
         let mut fields = Vec::with_capacity(HEADER_BYTES);
@@ -58,6 +69,8 @@ impl Header {
         fields.extend_from_slice(&self.link.previous.to_le_bytes());
         fields.extend_from_slice(&self.link.end.to_le_bytes());
         fields.extend_from_slice(&self.link.chain.to_le_bytes());
+        fields.extend_from_slice(&self.begun.to_le_bytes());
+        fields.extend_from_slice(&self.allocated.to_le_bytes());
         fields.resize(CHECKSUM_AT, 0);
         let crc = crc32fast::hash(&fields);
         fields.extend_from_slice(&crc.to_le_bytes());
@@ -107,6 +120,7 @@ impl Header {
             end: fields.get_u64_le(),
             chain: fields.get_u32_le(),
         };
+        let (begun, allocated) = (fields.get_u64_le(), fields.get_u64_le());
         let member = Member { node, store };
         let identity = Identity {
             group,
@@ -117,8 +131,50 @@ impl Header {
             number,
             identity,
             link,
+            begun,
+            allocated,
         };
         Ok((header, found))
+    }
+}
+
+/// The first bytes of a segment: its header, completed, and the records it begins with.
+pub(super) struct Beginning {
+    pub(super) header: Header,
+    pub(super) seed: Seed,
+    pub(super) bytes: Vec<u8>,
+    /// The checksum of the last record.
+    pub(super) chain: u32,
+}
+
+impl Beginning {
+    /// `offsets` of the records follow from their sizes, so that they can be known before.
+    pub(super) fn new(mut header: Header, allocated: u64, records: &[(Kind, Vec<u8>)]) -> Self {
+        let sizes = records
+            .iter()
+            .map(|(_, payload)| record_size(payload.len()));
+        let end = HEADER_BYTES as u64 + sizes.sum::<u64>();
+        header.begun = padded(end);
+        header.allocated = allocated.max(header.begun);
+        let (first, crc) = header.encode();
+        let seed = header.seed(crc);
+        let (mut bytes, mut chain) = (first.to_vec(), crc);
+        for (kind, payload) in records {
+            chain = append_record(seed, chain, *kind, &mut bytes, |out| {
+                out.extend_from_slice(payload);
+            });
+        }
+        chain = append_pad(seed, chain, end, &mut bytes);
+        assert!(
+            bytes.len() as u64 == header.begun,
+            "a beginning is as long as its header says"
+        );
+        Self {
+            header,
+            seed,
+            bytes,
+            chain,
+        }
     }
 }
 

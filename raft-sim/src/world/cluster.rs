@@ -2,7 +2,7 @@
 //!
 //! Always holds: the same seed and the same calls give the same run, event by event.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use raft_core::replica::{Output, Replica, RequestError, StateMachine};
@@ -73,6 +73,7 @@ pub struct Cluster<S: StateMachine> {
     replies: BTreeMap<RequestId, Result<S::Reply, RequestError>>,
     leaders: BTreeMap<Term, NodeId>,
     alerts: Vec<(NodeId, Alert)>,
+    later: VecDeque<(NodeId, Input)>,
 }
 
 struct Server<S: StateMachine> {
@@ -143,6 +144,7 @@ impl<S: StateMachine + Default> Cluster<S> {
             replies: BTreeMap::new(),
             leaders: BTreeMap::new(),
             alerts: Vec::new(),
+            later: VecDeque::new(),
         };
         for member in members {
             let mut disk = MemoryDisk::new();
@@ -195,7 +197,7 @@ impl<S: StateMachine + Default> Cluster<S> {
             tick: None,
             syncing: false,
         });
-        self.settle(node);
+        self.settle_all(node);
         Ok(())
     }
 }
@@ -333,7 +335,7 @@ impl<S: StateMachine> Cluster<S> {
         if let Some(running) = &mut self.server_mut(node).running {
             running.replica.propose(now, request, &command);
         }
-        self.settle(node);
+        self.settle_all(node);
         request
     }
 
@@ -343,7 +345,7 @@ impl<S: StateMachine> Cluster<S> {
         if let Some(running) = &mut self.server_mut(node).running {
             running.replica.query(now, request, query);
         }
-        self.settle(node);
+        self.settle_all(node);
         request
     }
 
@@ -412,7 +414,20 @@ impl<S: StateMachine> Cluster<S> {
         if let Some(running) = &mut self.server_mut(node).running {
             running.replica.handle(Event { at, input });
         }
+        self.settle_all(node);
+    }
+
+    /// Carries out everything a node asks for, and what comes of that.
+    fn settle_all(&mut self, node: NodeId) {
+        let at = self.now;
         self.settle(node);
+        // What came of carrying out one action waits until the others are carried out, too.
+        while let Some((node, input)) = self.later.pop_front() {
+            if let Some(running) = &mut self.server_mut(node).running {
+                running.replica.handle(Event { at, input });
+            }
+            self.settle(node);
+        }
     }
 
     fn finish_sync(&mut self, node: NodeId, boot: Boot) {
@@ -460,16 +475,21 @@ impl<S: StateMachine> Cluster<S> {
                 let Some(running) = &mut self.server_mut(node).running else {
                     return;
                 };
-                match running.wal.append(&persist) {
+                let written = running
+                    .wal
+                    .append(&persist)
+                    .and_then(|()| running.wal.write());
+                match written {
                     Ok(()) => running.unsynced = Some(persist.id),
-                    Err(_) => self.input(node, Input::StorageFailed),
+                    Err(_) => self.later.push_back((node, Input::StorageFailed)),
                 }
             }
             Action::ReadLog(request) => {
                 if let Some(running) = &mut self.server_mut(node).running {
                     let outcome = running.wal.read(&request);
                     let ticket = request.ticket;
-                    self.input(node, Input::LogRead { ticket, outcome });
+                    let input = Input::LogRead { ticket, outcome };
+                    self.later.push_back((node, input));
                 }
             }
             Action::Observed(Observation::Role { term, role }) => {

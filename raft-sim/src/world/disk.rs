@@ -1,7 +1,7 @@
 //! A disk in memory that forgets what was not synced.
 //!
 //! Always holds: after a loss of power a file holds its synced contents and any subset of the sectors
-//! written since; a name is what it was at the last sync of the directory.
+//! written since; names are what they were at the last sync of the directory, or what they were last.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,28 @@ struct Contents {
     next_file: u64,
     capacity: Option<u64>,
     failing_sync: bool,
+    operations: u64,
+    /// Every operation after so many fails: the machine is off.
+    operations_max: Option<u64>,
     syncs: u64,
+}
+
+impl Contents {
+    /// Counts an operation that changes something, unless the machine is off by then.
+    fn operate(&mut self, operation: &'static str, name: &str) -> Result<(), DiskError> {
+        if self
+            .operations_max
+            .is_some_and(|max| self.operations >= max)
+        {
+            return Err(DiskError::Failed {
+                operation,
+                name: name.to_string(),
+                message: "the machine is off".to_string(),
+            });
+        }
+        self.operations += 1;
+        Ok(())
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -59,10 +80,16 @@ impl MemoryDisk {
         }
     }
 
-    /// The power fails: unsynced sectors survive as `survives` says, unsynced names do not.
+    /// The power fails: of what was not synced, each sector survives as `survives` says, and all names
+    /// or none. The machine is on again afterwards.
     pub fn lose_power(&self, mut survives: impl FnMut() -> bool) {
         let mut contents = self.contents();
-        contents.names = contents.durable_names.clone();
+        contents.operations_max = None;
+        if survives() {
+            contents.durable_names = contents.names.clone();
+        } else {
+            contents.names = contents.durable_names.clone();
+        }
         for file in contents.files.values_mut() {
             let mut bytes = core::mem::take(&mut file.synced);
             for (offset, length) in core::mem::take(&mut file.unsynced) {
@@ -86,6 +113,18 @@ impl MemoryDisk {
     /// Limits the sum of all files' lengths; `None` lifts the limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.contents().capacity = bytes;
+    }
+
+    /// How many operations changed something so far.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.contents().operations
+    }
+
+    /// Turns the machine off once so many operations in all have changed something: a crash in the
+    /// middle of whatever is going on then.
+    pub fn turn_off_after(&self, operations: u64) {
+        self.contents().operations_max = Some(operations);
     }
 
     /// Makes the next sync fail; what it should have synced is then as uncertain as after a crash.
@@ -151,6 +190,7 @@ impl Disk for MemoryDisk {
 
     fn create(&mut self, name: &str) -> Result<MemoryFile, DiskError> {
         let mut contents = self.contents();
+        contents.operate("creating", name)?;
         let id = contents.next_file;
         contents.next_file += 1;
         contents.names.insert(name.to_string(), id);
@@ -178,6 +218,7 @@ impl Disk for MemoryDisk {
 
     fn write_at(&mut self, file: &MemoryFile, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let mut contents = self.contents();
+        contents.operate("writing", &format!("file {}", file.0))?;
         let used: u64 = contents
             .names
             .values()
@@ -190,6 +231,16 @@ impl Disk for MemoryDisk {
         let end = index(offset) + bytes.len();
         let growth = end.saturating_sub(open.bytes.len()) as u64;
         if growth > 0 && used + growth > capacity {
+            // As much as fits over what is there is written all the same.
+            let part = open
+                .bytes
+                .len()
+                .saturating_sub(index(offset))
+                .min(bytes.len());
+            if part > 0 {
+                open.bytes[index(offset)..][..part].copy_from_slice(&bytes[..part]);
+                open.unsynced.push((offset, part as u64));
+            }
             return Err(DiskError::Full {
                 name: format!("file {}", file.0),
             });
@@ -204,6 +255,7 @@ impl Disk for MemoryDisk {
 
     fn sync(&mut self, file: &MemoryFile) -> Result<(), DiskError> {
         let mut contents = self.contents();
+        contents.operate("syncing", &format!("file {}", file.0))?;
         if core::mem::take(&mut contents.failing_sync) {
             return Err(DiskError::Failed {
                 operation: "syncing",
@@ -225,6 +277,7 @@ impl Disk for MemoryDisk {
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
         let mut contents = self.contents();
+        contents.operate("renaming", from)?;
         let Some(id) = contents.names.remove(from) else {
             return Err(DiskError::NotFound {
                 name: from.to_string(),
@@ -235,7 +288,9 @@ impl Disk for MemoryDisk {
     }
 
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
-        match self.contents().names.remove(name) {
+        let mut contents = self.contents();
+        contents.operate("removing", name)?;
+        match contents.names.remove(name) {
             Some(_) => Ok(()),
             None => Err(DiskError::NotFound {
                 name: name.to_string(),
@@ -249,6 +304,7 @@ impl Disk for MemoryDisk {
 
     fn sync_directory(&mut self) -> Result<(), DiskError> {
         let mut contents = self.contents();
+        contents.operate("syncing", "the directory")?;
         contents.durable_names = contents.names.clone();
         Ok(())
     }

@@ -1,0 +1,530 @@
+//! The log on a disk that forgets, tears, fills up and is switched off in the middle.
+
+use std::sync::Arc;
+
+use raft_core::wal::{Disk, DiskError, RecoveryError, Wal, WalOptions};
+use raft_core::{
+    Boot, Bytes, ClusterId, Configuration, Entry, EntryId, GroupId, HardState, Identity, Index,
+    LogReadOutcome, Member, NodeId, Payload, Persist, PersistId, ReadLog, ReadTicket, Restored,
+    StorageId, Term,
+};
+use raft_sim::MemoryDisk;
+
+const MEMBER: Member = Member {
+    node: NodeId(1),
+    store: StorageId(0xa1),
+};
+
+fn options() -> WalOptions {
+    WalOptions {
+        segment_bytes: 8 << 10,
+        tail_bytes_max: 1 << 20,
+    }
+}
+
+fn new_store() -> MemoryDisk {
+    let mut disk = MemoryDisk::new();
+    let identity = Identity {
+        group: GroupId(0),
+        cluster: ClusterId(0xc1),
+        member: MEMBER,
+    };
+    Wal::create(&mut disk, identity, &Configuration::of_voters([MEMBER])).unwrap();
+    disk
+}
+
+fn open(disk: &MemoryDisk) -> (Wal<MemoryDisk>, Restored) {
+    Wal::recover(disk.clone(), options()).unwrap()
+}
+
+fn entry(term: u64, index: u64, bytes: usize) -> Entry {
+    let mut payload = vec![0xee; bytes];
+    payload[..16].copy_from_slice(&[term.to_le_bytes(), index.to_le_bytes()].concat());
+    Entry {
+        id: EntryId {
+            term: Term(term),
+            index: Index(index),
+        },
+        payload: Payload::Command(Bytes::from(payload)),
+    }
+}
+
+fn entries(term: u64, indexes: std::ops::RangeInclusive<u64>, bytes: usize) -> Vec<Entry> {
+    indexes.map(|index| entry(term, index, bytes)).collect()
+}
+
+fn persist(term: u64, entries: Vec<Entry>) -> Persist {
+    Persist {
+        id: PersistId(1),
+        store: MEMBER.store,
+        boot: Boot(1),
+        hard_state: Some(HardState {
+            term: Term(term),
+            voted_for: Some(MEMBER),
+            ..HardState::default()
+        }),
+        entries: entries.into(),
+    }
+}
+
+fn read_all(wal: &mut Wal<MemoryDisk>, from: u64, to: u64) -> Vec<Entry> {
+    let mut found: Vec<Entry> = Vec::new();
+    while from + (found.len() as u64) <= to {
+        let request = ReadLog {
+            ticket: ReadTicket(1),
+            from: Index(from + found.len() as u64),
+            to: Index(to),
+            bytes_max: 3_000,
+        };
+        match wal.read(&request) {
+            LogReadOutcome::Entries(more) => found.extend(more),
+            other => panic!("{request:?}: {other:?}"),
+        }
+    }
+    found
+}
+
+/// What a store must show after a crash: the log, term by term, and the term and vote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Model {
+    log: Vec<Entry>,
+    term: u64,
+}
+
+impl Model {
+    fn apply(&mut self, persist: &Persist) {
+        if let Some(first) = persist.entries.first() {
+            self.log
+                .truncate(usize::try_from(first.id.index.0).unwrap() - 1);
+            self.log.extend(persist.entries.iter().cloned());
+        }
+        self.term = persist.hard_state.map_or(self.term, |state| state.term.0);
+    }
+
+    fn shown_by(wal: &mut Wal<MemoryDisk>, restored: &Restored) -> Self {
+        let last = restored.terms.last().index.0;
+        let log = read_all(wal, 1, last);
+        for entry in &log {
+            assert_eq!(restored.terms.term(entry.id.index), Some(entry.id.term));
+        }
+        let tail = log.len() - restored.tail.len();
+        assert_eq!(log[tail..], restored.tail[..], "the tail is the log's end");
+        Self {
+            log,
+            term: restored.hard_state.term.0,
+        }
+    }
+}
+
+/// Writes that append, rewind within a segment and across segments, and fill several segments.
+fn script() -> Vec<Persist> {
+    let mut script = vec![
+        persist(1, entries(1, 1..=3, 100)),
+        persist(1, entries(1, 4..=4, 100)),
+        persist(2, vec![]),
+        persist(2, entries(2, 3..=6, 200)),
+    ];
+    for round in 0..12 {
+        let from = 5 + round * 3;
+        let term = 3 + round;
+        script.push(persist(term, entries(term, from..=from + 4, 150)));
+    }
+    script.push(persist(20, entries(20, 10..=12, 100)));
+    script.push(persist(20, entries(20, 13..=13, 20_000)));
+    script.push(persist(20, entries(20, 14..=20, 100)));
+    script
+}
+
+fn model(script: &[Persist]) -> Model {
+    let mut model = Model {
+        log: Vec::new(),
+        term: 0,
+    };
+    for persist in script {
+        model.apply(persist);
+    }
+    model
+}
+
+#[test]
+fn what_was_synced_is_there_after_a_restart_and_read_back_from_anywhere() {
+    let disk = new_store();
+    let (mut wal, _) = open(&disk);
+    for persist in script() {
+        wal.append(&persist).unwrap();
+        wal.sync().unwrap();
+    }
+    let expected = model(&script());
+    assert_eq!(read_all(&mut wal, 1, 20), expected.log);
+    drop(wal);
+    for life in 2..6 {
+        let (mut wal, restored) = open(&disk);
+        assert_eq!(restored.boot, Boot(life));
+        assert_eq!(Model::shown_by(&mut wal, &restored), expected);
+        for from in 1..=20 {
+            assert_eq!(
+                read_all(&mut wal, from, 20),
+                expected.log[from as usize - 1..]
+            );
+        }
+    }
+}
+
+#[test]
+fn many_writes_share_one_sync() {
+    let disk = new_store();
+    let (mut wal, _) = open(&disk);
+    let before = disk.syncs();
+    for index in 1..=100 {
+        wal.append(&persist(1, entries(1, index..=index, 16)))
+            .unwrap();
+    }
+    wal.sync().unwrap();
+    // One for the batch; the segments it filled needed theirs.
+    let rotations = wal.stats().segments * 3;
+    assert_eq!(wal.stats().syncs, 1);
+    assert!(disk.syncs() - before <= 1 + rotations);
+}
+
+/// Found by review: what is neither in memory nor written yet must not look damaged.
+#[test]
+fn a_read_past_what_is_written_ends_there() {
+    let disk = new_store();
+    let (mut wal, _) = open(&disk);
+    wal.append(&persist(1, entries(1, 1..=1, 100))).unwrap();
+    wal.sync().unwrap();
+    wal.append(&persist(1, entries(1, 2..=2, 100))).unwrap();
+    let request = ReadLog {
+        ticket: ReadTicket(1),
+        from: Index(1),
+        to: Index(2),
+        bytes_max: 1 << 20,
+    };
+    assert!(matches!(wal.read(&request), LogReadOutcome::Entries(found) if found.len() == 1));
+}
+
+/// The machine goes off at every single operation of a long script, any part of what was unsynced
+/// survives, recovery itself is cut off as well, and still: what was synced is there, and nothing that
+/// was never written.
+#[test]
+fn switched_off_at_every_operation_the_log_is_a_prefix_that_holds_what_was_synced() {
+    let script = script();
+    let mut total = 0;
+    for seed in 0..3_u64 {
+        let mut cut = 0;
+        loop {
+            let (finished, synced, disk) = run_until_off(&script, cut);
+            let mut random = seed * 1_000_003 + cut;
+            disk.lose_power(|| coin(&mut random));
+            recover_in_pieces(&disk, &mut random);
+            let (mut wal, restored) = open(&disk);
+            let shown = Model::shown_by(&mut wal, &restored);
+            let allowed = (synced..=script.len()).any(|n| model(&script[..n]) == shown);
+            assert!(
+                allowed,
+                "seed {seed}, off after {cut}: {synced} writes were synced, found {} entries, term {}",
+                shown.log.len(),
+                shown.term
+            );
+            total += 1;
+            cut += 1;
+            if finished {
+                break;
+            }
+        }
+    }
+    assert!(total > 200, "the script has many operations: {total}");
+}
+
+/// Runs the script until the machine goes off; whether it ended before, how many writes were synced,
+/// and the disk.
+fn run_until_off(script: &[Persist], operations: u64) -> (bool, usize, MemoryDisk) {
+    let disk = new_store();
+    let (wal, _) = open(&disk);
+    let mut wal = wal;
+    disk.turn_off_after(disk.operations() + operations);
+    let mut synced = 0;
+    for (place, persist) in script.iter().enumerate() {
+        let done = wal.append(persist).and_then(|()| wal.write());
+        // Every third write shares its sync with the next.
+        let done = done.and_then(|()| if place % 3 == 0 { Ok(()) } else { wal.sync() });
+        match done {
+            Ok(()) if place % 3 == 0 => {}
+            Ok(()) => synced = place + 1,
+            Err(_) => return (false, synced, disk),
+        }
+        let _ = wal.maintain();
+    }
+    let finished = wal.close().is_ok();
+    (finished, synced, disk)
+}
+
+/// The power fails in recovery, too, a few times, further along each time.
+fn recover_in_pieces(disk: &MemoryDisk, random: &mut u64) {
+    for operations in [0, 2, 5, 7, 9, 11] {
+        disk.turn_off_after(disk.operations() + operations);
+        let _ = Wal::recover(disk.clone(), options());
+        disk.lose_power(|| coin(random));
+    }
+}
+
+fn coin(random: &mut u64) -> bool {
+    *random = random
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    (*random >> 33).is_multiple_of(2)
+}
+
+/// The newest segment's name and bytes after a short run without a restart.
+fn short_log() -> (MemoryDisk, String, Vec<u8>, u64) {
+    let disk = new_store();
+    let (mut wal, _) = open(&disk);
+    for index in 1..=4 {
+        wal.append(&persist(1, entries(1, index..=index, 40)))
+            .unwrap();
+        wal.sync().unwrap();
+    }
+    drop(wal);
+    let name = disk
+        .names()
+        .into_iter()
+        .filter(|n| n.ends_with(".wal"))
+        .next_back()
+        .unwrap();
+    let bytes = disk.file(&name).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+    (disk, name, bytes, end)
+}
+
+#[test]
+fn cut_at_every_byte_of_its_last_records_the_log_recovers_what_came_before() {
+    let (disk, name, bytes, end) = short_log();
+    let mut found = Vec::new();
+    for cut in (end - 1_600)..=end {
+        let image = disk.image();
+        let mut torn = bytes.clone();
+        torn[usize::try_from(cut).unwrap()..].fill(0);
+        image.set_file(&name, torn);
+        let (mut wal, restored) = Wal::recover(image, options()).unwrap();
+        let shown = Model::shown_by(&mut wal, &restored);
+        assert_eq!(shown.log, entries(1, 1..=shown.log.len() as u64, 40));
+        found.push(shown.log.len());
+    }
+    assert!(found.is_sorted(), "a later cut leaves more: {found:?}");
+    found.dedup();
+    assert_eq!(
+        found,
+        [1, 2, 3, 4],
+        "each write is there wholly or not at all"
+    );
+}
+
+#[test]
+fn a_file_that_became_shorter_is_damage() {
+    let (disk, name, mut bytes, _) = short_log();
+    bytes.truncate(bytes.len() - 1);
+    disk.set_file(&name, bytes);
+    let error = Wal::recover(disk, options()).unwrap_err();
+    assert!(matches!(error, RecoveryError::Damaged { .. }), "{error}");
+}
+
+/// Every bit of what is known to be synced: refused with file and offset, or without effect. Never a
+/// shorter log.
+#[test]
+fn no_flipped_bit_of_what_was_synced_goes_unseen() {
+    let (disk, _, _, _) = short_log();
+    // Closed in order, so that the last write, too, is known to be synced.
+    let (wal, _) = open(&disk);
+    wal.close().unwrap();
+    let name = disk
+        .names()
+        .into_iter()
+        .filter(|n| n.ends_with(".wal"))
+        .next_back()
+        .unwrap();
+    let bytes = disk.file(&name).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let close_at = end - end % 512;
+    let mut refused = 0;
+    for bit in 0..(close_at * 8) {
+        let image = disk.image();
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        image.set_file(&name, flipped);
+        match Wal::recover(image, options()) {
+            Ok((_, restored)) => assert_eq!(restored.terms.last().index, Index(4), "bit {bit}"),
+            Err(RecoveryError::Disk(error)) => panic!("bit {bit}: {error}"),
+            Err(_) => refused += 1,
+        }
+    }
+    assert_eq!(refused, close_at * 8, "every bit lies under a checksum");
+}
+
+#[test]
+fn damage_is_told_with_file_offset_expected_and_found() {
+    let (disk, name, mut bytes, _) = short_log();
+    bytes[600] ^= 1;
+    disk.set_file(&name, bytes);
+    let error = Wal::recover(disk, options()).unwrap_err().to_string();
+    assert!(error.contains(&name), "{error}");
+    assert!(error.contains("at offset"), "{error}");
+    assert!(error.contains("expected record crc 0x"), "{error}");
+    assert!(error.contains("must not vote again"), "{error}");
+}
+
+#[test]
+fn foreign_and_newer_files_are_refused_and_left_alone() {
+    let empty = Wal::recover(MemoryDisk::new(), options()).unwrap_err();
+    assert_eq!(empty, RecoveryError::Empty);
+
+    let disk = new_store();
+    disk.set_file("00000000000000000001.wal", vec![b'x'; 4_096]);
+    let error = Wal::recover(disk, options()).unwrap_err();
+    assert!(matches!(error, RecoveryError::NotALog { .. }), "{error}");
+
+    let disk = new_store();
+    let mut bytes = disk.file("00000000000000000001.wal").unwrap();
+    bytes[8] = 9;
+    disk.set_file("00000000000000000001.wal", bytes);
+    let error = Wal::recover(disk, options()).unwrap_err().to_string();
+    assert!(error.contains("format 9"), "{error}");
+
+    // A segment of another store, with a higher number, does not take this one's place.
+    let disk = new_store();
+    let mut other = MemoryDisk::new();
+    let identity = Identity {
+        group: GroupId(0),
+        cluster: ClusterId(0xc2),
+        member: MEMBER,
+    };
+    Wal::create(&mut other, identity, &Configuration::of_voters([MEMBER])).unwrap();
+    drop(Wal::recover(other.clone(), options()).unwrap());
+    let stray = other
+        .names()
+        .into_iter()
+        .find(|name| name.ends_with(".wal"))
+        .unwrap();
+    disk.set_file(&stray, other.file(&stray).unwrap());
+    let error = Wal::recover(disk.clone(), options()).unwrap_err();
+    assert!(matches!(error, RecoveryError::Foreign { .. }), "{error}");
+    assert!(
+        disk.names()
+            .contains(&"00000000000000000001.wal".to_string())
+    );
+}
+
+#[test]
+fn a_second_store_is_not_made_over_a_first() {
+    let mut disk = new_store();
+    let (wal, _) = open(&disk);
+    let identity = wal.identity();
+    drop(wal);
+    let error = Wal::create(&mut disk, identity, &Configuration::default()).unwrap_err();
+    assert!(matches!(error, RecoveryError::Exists { .. }), "{error}");
+}
+
+/// A full disk is not a failed one: the write waits, and goes on where it was.
+#[test]
+fn a_full_disk_loses_nothing_and_writing_goes_on_when_there_is_room() {
+    let disk = new_store();
+    let (mut wal, _) = open(&disk);
+    // The next segment cannot be prepared: that is known while this one has room, for votes above all.
+    disk.set_capacity(Some(10 << 10));
+    let warning = loop {
+        match wal.maintain() {
+            Ok(more) => assert!(more, "there is no room for a whole spare"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(warning, DiskError::Full { .. }), "{warning}");
+    wal.append(&persist(2, vec![])).unwrap();
+    wal.sync().unwrap();
+    let mut index = 0;
+    let full = loop {
+        let next = persist(2, entries(2, index + 1..=index + 1, 400));
+        match wal.append(&next).and_then(|()| wal.sync()) {
+            Ok(()) => index += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, DiskError::Full { .. }), "{full}");
+    disk.set_capacity(None);
+    for _ in 0..20 {
+        index += 1;
+        wal.append(&persist(2, entries(2, index..=index, 400)))
+            .unwrap();
+        wal.sync().unwrap();
+    }
+    drop(wal);
+    let (mut wal, restored) = open(&disk);
+    let shown = Model::shown_by(&mut wal, &restored);
+    assert_eq!(shown.log.len() as u64, index);
+    assert_eq!(shown.term, 2);
+}
+
+#[test]
+fn a_node_on_a_full_disk_still_starts() {
+    let disk = new_store();
+    let (mut wal, _) = open(&disk);
+    wal.append(&persist(7, entries(7, 1..=2, 100))).unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    let mut spare = disk.clone();
+    if disk.names().contains(&"spare".to_string()) {
+        spare.remove("spare").unwrap();
+    }
+    disk.set_capacity(Some(12 << 10));
+    let (mut wal, restored) = Wal::recover(disk, options()).unwrap();
+    let shown = Model::shown_by(&mut wal, &restored);
+    assert_eq!((shown.log.len(), shown.term), (2, 7));
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_acknowledged() {
+    let disk = new_store();
+    let (mut wal, _) = open(&disk);
+    disk.fail_next_sync();
+    wal.append(&persist(1, entries(1, 1..=1, 100))).unwrap();
+    wal.sync().unwrap_err();
+    wal.sync().unwrap_err();
+    wal.append(&persist(1, entries(1, 2..=2, 100))).unwrap_err();
+}
+
+#[test]
+fn configurations_survive_rotation_and_truncation() {
+    let disk = new_store();
+    let (mut wal, _) = open(&disk);
+    let configuration = |n: u128| {
+        Arc::new(Configuration::of_voters([Member {
+            node: NodeId(1),
+            store: StorageId(n),
+        }]))
+    };
+    let change = |term: u64, index: u64, n| Entry {
+        payload: Payload::Configuration(configuration(n)),
+        ..entry(term, index, 16)
+    };
+    wal.append(&persist(
+        1,
+        vec![change(1, 1, 1), change(1, 2, 2), change(1, 3, 3)],
+    ))
+    .unwrap();
+    for index in 4..40 {
+        wal.append(&persist(1, entries(1, index..=index, 400)))
+            .unwrap();
+    }
+    wal.append(&persist(2, vec![change(2, 3, 9)])).unwrap();
+    wal.sync().unwrap();
+    assert!(
+        wal.stats().segments > 0,
+        "the log was long enough to rotate"
+    );
+    drop(wal);
+    let (_, restored) = open(&disk);
+    let expected = vec![
+        (Index(1), configuration(1)),
+        (Index(2), configuration(2)),
+        (Index(3), configuration(9)),
+    ];
+    assert_eq!(restored.configurations, expected);
+}

@@ -1,0 +1,193 @@
+//! `Disk` on files: the only place that touches the file system.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use raft_core::wal::{Disk, DiskError};
+
+use crate::error::StartError;
+
+const LOCK_NAME: &str = "lock";
+
+/// One directory, locked against other processes for as long as this value lives.
+#[derive(Debug)]
+pub struct FileDisk {
+    directory: PathBuf,
+    /// Its own handle, because a directory is synced like a file.
+    handle: File,
+    _lock: File,
+}
+
+/// An open file with the name it is reported by.
+#[derive(Debug)]
+pub struct NamedFile {
+    file: File,
+    name: String,
+}
+
+impl FileDisk {
+    /// Opens a directory and locks it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there, cannot be used, or another process holds it.
+    pub fn open(directory: &Path) -> Result<Self, StartError> {
+        let data = |error: io::Error| StartError::Data {
+            directory: directory.to_path_buf(),
+            error,
+        };
+        let handle = File::open(directory).map_err(data)?;
+        if !handle.metadata().map_err(data)?.is_dir() {
+            return Err(data(ErrorKind::NotADirectory.into()));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let lock = options.open(directory.join(LOCK_NAME)).map_err(data)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                directory: directory.to_path_buf(),
+                handle,
+                _lock: lock,
+            }),
+            Err(fs::TryLockError::WouldBlock) => Err(StartError::InUse {
+                directory: directory.to_path_buf(),
+            }),
+            Err(fs::TryLockError::Error(error)) => Err(data(error)),
+        }
+    }
+
+    /// Makes a directory, and those above it, durably.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    pub fn create_directory(directory: &Path) -> io::Result<()> {
+        fs::create_dir_all(directory)?;
+        for above in directory.ancestors().skip(1) {
+            // The empty path stands for the working directory.
+            let above = if above.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                above
+            };
+            if let Ok(handle) = File::open(above) {
+                handle.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failed(operation: &'static str, name: &str, error: &io::Error) -> DiskError {
+    let name = name.to_string();
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DiskError::Full { name },
+        ErrorKind::NotFound => DiskError::NotFound { name },
+        _ => DiskError::Failed {
+            operation,
+            name,
+            message: error.to_string(),
+        },
+    }
+}
+
+impl Disk for FileDisk {
+    type File = NamedFile;
+
+    fn open(&mut self, name: &str) -> Result<NamedFile, DiskError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        match options.open(self.directory.join(name)) {
+            Ok(file) => Ok(NamedFile {
+                file,
+                name: name.to_string(),
+            }),
+            Err(error) => Err(failed("opening", name, &error)),
+        }
+    }
+
+    fn create(&mut self, name: &str) -> Result<NamedFile, DiskError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        match options.open(self.directory.join(name)) {
+            Ok(file) => Ok(NamedFile {
+                file,
+                name: name.to_string(),
+            }),
+            Err(error) => Err(failed("creating", name, &error)),
+        }
+    }
+
+    fn length(&mut self, file: &NamedFile) -> Result<u64, DiskError> {
+        match file.file.metadata() {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(error) => Err(failed("looking at", &file.name, &error)),
+        }
+    }
+
+    fn read_at(
+        &mut self,
+        file: &NamedFile,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, DiskError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file
+                .file
+                .read_at(&mut buffer[filled..], offset + filled as u64)
+            {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed("reading", &file.name, &error)),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&mut self, file: &NamedFile, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        file.file
+            .write_all_at(bytes, offset)
+            .map_err(|error| failed("writing", &file.name, &error))
+    }
+
+    fn sync(&mut self, file: &NamedFile) -> Result<(), DiskError> {
+        // A full disk that shows only now has lost what was written: final, like any failed sync.
+        file.file.sync_data().map_err(|error| DiskError::Failed {
+            operation: "syncing",
+            name: file.name.clone(),
+            message: error.to_string(),
+        })
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        fs::rename(self.directory.join(from), self.directory.join(to))
+            .map_err(|error| failed("renaming", from, &error))
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+        fs::remove_file(self.directory.join(name)).map_err(|error| failed("removing", name, &error))
+    }
+
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        let listed = fs::read_dir(&self.directory).and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()))
+                .collect::<io::Result<Vec<String>>>()
+        });
+        let mut names = listed.map_err(|error| failed("listing", "the directory", &error))?;
+        names.retain(|name| name != LOCK_NAME);
+        Ok(names)
+    }
+
+    fn sync_directory(&mut self) -> Result<(), DiskError> {
+        self.handle.sync_all().map_err(|error| DiskError::Failed {
+            operation: "syncing",
+            name: self.directory.display().to_string(),
+            message: error.to_string(),
+        })
+    }
+}

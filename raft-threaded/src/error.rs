@@ -1,0 +1,123 @@
+//! Errors, each named for who must act.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use raft_core::replica::RequestError;
+use raft_core::wal::{DiskError, RecoveryError};
+use raft_core::{HaltReason, RestoreError};
+
+/// A server cannot start: the operator must act.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error("the data folder {directory} cannot be used: {error}", directory = directory.display())]
+    Data {
+        /// The folder.
+        directory: PathBuf,
+        /// What the file system said.
+        error: io::Error,
+    },
+    /// Another process uses the data folder.
+    #[error(
+        "the data folder {directory} is in use by another process; stop that one, or give this one \
+         a folder of its own",
+        directory = directory.display()
+    )]
+    InUse {
+        /// The folder.
+        directory: PathBuf,
+    },
+    /// The data folder holds no log.
+    #[error(
+        "the data folder {directory} holds no log; a new cluster is made with `raft-kv init`, and \
+         an empty folder never becomes a voter by itself",
+        directory = directory.display()
+    )]
+    NoLog {
+        /// The folder.
+        directory: PathBuf,
+    },
+    /// The log cannot be believed.
+    #[error("the log in {directory} cannot be used: {error}", directory = directory.display())]
+    Recovery {
+        /// The folder.
+        directory: PathBuf,
+        /// Why.
+        error: RecoveryError,
+    },
+    /// What was recovered, or an option, contradicts itself.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The folder belongs to another node than was asked for.
+    #[error(
+        "the data folder {directory} belongs to node {found}, and node {asked} was asked for",
+        directory = directory.display()
+    )]
+    WrongNode {
+        /// The folder.
+        directory: PathBuf,
+        /// The node it belongs to.
+        found: u64,
+        /// The node that was asked for.
+        asked: u64,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {purpose}: {error}{hint}", hint = hint(error))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What for.
+        purpose: &'static str,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// The operating system refused a resource.
+    #[error("{what}: {error}")]
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "; another process listens there: stop it, or choose another port"
+    } else {
+        ""
+    }
+}
+
+/// Why a running server ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StopError {
+    /// The node halted.
+    #[error("the node halted: {0}")]
+    Halted(HaltReason),
+    /// The log failed.
+    #[error("the log failed and nothing was acknowledged since: {0}; restart to recover")]
+    Log(DiskError),
+    /// A thread of the server panicked, which is a bug.
+    #[error("the {thread} thread panicked; please report this")]
+    Panicked {
+        /// Which.
+        thread: &'static str,
+    },
+}
+
+/// Why a call of a [`crate::Client`] has no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// The request was refused, superseded, or its outcome is not known.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Too many requests wait for the server; this one was not taken.
+    #[error("too many requests wait for the server")]
+    Overloaded,
+    /// The server stopped before answering: the outcome of a command is not known.
+    #[error("the server stopped before it answered")]
+    Stopped,
+}

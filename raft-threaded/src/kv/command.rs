@@ -1,0 +1,255 @@
+//! What the key-value store replicates, and what it is asked.
+
+use bytes::{Buf, Bytes};
+use raft_core::replica::{Command, CommandError};
+
+/// When a `Set` takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Always.
+    Always,
+    /// Only if there is no value (`NX`).
+    Absent,
+    /// Only if there is one (`XX`).
+    Present,
+}
+
+/// A change of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KvCommand {
+    /// Sets a value; answers whether it did, or the value before.
+    Set {
+        /// The key.
+        key: Bytes,
+        /// The value.
+        value: Bytes,
+        /// When it takes effect.
+        condition: Condition,
+        /// Whether to answer the value before (`GET`).
+        get: bool,
+    },
+    /// Sets a value if there is none; answers 1 or 0.
+    SetNx {
+        /// The key.
+        key: Bytes,
+        /// The value.
+        value: Bytes,
+    },
+    /// Sets several values at once.
+    MSet(Vec<(Bytes, Bytes)>),
+    /// Removes a value and answers it.
+    GetDel(Bytes),
+    /// Removes values and answers how many there were.
+    Del(Vec<Bytes>),
+    /// Adds to a number and answers the sum.
+    IncrBy {
+        /// The key.
+        key: Bytes,
+        /// What to add.
+        by: i64,
+    },
+    /// Appends to a value and answers its length.
+    Append {
+        /// The key.
+        key: Bytes,
+        /// What to append.
+        value: Bytes,
+    },
+    /// Removes everything.
+    FlushAll,
+}
+
+/// A question that changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KvQuery {
+    /// A value.
+    Get(Bytes),
+    /// Several values.
+    MGet(Vec<Bytes>),
+    /// How many of these keys have a value, each counted as often as it is named.
+    Exists(Vec<Bytes>),
+    /// The length of a value.
+    StrLen(Bytes),
+    /// The kind of a value.
+    Type(Bytes),
+    /// Some of the keys, and where to go on.
+    Scan {
+        /// Where to go on; 0 at the beginning.
+        cursor: u64,
+        /// Only keys like this.
+        pattern: Option<Bytes>,
+        /// About how many keys to look at.
+        count: u64,
+        /// Only values of this kind.
+        kind: Option<Bytes>,
+    },
+    /// How many keys there are.
+    DbSize,
+}
+
+/// The first byte of an encoded command. Numbers stay as they are: they are in logs.
+mod op {
+    pub(super) const SET: u8 = 1;
+    pub(super) const SET_NX: u8 = 2;
+    pub(super) const M_SET: u8 = 3;
+    pub(super) const GET_DEL: u8 = 4;
+    pub(super) const DEL: u8 = 5;
+    pub(super) const INCR_BY: u8 = 6;
+    pub(super) const APPEND: u8 = 7;
+    pub(super) const FLUSH_ALL: u8 = 8;
+}
+
+impl Command for KvCommand {
+    /// Operation, flags, then each argument with its length in front.
+    fn encode(&self) -> Bytes {
+        let by;
+        let (op, flags, arguments): (u8, u8, Vec<&[u8]>) = match self {
+            Self::Set {
+                key,
+                value,
+                condition,
+                get,
+            } => {
+                let condition = match condition {
+                    Condition::Always => 0,
+                    Condition::Absent => 1,
+                    Condition::Present => 2,
+                };
+                (op::SET, condition | u8::from(*get) << 2, vec![key, value])
+            }
+            Self::SetNx { key, value } => (op::SET_NX, 0, vec![key, value]),
+            Self::MSet(pairs) => {
+                let pairs = pairs.iter();
+                let pairs = pairs.flat_map(|(key, value)| [&key[..], &value[..]]);
+                (op::M_SET, 0, pairs.collect())
+            }
+            Self::GetDel(key) => (op::GET_DEL, 0, vec![key]),
+            Self::Del(keys) => (op::DEL, 0, keys.iter().map(|key| &key[..]).collect()),
+            Self::IncrBy { key, by: add } => {
+                by = add.to_le_bytes();
+                (op::INCR_BY, 0, vec![key, &by])
+            }
+            Self::Append { key, value } => (op::APPEND, 0, vec![key, value]),
+            Self::FlushAll => (op::FLUSH_ALL, 0, Vec::new()),
+        };
+        let size: usize = arguments.iter().map(|a| a.len() + 4).sum();
+        let mut out = Vec::with_capacity(2 + size);
+        out.extend_from_slice(&[op, flags]);
+        for argument in arguments {
+            let length = u32::try_from(argument.len()).unwrap_or(u32::MAX);
+            out.extend_from_slice(&length.to_le_bytes());
+            out.extend_from_slice(argument);
+        }
+        Bytes::from(out)
+    }
+
+    fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
+        let mut rest = bytes.clone();
+        if rest.len() < 2 {
+            return Err(CommandError("it ends too early".to_string()));
+        }
+        let (op, flags) = (rest.get_u8(), rest.get_u8());
+        let mut arguments = Vec::new();
+        while rest.has_remaining() {
+            let length = rest.try_get_u32_le().unwrap_or(u32::MAX) as usize;
+            if length > rest.len() {
+                return Err(CommandError("an argument ends too early".to_string()));
+            }
+            arguments.push(rest.split_to(length));
+        }
+        let mut arguments = arguments.into_iter();
+        let mut next = || arguments.next().ok_or_else(|| wrong(op));
+        let command = match op {
+            op::SET => Self::Set {
+                key: next()?,
+                value: next()?,
+                condition: match flags & 3 {
+                    0 => Condition::Always,
+                    1 => Condition::Absent,
+                    2 => Condition::Present,
+                    _ => return Err(wrong(op)),
+                },
+                get: flags & 4 != 0,
+            },
+            op::SET_NX => Self::SetNx {
+                key: next()?,
+                value: next()?,
+            },
+            op::M_SET => {
+                let mut pairs = Vec::new();
+                while let Some(key) = arguments.next() {
+                    let value = arguments.next().ok_or_else(|| wrong(op))?;
+                    pairs.push((key, value));
+                }
+                Self::MSet(pairs)
+            }
+            op::GET_DEL => Self::GetDel(next()?),
+            op::DEL => Self::Del(arguments.by_ref().collect()),
+            op::INCR_BY => {
+                let key = next()?;
+                let by = next()?;
+                let by: [u8; 8] = by[..].try_into().map_err(|_| wrong(op))?;
+                let by = i64::from_le_bytes(by);
+                Self::IncrBy { key, by }
+            }
+            op::APPEND => Self::Append {
+                key: next()?,
+                value: next()?,
+            },
+            op::FLUSH_ALL => Self::FlushAll,
+            _ => return Err(CommandError(format!("operation {op} is not known"))),
+        };
+        if arguments.next().is_some() {
+            return Err(wrong(op));
+        }
+        Ok(command)
+    }
+}
+
+fn wrong(op: u8) -> CommandError {
+    CommandError(format!("operation {op} has other arguments"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_read_as_it_was_written() {
+        let b = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let commands = [
+            KvCommand::Set {
+                key: b("k"),
+                value: b(""),
+                condition: Condition::Present,
+                get: true,
+            },
+            KvCommand::SetNx {
+                key: b("k"),
+                value: b("v"),
+            },
+            KvCommand::MSet(vec![(b("a"), b("1")), (b("b"), b("2"))]),
+            KvCommand::GetDel(b("k")),
+            KvCommand::Del(vec![b("a"), b("b")]),
+            KvCommand::IncrBy {
+                key: b("n"),
+                by: i64::MIN,
+            },
+            KvCommand::Append {
+                key: b("k"),
+                value: b("v"),
+            },
+            KvCommand::FlushAll,
+        ];
+        for command in commands {
+            assert_eq!(KvCommand::decode(&command.encode()), Ok(command));
+        }
+    }
+
+    quickcheck::quickcheck! {
+        fn bytes_that_are_no_command_are_refused_and_never_panic(bytes: Vec<u8>) -> bool {
+            let bytes = Bytes::from(bytes);
+            KvCommand::decode(&bytes).is_err() || bytes.len() >= 2
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The key-value store as a state machine.
+//!
+//! Always holds: the same commands in the same order give the same replies and the same contents, on
+//! every replica.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use raft_core::replica::{Applied, StateMachine};
+
+use crate::resp::Reply;
+
+use super::command::{Condition, KvCommand, KvQuery};
+use super::glob;
+
+/// What a command or a query answers: a Redis reply.
+pub type KvReply = Reply;
+
+/// The largest value, in bytes: the same as the largest argument.
+pub(crate) const VALUE_BYTES_MAX: usize = 8 << 20;
+
+/// Keys and values.
+///
+/// Ordered by a hash of the key, so that `SCAN` can go on from a number: a key that is there
+/// throughout a scan is found by it, whatever comes and goes meanwhile.
+#[derive(Debug, Default)]
+pub struct KvStore {
+    values: BTreeMap<(u64, Bytes), Bytes>,
+}
+
+/// FNV-1a, then mixed; 63 bits, so that every client can read the cursor as a signed number. The order
+/// of keys under it is all that matters, and it is the same everywhere.
+fn hash(key: &[u8]) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in key {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash ^= hash >> 32;
+    // Never 0, which as a cursor means the beginning and the end.
+    (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1).max(1)
+}
+
+fn slot(key: &Bytes) -> (u64, Bytes) {
+    (hash(key), key.clone())
+}
+
+/// A copy of its own: a slice would keep the whole message alive that it arrived in.
+fn own(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
+impl KvStore {
+    /// How many keys have a value.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether no key has a value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// A key's value, as it is now.
+    #[must_use]
+    pub fn get(&self, key: &Bytes) -> Option<&Bytes> {
+        self.values.get(&slot(key))
+    }
+
+    fn put(&mut self, key: &Bytes, value: &Bytes) {
+        self.values.insert((hash(key), own(key)), own(value));
+    }
+
+    fn set(&mut self, key: &Bytes, value: &Bytes, condition: Condition, get: bool) -> Reply {
+        let before = self.get(key).cloned();
+        let takes_effect = match condition {
+            Condition::Always => true,
+            Condition::Absent => before.is_none(),
+            Condition::Present => before.is_some(),
+        };
+        if takes_effect {
+            self.put(key, value);
+        }
+        match (get, takes_effect) {
+            (true, _) => Reply::optional(before),
+            (false, true) => Reply::OK,
+            (false, false) => Reply::Null,
+        }
+    }
+
+    fn increment(&mut self, key: &Bytes, by: i64) -> Reply {
+        let number = match self.get(key) {
+            None => Some(0),
+            Some(value) => parse_number(value),
+        };
+        let Some(number) = number else {
+            return Reply::Error("ERR value is not an integer or out of range".to_string());
+        };
+        let Some(sum) = number.checked_add(by) else {
+            return Reply::Error("ERR increment or decrement would overflow".to_string());
+        };
+        self.put(key, &Bytes::from(sum.to_string()));
+        Reply::Integer(sum)
+    }
+
+    fn append(&mut self, key: &Bytes, value: &Bytes) -> Reply {
+        let before = self.get(key).cloned().unwrap_or_default();
+        let length = before.len() + value.len();
+        if length > VALUE_BYTES_MAX {
+            return Reply::Error(format!(
+                "ERR a value of {length} bytes exceeds the limit of {VALUE_BYTES_MAX} bytes"
+            ));
+        }
+        let mut joined = BytesMut::with_capacity(length);
+        joined.extend_from_slice(&before);
+        joined.extend_from_slice(value);
+        self.values.insert((hash(key), own(key)), joined.freeze());
+        integer(length)
+    }
+
+    fn remove(&mut self, keys: &[Bytes]) -> Reply {
+        let removed = keys
+            .iter()
+            .filter(|key| self.values.remove(&slot(key)).is_some());
+        let removed = removed.count();
+        integer(removed)
+    }
+
+    fn scan(
+        &self,
+        cursor: u64,
+        pattern: Option<&Bytes>,
+        count: u64,
+        kind: Option<&Bytes>,
+    ) -> Reply {
+        let strings = kind.is_none_or(|kind| kind.eq_ignore_ascii_case(b"string"));
+        let (mut found, mut looked_at, mut last) = (Vec::new(), 0, 0);
+        for (hash, key) in self
+            .values
+            .range((cursor, Bytes::new())..)
+            .map(|(key, _)| key)
+        {
+            // Keys with one hash come together, because the cursor is a hash.
+            if looked_at >= count.max(1) && *hash != last {
+                return page(*hash, found);
+            }
+            (last, looked_at) = (*hash, looked_at + 1);
+            if strings && pattern.is_none_or(|pattern| glob::matches(pattern, key)) {
+                found.push(Reply::Bulk(key.clone()));
+            }
+        }
+        page(0, found)
+    }
+}
+
+fn page(cursor: u64, found: Vec<Reply>) -> Reply {
+    Reply::Array(vec![Reply::text(cursor.to_string()), Reply::Array(found)])
+}
+
+fn integer(number: usize) -> Reply {
+    Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// A number as Redis stores them: decimal, without spaces, plus signs or leading zeros.
+pub(crate) fn parse_number(text: &[u8]) -> Option<i64> {
+    let number: i64 = core::str::from_utf8(text).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == text).then_some(number)
+}
+
+impl StateMachine for KvStore {
+    type Command = KvCommand;
+    type Query = KvQuery;
+    type Reply = KvReply;
+
+    fn apply(&mut self, entry: Applied<KvCommand>) -> KvReply {
+        match entry.command {
+            KvCommand::Set {
+                key,
+                value,
+                condition,
+                get,
+            } => self.set(&key, &value, condition, get),
+            KvCommand::SetNx { key, value } => {
+                let absent = self.get(&key).is_none();
+                if absent {
+                    self.put(&key, &value);
+                }
+                Reply::Integer(i64::from(absent))
+            }
+            KvCommand::MSet(pairs) => {
+                for (key, value) in &pairs {
+                    self.put(key, value);
+                }
+                Reply::OK
+            }
+            KvCommand::GetDel(key) => Reply::optional(self.values.remove(&slot(&key))),
+            KvCommand::Del(keys) => self.remove(&keys),
+            KvCommand::IncrBy { key, by } => self.increment(&key, by),
+            KvCommand::Append { key, value } => self.append(&key, &value),
+            KvCommand::FlushAll => {
+                self.values.clear();
+                Reply::OK
+            }
+        }
+    }
+
+    fn query(&self, query: &KvQuery) -> KvReply {
+        match query {
+            KvQuery::Get(key) => Reply::optional(self.get(key).cloned()),
+            KvQuery::MGet(keys) => {
+                let values = keys.iter().map(|key| self.get(key).cloned());
+                Reply::Array(values.map(Reply::optional).collect())
+            }
+            KvQuery::Exists(keys) => {
+                integer(keys.iter().filter(|key| self.get(key).is_some()).count())
+            }
+            KvQuery::StrLen(key) => integer(self.get(key).map_or(0, Bytes::len)),
+            KvQuery::Type(key) => Reply::Simple(match self.get(key) {
+                Some(_) => "string",
+                None => "none",
+            }),
+            KvQuery::Scan {
+                cursor,
+                pattern,
+                count,
+                kind,
+            } => self.scan(*cursor, pattern.as_ref(), *count, kind.as_ref()),
+            KvQuery::DbSize => integer(self.values.len()),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! `raft-kv`: a replicated key-value server for Redis clients.
+
+mod command;
+mod connection;
+mod front;
+mod glob;
+mod machine;
+mod serve;
+mod table;
+
+pub use self::command::{Condition, KvCommand, KvQuery};
+pub use self::machine::{KvReply, KvStore};
+pub use self::serve::{KvOptions, KvServer};

@@ -1,0 +1,62 @@
+//! A server with the door for Redis clients.
+
+use std::net::SocketAddr;
+
+use raft_core::Identity;
+
+use crate::error::{StartError, StopError};
+use crate::resp::Limits;
+use crate::server::{Server, ServerOptions, listen};
+
+use super::front::RespFront;
+use super::machine::KvStore;
+
+/// How a key-value server is run.
+#[derive(Clone, Debug)]
+pub struct KvOptions {
+    /// The node.
+    pub server: ServerOptions,
+    /// Where to listen for clients.
+    pub clients: SocketAddr,
+}
+
+/// A running node of a replicated key-value store.
+#[derive(Debug)]
+pub struct KvServer {
+    server: Server<KvStore>,
+}
+
+impl KvServer {
+    /// Starts it; it takes commands at once, and carries them out as soon as there is a leader.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::start`], or if the clients' address is in use.
+    pub fn start(options: KvOptions) -> Result<Self, StartError> {
+        let listener = listen(options.clients, "clients")?;
+        let front = RespFront::new(listener, Limits::default());
+        let server = Server::start_with_front(options.server, KvStore::default(), front)?;
+        Ok(Self { server })
+    }
+
+    /// Who this server is, as its data folder says.
+    #[must_use]
+    pub const fn identity(&self) -> Identity {
+        self.server.identity()
+    }
+
+    /// Whether it has stopped by itself; [`KvServer::shutdown`] tells why.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.server.is_stopped()
+    }
+
+    /// Stops in order.
+    ///
+    /// # Errors
+    ///
+    /// Why it had stopped before, if it had.
+    pub fn shutdown(self) -> Result<(), StopError> {
+        self.server.shutdown()
+    }
+}

@@ -1,0 +1,355 @@
+//! Requests, as they arrive in pieces.
+//!
+//! Always holds: a claimed length is checked before a byte is kept for it; what is too long is skipped,
+//! not stored.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// What a request may be at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one argument; a longer one is skipped and its command answered with an error.
+    pub bulk_bytes_max: u64,
+    /// Bytes of all arguments together; the same.
+    pub request_bytes_max: u64,
+    /// Arguments of one command; more end the connection.
+    pub arguments_max: u64,
+    /// Bytes of a line: an inline command, or a length.
+    pub line_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bulk_bytes_max: 8 << 20,
+            request_bytes_max: 16 << 20,
+            arguments_max: 65_536,
+            line_bytes_max: 64 << 10,
+        }
+    }
+}
+
+/// The longest bulk string the protocol allows; Redis's own limit.
+const PROTOCOL_BULK_MAX: u64 = 512 << 20;
+
+/// A whole request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A command with its arguments; the first is its name. Never empty.
+    Command(Vec<Bytes>),
+    /// A command that was skipped because something in it is too long.
+    TooLong {
+        /// How long.
+        bytes: u64,
+        /// The limit it exceeds.
+        limit: u64,
+    },
+}
+
+/// A stream that is not the protocol; the connection cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// A length that is none, or none that can be.
+    #[error("Protocol error: invalid {what} length '{found}'")]
+    Length {
+        /// Of what.
+        what: &'static str,
+        /// What stands there.
+        found: String,
+    },
+    /// A bulk string was expected.
+    #[error("Protocol error: expected '$', got '{found}'")]
+    ExpectedBulk {
+        /// What stands there.
+        found: char,
+    },
+    /// A line without an end.
+    #[error("Protocol error: too big inline request (the limit is {limit} bytes)")]
+    Line {
+        /// The limit.
+        limit: usize,
+    },
+    /// A bulk string that does not end where it said.
+    #[error("Protocol error: a bulk string is not followed by CRLF")]
+    Unterminated,
+}
+
+/// A request in the middle of its arrival.
+#[derive(Debug, Default)]
+pub struct Parser {
+    limits: Limits,
+    arguments: Vec<Bytes>,
+    /// Arguments still to come.
+    expected: u64,
+    /// The length of the argument that is arriving.
+    bulk: Option<u64>,
+    /// Bytes still to be skipped.
+    skip: u64,
+    /// Bytes of the arguments so far.
+    bytes: u64,
+    too_long: Option<(u64, u64)>,
+}
+
+impl Parser {
+    /// A parser with limits of its own.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// Takes the next whole request off the front of what has arrived; `None` if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not the protocol.
+    pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Request>, ParseError> {
+        loop {
+            if self.skip > 0 {
+                let skipped = input
+                    .len()
+                    .min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+                input.advance(skipped);
+                self.skip -= skipped as u64;
+                if self.skip > 0 {
+                    return Ok(None);
+                }
+                continue;
+            }
+            if let Some(length) = self.bulk {
+                if !self.take_bulk(length, input)? {
+                    return Ok(None);
+                }
+            } else if self.expected > 0 {
+                let Some(line) = self.take_line(input)? else {
+                    return Ok(None);
+                };
+                self.begin_bulk(&line)?;
+            } else if input.first() == Some(&b'*') {
+                let Some(line) = self.take_line(input)? else {
+                    return Ok(None);
+                };
+                self.expected = self.array_length(&line)?;
+                continue;
+            } else {
+                let Some(line) = self.take_line(input)? else {
+                    return Ok(None);
+                };
+                let words = line.split(|byte| byte.is_ascii_whitespace());
+                let words = words.filter(|word| !word.is_empty());
+                let arguments: Vec<Bytes> = words.map(Bytes::copy_from_slice).collect();
+                if arguments.is_empty() {
+                    continue;
+                }
+                return Ok(Some(Request::Command(arguments)));
+            }
+            if self.expected == 0 && self.bulk.is_none() && self.skip == 0 {
+                return Ok(Some(self.finish()));
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Request {
+        self.bytes = 0;
+        let arguments = core::mem::take(&mut self.arguments);
+        match self.too_long.take() {
+            Some((bytes, limit)) => Request::TooLong { bytes, limit },
+            None => Request::Command(arguments),
+        }
+    }
+
+    /// Takes a line without its end.
+    fn take_line(&self, input: &mut BytesMut) -> Result<Option<Bytes>, ParseError> {
+        let limit = self.limits.line_bytes_max;
+        let looked_at = &input[..input.len().min(limit)];
+        let Some(end) = looked_at.iter().position(|byte| *byte == b'\n') else {
+            if input.len() >= limit {
+                return Err(ParseError::Line { limit });
+            }
+            return Ok(None);
+        };
+        let mut line = input.split_to(end + 1);
+        line.truncate(end);
+        if line.last() == Some(&b'\r') {
+            line.truncate(end - 1);
+        }
+        Ok(Some(line.freeze()))
+    }
+
+    fn array_length(&self, line: &[u8]) -> Result<u64, ParseError> {
+        // An empty or null array asks for nothing.
+        match number(&line[1..]) {
+            Some(length) if length <= 0 => Ok(0),
+            Some(length) if length.unsigned_abs() <= self.limits.arguments_max => {
+                Ok(length.unsigned_abs())
+            }
+            Some(_) | None => Err(length_error("multibulk", &line[1..])),
+        }
+    }
+
+    fn begin_bulk(&mut self, line: &[u8]) -> Result<(), ParseError> {
+        let Some((b'$', digits)) = line.split_first() else {
+            let found = line.first().map_or(' ', |byte| char::from(*byte));
+            return Err(ParseError::ExpectedBulk { found });
+        };
+        let length = number(digits).and_then(|length| u64::try_from(length).ok());
+        let Some(length) = length.filter(|length| *length <= PROTOCOL_BULK_MAX) else {
+            return Err(length_error("bulk", digits));
+        };
+        self.bytes += length;
+        let limits = self.limits;
+        if self.too_long.is_none() && length > limits.bulk_bytes_max {
+            self.too_long = Some((length, limits.bulk_bytes_max));
+        } else if self.too_long.is_none() && self.bytes > limits.request_bytes_max {
+            self.too_long = Some((self.bytes, limits.request_bytes_max));
+        }
+        if self.too_long.is_some() {
+            self.arguments.clear();
+            self.skip = length + 2;
+            self.expected -= 1;
+        } else {
+            self.bulk = Some(length);
+        }
+        Ok(())
+    }
+
+    fn take_bulk(&mut self, length: u64, input: &mut BytesMut) -> Result<bool, ParseError> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if input.len() < length + 2 {
+            // Room for all of it at once, now that it is known to be allowed.
+            input.reserve(length + 2 - input.len());
+            return Ok(false);
+        }
+        let argument = input.split_to(length).freeze();
+        if input[..2] != *b"\r\n" {
+            return Err(ParseError::Unterminated);
+        }
+        input.advance(2);
+        self.arguments.push(argument);
+        self.bulk = None;
+        self.expected -= 1;
+        Ok(true)
+    }
+}
+
+/// A whole number in decimal, as lengths are written.
+fn number(digits: &[u8]) -> Option<i64> {
+    core::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn length_error(what: &'static str, found: &[u8]) -> ParseError {
+    let found = String::from_utf8_lossy(&found[..found.len().min(32)]);
+    ParseError::Length {
+        what,
+        found: found.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    fn all(input: &[u8]) -> Result<Vec<Request>, ParseError> {
+        let (mut parser, mut buffer) = (Parser::default(), BytesMut::from(input));
+        let mut requests = Vec::new();
+        while let Some(request) = parser.next(&mut buffer)? {
+            requests.push(request);
+        }
+        Ok(requests)
+    }
+
+    fn command(words: &[&str]) -> Request {
+        let words = words.iter();
+        Request::Command(words.map(|w| Bytes::from((*w).to_string())).collect())
+    }
+
+    #[test]
+    fn an_array_of_bulk_strings_is_a_command() {
+        let input = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n";
+        let expected = vec![command(&["GET", "a"]), command(&["PING"])];
+        assert_eq!(all(input), Ok(expected));
+    }
+
+    #[test]
+    fn a_line_is_a_command_and_empty_lines_are_nothing() {
+        let expected = vec![command(&["set", "a", "1"])];
+        assert_eq!(all(b"\r\n  set a\t1 \r\n\n*0\r\n*-1\r\n"), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_too_long_is_skipped_and_the_connection_goes_on() {
+        let limits = Limits {
+            bulk_bytes_max: 4,
+            request_bytes_max: 6,
+            ..Limits::default()
+        };
+        let mut parser = Parser::new(limits);
+        let mut buffer = BytesMut::new();
+        let input = b"*3\r\n$3\r\nSET\r\n$9\r\nxxxxxxxxx\r\n$1\r\ny\r\n*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nabcd\r\n$4\r\nefgh\r\n";
+        let mut requests = Vec::new();
+        for byte in input {
+            buffer.extend_from_slice(&[*byte]);
+            requests.extend(parser.next(&mut buffer).unwrap());
+        }
+        let too_long = |bytes, limit| Request::TooLong { bytes, limit };
+        let expected = vec![too_long(9, 4), command(&["PING"]), too_long(8, 6)];
+        assert_eq!(requests, expected);
+    }
+
+    #[test]
+    fn a_claim_of_600_megabytes_ends_the_connection_with_the_length() {
+        let refused = all(b"*2\r\n$3\r\nGET\r\n$629145600\r\n").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "Protocol error: invalid bulk length '629145600'"
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused_in_a_sentence() {
+        let said = |input: &[u8]| all(input).unwrap_err().to_string();
+        assert_eq!(
+            said(b"*x\r\n"),
+            "Protocol error: invalid multibulk length 'x'"
+        );
+        assert_eq!(
+            said(b"*1\r\n:1\r\n"),
+            "Protocol error: expected '$', got ':'"
+        );
+        assert_eq!(
+            said(b"*1\r\n$-1\r\n"),
+            "Protocol error: invalid bulk length '-1'"
+        );
+        assert_eq!(
+            said(b"*1\r\n$1\r\nabc\r\n"),
+            "Protocol error: a bulk string is not followed by CRLF"
+        );
+        assert!(said(&vec![b'x'; 70_000]).contains("too big inline request"));
+    }
+
+    quickcheck! {
+        fn however_the_bytes_are_cut_the_requests_are_the_same(cuts: Vec<u8>) -> bool {
+            let input = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$10\r\n0123456789\r\nPING hello\r\n*1\r\n$4\r\nQUIT\r\n";
+            let whole = all(input).unwrap();
+            let (mut parser, mut buffer) = (Parser::default(), BytesMut::new());
+            let (mut requests, mut rest) = (Vec::new(), &input[..]);
+            for cut in cuts.iter().map(|cut| usize::from(*cut % 16)).chain([usize::MAX]) {
+                let (now, later) = rest.split_at(cut.min(rest.len()));
+                buffer.extend_from_slice(now);
+                rest = later;
+                while let Some(request) = parser.next(&mut buffer).unwrap() {
+                    requests.push(request);
+                }
+            }
+            requests == whole
+        }
+
+        fn no_bytes_make_it_panic_or_hang(input: Vec<u8>) -> bool {
+            let _ = all(&input);
+            true
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What brings requests into the replica thread besides the in-process client: a door with sockets of
+//! its own.
+
+use std::io;
+
+use mio::Registry;
+use mio::event::Event;
+use raft_core::RequestId;
+use raft_core::replica::{RequestError, StateMachine};
+
+use crate::status::ServerStatus;
+
+/// A request on its way to the replica.
+#[derive(Debug)]
+pub(crate) enum Request<S: StateMachine> {
+    /// Replicate it.
+    Propose(RequestId, S::Command),
+    /// Answer it linearizably.
+    Query(RequestId, S::Query),
+}
+
+/// Hands out names for requests, each once.
+#[derive(Debug, Default)]
+pub(crate) struct RequestIds(u64);
+
+impl RequestIds {
+    pub(crate) const fn next(&mut self) -> RequestId {
+        self.0 += 1;
+        RequestId(self.0)
+    }
+}
+
+/// Requests from sockets that live in the replica thread's poller.
+///
+/// Tokens from [`FRONT_TOKENS`] on are the front's own.
+pub(crate) trait Front<S: StateMachine>: Send {
+    /// Registers what it listens on.
+    fn register(&mut self, registry: &Registry) -> io::Result<()>;
+
+    /// A socket of its own is ready.
+    fn on_ready(&mut self, event: &Event, registry: &Registry);
+
+    /// Takes what has arrived and turns it into requests; true if there is more to do at once.
+    ///
+    /// Called until nothing comes any more, so replies may unblock what waits behind them.
+    fn take_requests(
+        &mut self,
+        ids: &mut RequestIds,
+        status: &dyn Fn() -> ServerStatus,
+        requests: &mut Vec<Request<S>>,
+    ) -> bool;
+
+    /// A request of its own has its answer.
+    fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>);
+
+    /// Writes what is to be written.
+    fn flush(&mut self, registry: &Registry);
+}
+
+/// The first token that belongs to a front.
+pub(crate) const FRONT_TOKENS: usize = usize::MAX / 2;
+
+/// A server without a door: only the in-process client asks.
+#[derive(Debug)]
+pub(crate) struct NoFront;
+
+impl<S: StateMachine> Front<S> for NoFront {
+    fn register(&mut self, _registry: &Registry) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn on_ready(&mut self, _event: &Event, _registry: &Registry) {}
+
+    fn take_requests(
+        &mut self,
+        _ids: &mut RequestIds,
+        _status: &dyn Fn() -> ServerStatus,
+        _requests: &mut Vec<Request<S>>,
+    ) -> bool {
+        false
+    }
+
+    fn reply(&mut self, _request: RequestId, _result: Result<S::Reply, RequestError>) {}
+
+    fn flush(&mut self, _registry: &Registry) {}
+}

@@ -1,0 +1,187 @@
+//! The thread that owns the log: it takes all that waits, and syncs once.
+//!
+//! Always holds: writes are done in the order in which they were handed over, and after a failure none
+//! is done any more.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use raft_core::wal::{DiskError, Wal, WalStats};
+use raft_core::{LogReadOutcome, Persist, PersistId, ReadLog, ReadTicket};
+use tracing::{error, warn};
+
+use crate::disk::FileDisk;
+use crate::runtime::inbox::Outlet;
+
+/// What the log thread is asked to do.
+#[derive(Debug)]
+pub(crate) enum LogJob {
+    /// Make it durable.
+    Persist(Persist),
+    /// Read entries back.
+    Read(ReadLog),
+    /// End in order.
+    Close,
+}
+
+/// What it answers.
+#[derive(Debug)]
+pub(crate) enum LogEvent {
+    /// Every write up to this one is durable.
+    Persisted(PersistId, WalStats),
+    /// What was read.
+    Read(ReadTicket, LogReadOutcome),
+    /// No room; what was handed over is kept.
+    Full(DiskError),
+    /// There is room again.
+    Available,
+    /// The log failed for good.
+    Failed(DiskError),
+}
+
+/// How long a full disk is left alone before it is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+/// Bytes of records after which preparing the next segment no longer waits for a quiet moment.
+const IMPATIENCE_BYTES: u64 = 256 << 10;
+
+/// Runs until told to close, until nobody listens any more, or until the disk fails.
+pub(crate) fn run(wal: Wal<FileDisk>, jobs: &Receiver<LogJob>, events: Outlet<LogEvent>) {
+    let mut thread = LogThread {
+        wal,
+        events,
+        waiting: VecDeque::new(),
+        reads: Vec::new(),
+        unsynced: None,
+        full: false,
+        prepared: false,
+        prepared_at: 0,
+        segments: 0,
+    };
+    loop {
+        let closing = match thread.collect(jobs) {
+            Ok(closing) => closing,
+            // Everybody is gone without a word: what was handed over is still worth having.
+            Err(RecvTimeoutError::Disconnected) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+        };
+        if let Err(failure) = thread.write() {
+            error!(%failure, "the log failed; nothing is acknowledged any more");
+            thread.events.send(LogEvent::Failed(failure));
+            return;
+        }
+        thread.answer_reads();
+        if closing {
+            if let Err(failure) = thread.wal.close() {
+                warn!(%failure, "the log was not closed in order; the next start recovers it");
+            }
+            return;
+        }
+    }
+}
+
+struct LogThread {
+    wal: Wal<FileDisk>,
+    events: Outlet<LogEvent>,
+    waiting: VecDeque<Persist>,
+    reads: Vec<ReadLog>,
+    unsynced: Option<PersistId>,
+    full: bool,
+    /// The next segment is ready.
+    prepared: bool,
+    prepared_at: u64,
+    /// How many segments were begun when that was last looked at.
+    segments: u64,
+}
+
+impl LogThread {
+    /// Waits for a job, then takes whatever else is there; true if the last one is to close.
+    fn collect(&mut self, jobs: &Receiver<LogJob>) -> Result<bool, RecvTimeoutError> {
+        let first = if self.full {
+            jobs.recv_timeout(RETRY)?
+        } else if self.prepared {
+            jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)?
+        } else {
+            // There is something to do in a quiet moment.
+            jobs.recv_timeout(Duration::ZERO)?
+        };
+        let mut closing = self.take(first);
+        while let Ok(job) = jobs.try_recv() {
+            closing |= self.take(job);
+        }
+        Ok(closing)
+    }
+
+    fn take(&mut self, job: LogJob) -> bool {
+        match job {
+            LogJob::Persist(persist) => self.waiting.push_back(persist),
+            LogJob::Read(read) => self.reads.push(read),
+            LogJob::Close => return true,
+        }
+        false
+    }
+
+    /// Writes and syncs all that waits; a full disk leaves it waiting.
+    fn write(&mut self) -> Result<(), DiskError> {
+        let idle = self.waiting.is_empty() && self.unsynced.is_none();
+        let done = self.try_write().and_then(|()| self.prepare(idle));
+        match done {
+            Ok(()) => {
+                if core::mem::take(&mut self.full) {
+                    self.events.send(LogEvent::Available);
+                }
+                Ok(())
+            }
+            Err(full @ DiskError::Full { .. }) => {
+                if !core::mem::replace(&mut self.full, true) {
+                    warn!(%full, "the disk is full: writes are refused until there is room");
+                    self.events.send(LogEvent::Full(full));
+                }
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn try_write(&mut self) -> Result<(), DiskError> {
+        let mut result = Ok(());
+        while let Some(persist) = self.waiting.front() {
+            result = self.wal.append(persist);
+            if result.is_err() {
+                break;
+            }
+            self.unsynced = Some(persist.id);
+            self.waiting.pop_front();
+        }
+        // What was taken in before the disk was full is made durable all the same.
+        if let Some(id) = self.unsynced {
+            self.wal.sync()?;
+            self.unsynced = None;
+            self.events.send(LogEvent::Persisted(id, self.wal.stats()));
+        }
+        result
+    }
+
+    /// Prepares the next segment, a step at a time: when nothing waits, or when it gets urgent.
+    fn prepare(&mut self, idle: bool) -> Result<(), DiskError> {
+        let written = self.wal.stats();
+        let urgent = written.bytes - self.prepared_at > IMPATIENCE_BYTES;
+        if written.segments != self.segments {
+            self.segments = written.segments;
+            self.prepared = false;
+        }
+        // A full disk has room again only if this succeeds.
+        if idle || urgent || self.full {
+            self.prepared_at = written.bytes;
+            self.prepared = !self.wal.maintain()?;
+        }
+        Ok(())
+    }
+
+    fn answer_reads(&mut self) {
+        for read in self.reads.drain(..) {
+            let outcome = self.wal.read(&read);
+            self.events.send(LogEvent::Read(read.ticket, outcome));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The threads of a server: one owns the replica and every socket, one owns the log.
+
+pub(crate) mod clock;
+pub(crate) mod front;
+pub(crate) mod inbox;
+pub(crate) mod log_thread;
+pub(crate) mod replica_thread;

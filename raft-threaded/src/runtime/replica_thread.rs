@@ -1,0 +1,353 @@
+//! The thread that owns the replica and every socket.
+//!
+//! Each round takes all that has arrived, hands it in, drains once, and writes once to each connection:
+//! group commit and batching fall out of that. Messages leave before the log thread is asked to write,
+//! so that followers sync beside their leader.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::ToSocketAddrs;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use mio::{Events, Poll, Token};
+use raft_core::replica::{Output, Replica, RequestError, StateMachine};
+use raft_core::wal::WalStats;
+use raft_core::{Action, Boot, Event, Input, Member, Observation, RequestId, Time};
+use tracing::{error, info, warn};
+
+use crate::error::{ClientError, StopError};
+use crate::runtime::clock;
+use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
+use crate::runtime::inbox::{Inbox, Outlet};
+use crate::runtime::log_thread::{LogEvent, LogJob};
+use crate::status::ServerStatus;
+use crate::transport::tcp::{Tcp, TcpEvent};
+
+/// The waker's token.
+pub(crate) const WAKER: Token = Token(0);
+/// The transport's tokens.
+pub(crate) const TCP_TOKENS: core::ops::Range<usize> = 1..FRONT_TOKENS;
+
+/// Readiness events taken in one round.
+const EVENTS: usize = 1_024;
+/// Requests of in-process clients taken in one round.
+const CALLS: usize = 4_096;
+
+/// Where a client's answer goes.
+pub(crate) type Answer<R> = Sender<Result<R, ClientError>>;
+
+/// What other threads ask of the replica thread.
+pub(crate) enum Call<S: StateMachine> {
+    /// Replicate a command.
+    Propose(S::Command, Answer<S::Reply>),
+    /// Answer a query.
+    Query(S::Query, Answer<S::Reply>),
+    /// Tell how things are.
+    Status(Sender<ServerStatus>),
+    /// A name was looked up.
+    Resolved(Member, Result<Vec<std::net::SocketAddr>, String>),
+    /// End in order.
+    Shutdown,
+}
+
+/// Everything the thread owns.
+pub(crate) struct ReplicaThread<S: StateMachine, F> {
+    pub(crate) poll: Poll,
+    pub(crate) replica: Replica<S>,
+    pub(crate) member: Member,
+    pub(crate) boot: Boot,
+    pub(crate) tcp: Tcp,
+    pub(crate) front: F,
+    pub(crate) jobs: Sender<LogJob>,
+    pub(crate) log_events: Inbox<LogEvent>,
+    pub(crate) calls: Inbox<Call<S>>,
+    /// For threads that look up names.
+    pub(crate) outlet: Outlet<Call<S>>,
+    pub(crate) state: State<S>,
+}
+
+/// What the thread keeps from round to round.
+pub(crate) struct State<S: StateMachine> {
+    ids: RequestIds,
+    answers: BTreeMap<RequestId, Answer<S::Reply>>,
+    outputs: Vec<Output<S::Reply>>,
+    tcp_events: Vec<TcpEvent>,
+    requests: Vec<Request<S>>,
+    log_stats: WalStats,
+    stopping: Option<Result<(), StopError>>,
+    now: Time,
+}
+
+impl<S: StateMachine> Default for State<S> {
+    fn default() -> Self {
+        Self {
+            ids: RequestIds::default(),
+            answers: BTreeMap::new(),
+            outputs: Vec::new(),
+            tcp_events: Vec::new(),
+            requests: Vec::new(),
+            log_stats: WalStats::default(),
+            stopping: None,
+            now: clock::now(),
+        }
+    }
+}
+
+impl<S, F> ReplicaThread<S, F>
+where
+    S: StateMachine + 'static,
+    S::Command: Send,
+    S::Query: Send,
+    S::Reply: Send,
+    F: Front<S>,
+{
+    /// Runs until told to stop, or until the node halts.
+    pub(crate) fn run(mut self) -> Result<(), StopError> {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut busy = false;
+        loop {
+            self.settle();
+            if let Some(result) = self.state.stopping.take() {
+                self.front.flush(self.poll.registry());
+                // The log thread ends once this sender is gone; until then it is told to do so.
+                let _ = self.jobs.send(LogJob::Close);
+                return result;
+            }
+            let timeout = if busy {
+                Some(Duration::ZERO)
+            } else {
+                self.timeout()
+            };
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error!(%error, "polling failed"),
+            }
+            self.take_in(&events);
+            self.state.now = clock::now();
+            busy = self.hand_in();
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let deadlines = [self.replica.next_deadline(), self.tcp.next_deadline()];
+        let due = deadlines.into_iter().flatten().min()?;
+        Some(Duration::from_nanos((due - clock::now()).0))
+    }
+
+    /// Takes note of what is ready; nothing is handed in yet.
+    fn take_in(&mut self, events: &Events) {
+        let registry = self.poll.registry();
+        for event in events {
+            if event.token() == WAKER {
+                self.log_events.answer();
+            } else if self.tcp.owns(event.token()) {
+                let (now, found) = (self.state.now, &mut self.state.tcp_events);
+                self.tcp.on_ready(event, now, registry, found);
+            } else {
+                self.front.on_ready(event, registry);
+            }
+        }
+        self.tcp.receive(registry, &mut self.state.tcp_events);
+        self.tcp
+            .dial(clock::now(), registry, &mut self.state.tcp_events);
+    }
+
+    /// Hands everything that has arrived to the replica; true if more waits already.
+    fn hand_in(&mut self) -> bool {
+        while let Some(event) = self.log_events.take() {
+            self.on_log_event(event);
+        }
+        self.hand_in_tcp_events();
+        let mut taken = 0;
+        while taken < CALLS
+            && let Some(call) = self.calls.take()
+        {
+            self.on_call(call);
+            taken += 1;
+        }
+        let more = self.hand_in_requests();
+        // Last, so that a leader's message that has arrived counts before the silence does.
+        if self
+            .replica
+            .next_deadline()
+            .is_some_and(|due| due <= self.state.now)
+        {
+            self.input(Input::Tick);
+        }
+        more || taken == CALLS
+    }
+
+    fn hand_in_tcp_events(&mut self) {
+        let mut found = core::mem::take(&mut self.state.tcp_events);
+        for event in found.drain(..) {
+            match event {
+                TcpEvent::Received(envelope) => self.input(Input::Receive(envelope)),
+                TcpEvent::Unreachable(peer) => self.input(Input::PeerUnreachable { peer }),
+                TcpEvent::Resolve(member, name) => self.look_up(member, name),
+            }
+        }
+        self.state.tcp_events = found;
+    }
+
+    fn hand_in_requests(&mut self) -> bool {
+        let mut requests = core::mem::take(&mut self.state.requests);
+        let (replica, log) = (&self.replica, self.state.log_stats);
+        let status = || ServerStatus::new(&replica.status(), log);
+        let more = self
+            .front
+            .take_requests(&mut self.state.ids, &status, &mut requests);
+        let now = self.state.now;
+        for request in requests.drain(..) {
+            match request {
+                Request::Propose(id, command) => self.replica.propose(now, id, &command),
+                Request::Query(id, query) => self.replica.query(now, id, query),
+            }
+        }
+        self.state.requests = requests;
+        more
+    }
+
+    fn input(&mut self, input: Input) {
+        let at = self.state.now;
+        self.replica.handle(Event { at, input });
+    }
+
+    fn on_log_event(&mut self, event: LogEvent) {
+        match event {
+            LogEvent::Persisted(id, stats) => {
+                self.state.log_stats = stats;
+                let (store, boot) = (self.member.store, self.boot);
+                self.input(Input::Persisted { store, boot, id });
+            }
+            LogEvent::Read(ticket, outcome) => self.input(Input::LogRead { ticket, outcome }),
+            LogEvent::Full(_) => self.input(Input::StorageFull),
+            LogEvent::Available => self.input(Input::StorageAvailable),
+            LogEvent::Failed(error) => {
+                self.input(Input::StorageFailed);
+                self.state.stopping = Some(Err(StopError::Log(error)));
+            }
+        }
+    }
+
+    fn on_call(&mut self, call: Call<S>) {
+        let now = self.state.now;
+        match call {
+            Call::Propose(command, answer) => {
+                let id = self.state.ids.next();
+                self.state.answers.insert(id, answer);
+                self.replica.propose(now, id, &command);
+            }
+            Call::Query(query, answer) => {
+                let id = self.state.ids.next();
+                self.state.answers.insert(id, answer);
+                self.replica.query(now, id, query);
+            }
+            Call::Status(answer) => {
+                let status = ServerStatus::new(&self.replica.status(), self.state.log_stats);
+                let _ = answer.try_send(status);
+            }
+            Call::Resolved(member, addresses) => {
+                let registry = self.poll.registry();
+                self.tcp.resolved(member, &addresses, now, registry);
+            }
+            Call::Shutdown => self.state.stopping = Some(Ok(())),
+        }
+    }
+
+    /// Carries out what follows from what was handed in, until nothing more does.
+    fn settle(&mut self) {
+        loop {
+            let mut outputs = core::mem::take(&mut self.state.outputs);
+            self.replica.drain(&mut outputs);
+            let quiet = outputs.is_empty();
+            for output in outputs.drain(..) {
+                match output {
+                    Output::Action(action) => self.carry_out(action),
+                    Output::Reply { request, result } => self.reply(request, result),
+                }
+            }
+            self.state.outputs = outputs;
+            let (now, registry) = (self.state.now, self.poll.registry());
+            self.tcp.flush(now, registry, &mut self.state.tcp_events);
+            self.hand_in_tcp_events();
+            if quiet {
+                break;
+            }
+            // A reply may have been all that a client's next command waited for.
+            self.hand_in_requests();
+        }
+        self.front.flush(self.poll.registry());
+    }
+
+    fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>) {
+        match self.state.answers.remove(&request) {
+            // A client that gave up does not listen any more.
+            Some(answer) => drop(answer.try_send(result.map_err(ClientError::Request))),
+            None => self.front.reply(request, result),
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Send(envelope) => self.tcp.send(&envelope, &mut self.state.tcp_events),
+            Action::Persist(persist) => self.ask_log(LogJob::Persist(persist)),
+            Action::ReadLog(read) => self.ask_log(LogJob::Read(read)),
+            Action::Observed(observation) => self.observe(observation),
+            Action::Alert(alert) => warn!(%alert, "alert"),
+            Action::Halt(reason) => {
+                error!(%reason, "the node halted");
+                if self.state.stopping.is_none() {
+                    self.state.stopping = Some(Err(StopError::Halted(reason)));
+                }
+            }
+            Action::Apply { .. } | Action::Resolve { .. } => {
+                unreachable!("the replica carries these out itself")
+            }
+            other => unreachable!("an action this adapter does not know: {other:?}"),
+        }
+    }
+
+    fn ask_log(&mut self, job: LogJob) {
+        // Bounded by the node: it hands out only so many writes, and one read for each peer.
+        if self.jobs.send(job).is_err() && self.state.stopping.is_none() {
+            self.state.stopping = Some(Err(StopError::Panicked { thread: "log" }));
+        }
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        match observation {
+            Observation::Role { term, role } => {
+                info!(term = term.0, role = role.as_str(), "role");
+            }
+            Observation::Leader { term, leader } => {
+                let leader = leader.map(|member| member.node.0);
+                info!(term = term.0, leader, "leader");
+            }
+            Observation::Configuration {
+                index,
+                configuration,
+            } => {
+                info!(index = index.0, ?configuration, "configuration");
+                self.tcp.set_members(configuration);
+            }
+        }
+    }
+
+    fn look_up(&mut self, member: Member, name: String) {
+        let outlet = self.outlet.clone();
+        let looking = thread::Builder::new().name("raft-resolver".to_string());
+        let spawned = looking.spawn(move || {
+            let addresses = name.to_socket_addrs().map(Iterator::collect);
+            let addresses = addresses.map_err(|error| format!("looking up {name}: {error}"));
+            let _ = outlet.try_send(Call::Resolved(member, addresses));
+        });
+        if let Err(error) = spawned {
+            let (now, registry) = (self.state.now, self.poll.registry());
+            let failed = Err(format!("looking up a name: {error}"));
+            self.tcp.resolved(member, &failed, now, registry);
+        }
+    }
+}

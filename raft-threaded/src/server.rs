@@ -1,0 +1,364 @@
+//! Starting and stopping a server in a program of one's own.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use mio::Poll;
+use mio::net::TcpListener;
+use raft_core::replica::{Replica, StateMachine};
+use raft_core::wal::{RecoveryError, Wal, WalOptions};
+use raft_core::{
+    ClusterId, Configuration, GroupId, Identity, Member, NodeId, Options, Restored, StorageId,
+};
+use tracing::info;
+
+use crate::client::Client;
+use crate::disk::FileDisk;
+use crate::error::{StartError, StopError};
+use crate::runtime::clock;
+use crate::runtime::front::{Front, NoFront};
+use crate::runtime::inbox::{self, Bell, Outlet};
+use crate::runtime::log_thread;
+use crate::runtime::replica_thread::{Call, ReplicaThread, State, TCP_TOKENS, WAKER};
+use crate::status::ServerStatus;
+use crate::transport::tcp::Tcp;
+
+/// Requests of in-process clients that may wait for the replica thread.
+const CALLS_WAITING: usize = 65_536;
+/// Answers of the log thread that may wait; more than the node has writes and reads under way.
+const LOG_EVENTS_WAITING: usize = 1_024;
+
+/// Where a server keeps its data and how it is reached.
+///
+/// ```no_run
+/// use raft_threaded::ServerOptions;
+///
+/// let options = ServerOptions::new("data/node-1", "127.0.0.1:7101".parse().unwrap());
+/// ```
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The data folder, made by [`init`].
+    pub data: PathBuf,
+    /// Where to listen for peers; they dial the address that the configuration names.
+    pub listen: SocketAddr,
+    /// How the node behaves; the unit of its times is the nanosecond.
+    pub node: Options,
+    /// How the log is kept.
+    pub log: WalOptions,
+}
+
+impl ServerOptions {
+    /// Options with every tunable at its default.
+    #[must_use]
+    pub fn new(data: impl Into<PathBuf>, listen: SocketAddr) -> Self {
+        Self {
+            data: data.into(),
+            listen,
+            node: Options::default(),
+            log: WalOptions::default(),
+        }
+    }
+}
+
+/// One node of a cluster that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its id.
+    pub node: NodeId,
+    /// Its data folder.
+    pub data: PathBuf,
+    /// Where its peers reach it: `host:port`.
+    pub address: String,
+}
+
+/// Makes the data folders of a new cluster: each with a store id of its own, all of them voters of the
+/// first configuration.
+///
+/// # Errors
+///
+/// If a folder cannot be made or holds a log already. Folders made before the failure stay, and belong
+/// to no cluster.
+pub fn init(seats: &[Seat]) -> Result<ClusterId, StartError> {
+    let cluster = ClusterId(random()?);
+    let mut configuration = Configuration::default();
+    let mut members = Vec::new();
+    for seat in seats {
+        let member = Member {
+            node: seat.node,
+            store: StorageId(random()?),
+        };
+        configuration.voters.insert(member);
+        configuration.addresses.insert(member, seat.address.clone());
+        members.push((seat, member));
+    }
+    // First a look at all of them, so that nothing is made when one is taken.
+    for seat in seats {
+        if seat.data.is_dir() {
+            let mut disk = FileDisk::open(&seat.data)?;
+            check_unused(&mut disk, &seat.data)?;
+        }
+    }
+    for (seat, member) in members {
+        FileDisk::create_directory(&seat.data).map_err(|error| StartError::Data {
+            directory: seat.data.clone(),
+            error,
+        })?;
+        let identity = Identity {
+            group: GroupId(0),
+            cluster,
+            member,
+        };
+        let mut disk = FileDisk::open(&seat.data)?;
+        Wal::create(&mut disk, identity, &configuration)
+            .map_err(|error| recovery(&seat.data, error))?;
+    }
+    Ok(cluster)
+}
+
+fn check_unused(disk: &mut FileDisk, directory: &Path) -> Result<(), StartError> {
+    use raft_core::wal::Disk;
+
+    let names = disk
+        .list()
+        .map_err(|error| recovery(directory, RecoveryError::Disk(error)))?;
+    match names.into_iter().find(|name| name.ends_with(".wal")) {
+        Some(file) => Err(recovery(directory, RecoveryError::Exists { file })),
+        None => Ok(()),
+    }
+}
+
+fn recovery(directory: &Path, error: RecoveryError) -> StartError {
+    let directory = directory.to_path_buf();
+    match error {
+        RecoveryError::Empty => StartError::NoLog { directory },
+        RecoveryError::Exists { .. }
+        | RecoveryError::NotALog { .. }
+        | RecoveryError::Version { .. }
+        | RecoveryError::Damaged { .. }
+        | RecoveryError::Foreign { .. }
+        | RecoveryError::Disk(_) => StartError::Recovery { directory, error },
+    }
+}
+
+/// Sixteen bytes that nobody else has.
+fn random() -> Result<u128, StartError> {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(u128::from_le_bytes(bytes)),
+        Err(error) => Err(StartError::System {
+            what: "the operating system has no randomness",
+            error: std::io::Error::other(error),
+        }),
+    }
+}
+
+/// A running server: a node, its log, its state machine, and the threads that drive them.
+///
+/// Dropping it stops it in order, as [`Server::shutdown`] does.
+pub struct Server<S: StateMachine> {
+    identity: Identity,
+    calls: Outlet<Call<S>>,
+    replica: Option<JoinHandle<Result<(), StopError>>>,
+    log: Option<JoinHandle<()>>,
+}
+
+impl<S> Server<S>
+where
+    S: StateMachine + Send + 'static,
+    S::Command: Send,
+    S::Query: Send,
+    S::Reply: Send,
+{
+    /// Opens the data folder, recovers its log, and starts to take part.
+    ///
+    /// # Errors
+    ///
+    /// If the folder holds no usable log or is in use, or the address is.
+    pub fn start(options: ServerOptions, machine: S) -> Result<Self, StartError> {
+        Self::start_with_front(options, machine, NoFront)
+    }
+
+    pub(crate) fn start_with_front<F: Front<S> + 'static>(
+        mut options: ServerOptions,
+        machine: S,
+        mut front: F,
+    ) -> Result<Self, StartError> {
+        options
+            .node
+            .validate()
+            .map_err(raft_core::RestoreError::from)?;
+        let disk = FileDisk::open(&options.data)?;
+        // Before the log is touched: a port in use must not cost the store one of its lives.
+        let listener = listen(options.listen, "peers")?;
+        let (wal, restored) =
+            Wal::recover(disk, options.log).map_err(|error| recovery(&options.data, error))?;
+        let identity = restored.identity;
+        // Nodes must not time out in step, whoever configures them alike.
+        options.node.seed ^= u64::try_from(random()? >> 64).unwrap_or(0);
+
+        let system = |what| move |error| StartError::System { what, error };
+        let poll = Poll::new().map_err(system("no poller"))?;
+        let registry = poll.registry();
+        let bell = Bell::new(registry, WAKER).map_err(system("no waker"))?;
+        let (log_outlet, log_events) = inbox::inbox(LOG_EVENTS_WAITING, &bell);
+        let (calls_outlet, calls) = inbox::inbox(CALLS_WAITING, &bell);
+        let frame_bytes_max = options
+            .node
+            .append_bytes_max
+            .max(options.node.command_bytes_max)
+            + (8 << 20);
+        let mut tcp = Tcp::new(
+            identity,
+            restored.boot,
+            listener,
+            TCP_TOKENS,
+            frame_bytes_max,
+            registry,
+        )
+        .map_err(system("the peer port cannot be polled"))?;
+        tcp.set_members(latest(&restored));
+        front
+            .register(registry)
+            .map_err(system("the client port cannot be polled"))?;
+
+        let boot = restored.boot;
+        info!(
+            node = identity.member.node.0,
+            cluster = %identity.cluster,
+            store = %identity.member.store,
+            boot = boot.0,
+            term = restored.hard_state.term.0,
+            last = restored.terms.last().index.0,
+            "recovered"
+        );
+        let replica = Replica::new(clock::now(), options.node, restored, machine)?;
+        let jobs_waiting = options.node.inflight_persists_max as usize + 1_024;
+        let (jobs, jobs_taken) = crossbeam_channel::bounded(jobs_waiting);
+        let thread = ReplicaThread {
+            poll,
+            replica,
+            member: identity.member,
+            boot,
+            tcp,
+            front,
+            jobs,
+            log_events,
+            calls,
+            outlet: calls_outlet.clone(),
+            state: State::default(),
+        };
+        let log = thread::Builder::new()
+            .name("raft-log".to_string())
+            .spawn(move || log_thread::run(wal, &jobs_taken, log_outlet))
+            .map_err(system("no log thread"))?;
+        let replica = thread::Builder::new()
+            .name("raft-replica".to_string())
+            .spawn(move || thread.run())
+            .map_err(system("no replica thread"))?;
+        Ok(Self {
+            identity,
+            calls: calls_outlet,
+            replica: Some(replica),
+            log: Some(log),
+        })
+    }
+
+    /// Who this server is, as its data folder says.
+    #[must_use]
+    pub const fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// A handle for calls from this process; clones are cheap and may go to any thread.
+    #[must_use]
+    pub fn client(&self) -> Client<S> {
+        Client::new(self.calls.clone())
+    }
+
+    /// How the server is doing; `None` once it has stopped.
+    #[must_use]
+    pub fn status(&self) -> Option<ServerStatus> {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        self.calls.send(Call::Status(answer));
+        answered.recv().ok()
+    }
+
+    /// Whether the server has stopped by itself; [`Server::wait`] tells why.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.replica.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Stops in order: what was acknowledged is on disk, and the log is closed.
+    ///
+    /// # Errors
+    ///
+    /// Why it had stopped before, if it had.
+    pub fn shutdown(mut self) -> Result<(), StopError> {
+        self.calls.send(Call::Shutdown);
+        self.join()
+    }
+
+    /// Waits until the server stops by itself.
+    ///
+    /// # Errors
+    ///
+    /// Why it stopped.
+    pub fn wait(mut self) -> Result<(), StopError> {
+        self.join()
+    }
+}
+
+impl<S: StateMachine> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut server = f.debug_struct("Server");
+        server
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: StateMachine> Server<S> {
+    fn join(&mut self) -> Result<(), StopError> {
+        let panicked = |thread| StopError::Panicked { thread };
+        let mut result = Ok(());
+        if let Some(replica) = self.replica.take() {
+            result = replica.join().unwrap_or(Err(panicked("replica")));
+        }
+        if let Some(log) = self.log.take()
+            && log.join().is_err()
+        {
+            result = Err(panicked("log"));
+        }
+        result
+    }
+}
+
+impl<S: StateMachine> Drop for Server<S> {
+    fn drop(&mut self) {
+        self.calls.send(Call::Shutdown);
+        // Nobody is left to tell.
+        let _ = self.join();
+    }
+}
+
+/// The configuration in force when a log was recovered.
+fn latest(restored: &Restored) -> Arc<Configuration> {
+    let newest = restored.configurations.last();
+    newest.map_or_else(|| restored.configuration.clone(), |(_, c)| c.clone())
+}
+
+/// Listens, or says what is wrong with the address.
+pub(crate) fn listen(
+    address: SocketAddr,
+    purpose: &'static str,
+) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|error| StartError::Listen {
+        address,
+        purpose,
+        error,
+    })
+}

@@ -1,0 +1,148 @@
+//! One accepted connection: who speaks, and what they say.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use bytes::{Bytes, BytesMut};
+use mio::net::TcpStream;
+use raft_core::{Envelope, Identity, Member, codec};
+
+use super::frame::{FRAME_HEADER_BYTES, FrameError, small_frame, take_frame};
+use super::hello::{Hello, HelloError};
+
+/// How much is read at a time.
+const READ_BYTES: usize = 64 << 10;
+/// How much one connection may deliver before others get their turn.
+const TURN_BYTES: usize = 1 << 20;
+
+/// An accepted connection.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    stream: TcpStream,
+    buffer: BytesMut,
+    /// Known once it has introduced itself.
+    pub(super) from: Option<Member>,
+}
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum IncomingError {
+    #[error("the connection was closed")]
+    Closed,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    #[error(transparent)]
+    Decode(#[from] codec::DecodeError),
+    #[error("it speaks for node {}, and introduced itself as node {}", found.node, expected.node)]
+    Impostor { expected: Member, found: Member },
+}
+
+/// Whether more may be waiting to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing more for now.
+    Done,
+    /// Its turn is over; there may be more.
+    More,
+}
+
+impl Incoming {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            from: None,
+        }
+    }
+
+    pub(super) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Reads what is there, up to its turn's end, and hands on each message.
+    pub(super) fn read(
+        &mut self,
+        own: Identity,
+        frame_bytes_max: u64,
+        mut receive: impl FnMut(Envelope),
+    ) -> Result<Turn, IncomingError> {
+        let mut taken = 0;
+        while taken < TURN_BYTES {
+            let start = self.buffer.len();
+            self.buffer.resize(start + READ_BYTES, 0);
+            let read = self.stream.read(&mut self.buffer[start..]);
+            self.buffer
+                .truncate(start + read.as_ref().map_or(0, |count| *count));
+            match read {
+                Ok(0) => return Err(IncomingError::Closed),
+                Ok(count) => taken += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Turn::Done),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            }
+            self.check_magic()?;
+            while let Some(body) = take_frame(&mut self.buffer, frame_bytes_max)? {
+                self.take(own, &body, &mut receive)?;
+            }
+        }
+        Ok(Turn::More)
+    }
+
+    /// Something that is no peer is told so before its first bytes are taken for a length.
+    fn check_magic(&self) -> Result<(), IncomingError> {
+        if self.from.is_none() && self.buffer.len() > FRAME_HEADER_BYTES {
+            let magic = &self.buffer[FRAME_HEADER_BYTES..];
+            let expected = &b"raft-tcp"[..magic.len().min(8)];
+            if !magic.starts_with(expected) {
+                return Err(HelloError::NotAPeer.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        own: Identity,
+        body: &Bytes,
+        receive: &mut impl FnMut(Envelope),
+    ) -> Result<(), IncomingError> {
+        let Some(from) = self.from else {
+            let hello = Hello::decode(body)?;
+            hello.check(own)?;
+            self.from = Some(hello.from.member);
+            return Ok(());
+        };
+        let envelope = codec::decode_envelope(body)?;
+        if envelope.from.member != from {
+            return Err(IncomingError::Impostor {
+                expected: from,
+                found: envelope.from.member,
+            });
+        }
+        receive(envelope);
+        Ok(())
+    }
+
+    /// Tells the dialer why, as far as it still listens.
+    pub(super) fn refuse(&mut self, error: &IncomingError) {
+        let sentence = error.to_string();
+        let answer = match error {
+            // Whoever that is, it does not read frames.
+            IncomingError::Hello(HelloError::NotAPeer) => {
+                Bytes::from(format!("-ERR {sentence}\r\n"))
+            }
+            IncomingError::Frame(_) if self.from.is_none() => {
+                Bytes::from(format!("-ERR {}\r\n", HelloError::NotAPeer))
+            }
+            IncomingError::Closed | IncomingError::Io(_) => return,
+            IncomingError::Hello(_)
+            | IncomingError::Frame(_)
+            | IncomingError::Decode(_)
+            | IncomingError::Impostor { .. } => small_frame(sentence.as_bytes()),
+        };
+        let _ = self.stream.write(&answer);
+    }
+}

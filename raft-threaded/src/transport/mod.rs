@@ -1,0 +1,13 @@
+//! Messages between nodes: one-way, lossy by contract, bounded, never blocking.
+//!
+//! Each node dials each peer and only writes there; what it accepts, it only reads. A connection
+//! begins with a [`Hello`] that says who speaks to whom; a refusal is told to the dialer in a sentence.
+
+pub(crate) mod frame;
+pub(crate) mod hello;
+mod incoming;
+mod outgoing;
+pub(crate) mod tcp;
+
+pub use self::frame::FrameError;
+pub use self::hello::{Hello, HelloError};

@@ -1,0 +1,282 @@
+//! One peer to write to: dialing, backing off, and a bounded queue.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::SocketAddr;
+
+use bytes::{Buf, Bytes, BytesMut};
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use raft_core::{Span, Time};
+use tracing::{debug, info, warn};
+
+use super::frame::{small_frame, take_frame};
+
+/// The shortest wait after a connection ended.
+const BACKOFF_MIN: Span = Span(20_000_000);
+/// The longest.
+const BACKOFF_MAX: Span = Span(1_000_000_000);
+/// The longest sentence a peer may refuse us with.
+const REFUSAL_BYTES_MAX: u64 = 1 << 10;
+/// How many parts go into one vectored write.
+const SLICES: usize = 64;
+
+/// A connection to one peer.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) address: String,
+    token: Token,
+    hello: Bytes,
+    state: State,
+    backoff: Span,
+    queue: VecDeque<Bytes>,
+    queued_bytes: u64,
+    /// The last trouble told, so that a peer that stays away is not told about twice a second.
+    told: Option<String>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not connected; dial at this time.
+    Idle(Time),
+    /// A name is being looked up.
+    Resolving,
+    /// Connected, or about to be: writes tell.
+    Open {
+        stream: TcpStream,
+        established: bool,
+        refusal: BytesMut,
+    },
+}
+
+/// What a peer's connection needs from outside.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Nothing,
+    /// Look this name up.
+    Resolve(String),
+}
+
+impl Outgoing {
+    pub(super) fn new(address: String, token: Token, hello: &[u8]) -> Self {
+        Self {
+            address,
+            token,
+            hello: small_frame(hello),
+            state: State::Idle(Time(0)),
+            backoff: BACKOFF_MIN,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            told: None,
+        }
+    }
+
+    /// When to come back, if the connection waits for a time.
+    pub(super) const fn retry_at(&self) -> Option<Time> {
+        match self.state {
+            State::Idle(at) => Some(at),
+            State::Resolving | State::Open { .. } => None,
+        }
+    }
+
+    /// Queues a frame; false if it was dropped, because nobody is there or too much waits.
+    pub(super) fn push(&mut self, (head, bulk): (Bytes, Bytes), bytes_max: u64) -> bool {
+        let size = (head.len() + bulk.len()) as u64;
+        let connected = matches!(self.state, State::Open { .. });
+        if !connected || self.queued_bytes + size > bytes_max {
+            return false;
+        }
+        self.queued_bytes += size;
+        self.queue.push_back(head);
+        if !bulk.is_empty() {
+            self.queue.push_back(bulk);
+        }
+        true
+    }
+
+    /// Dials if it is time to.
+    pub(super) fn dial(&mut self, now: Time, registry: &Registry) -> Need {
+        let State::Idle(at) = self.state else {
+            return Need::Nothing;
+        };
+        if now < at {
+            return Need::Nothing;
+        }
+        if let Ok(address) = self.address.parse::<SocketAddr>() {
+            self.connect(&[address], now, registry);
+            return Need::Nothing;
+        }
+        self.state = State::Resolving;
+        Need::Resolve(self.address.clone())
+    }
+
+    /// A name was looked up.
+    pub(super) fn resolved(
+        &mut self,
+        addresses: &Result<Vec<SocketAddr>, String>,
+        now: Time,
+        registry: &Registry,
+    ) {
+        if !matches!(self.state, State::Resolving) {
+            return;
+        }
+        match addresses {
+            Ok(addresses) => self.connect(addresses, now, registry),
+            Err(error) => {
+                let error = io::Error::other(error.clone());
+                self.fail(&error, now, registry);
+            }
+        }
+    }
+
+    fn connect(&mut self, addresses: &[SocketAddr], now: Time, registry: &Registry) {
+        // Another address is tried at the next attempt, if the name has several.
+        let turn = usize::try_from(now.0).unwrap_or(0) % addresses.len().max(1);
+        let connected = match addresses.get(turn) {
+            Some(address) => TcpStream::connect(*address),
+            None => Err(ErrorKind::AddrNotAvailable.into()),
+        };
+        let opened = connected.and_then(|mut stream| {
+            registry.register(
+                &mut stream,
+                self.token,
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
+            Ok(stream)
+        });
+        match opened {
+            Ok(stream) => {
+                self.queue.push_back(self.hello.clone());
+                self.queued_bytes += self.hello.len() as u64;
+                self.state = State::Open {
+                    stream,
+                    established: false,
+                    refusal: BytesMut::new(),
+                };
+            }
+            Err(error) => self.fail(&error, now, registry),
+        }
+    }
+
+    /// Writes as much as the connection takes; false if the connection ended.
+    pub(super) fn flush(&mut self, now: Time, registry: &Registry) -> bool {
+        match self.write() {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => true,
+            Err(error) => {
+                self.fail(&error, now, registry);
+                false
+            }
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let State::Open {
+            stream,
+            established,
+            ..
+        } = &mut self.state
+        else {
+            return Ok(());
+        };
+        if !*established {
+            // A socket that is still connecting has no peer and no error yet.
+            if let Some(error) = stream.take_error()? {
+                return Err(error);
+            }
+            match stream.peer_addr() {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            stream.set_nodelay(true)?;
+            *established = true;
+            self.backoff = BACKOFF_MIN;
+            if self.told.take().is_some() {
+                info!(peer = %self.address, "connected");
+            }
+        }
+        while !self.queue.is_empty() {
+            let slices: Vec<IoSlice<'_>> = self
+                .queue
+                .iter()
+                .take(SLICES)
+                .map(|part| IoSlice::new(part))
+                .collect();
+            match stream.write_vectored(&slices) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.queued_bytes -= written as u64;
+                    advance(&mut self.queue, written);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The connection became readable: the peer refuses us, or is gone. False if it ended.
+    pub(super) fn read(&mut self, now: Time, registry: &Registry) -> bool {
+        let State::Open {
+            stream, refusal, ..
+        } = &mut self.state
+        else {
+            return true;
+        };
+        let mut chunk = [0; 512];
+        let error = loop {
+            match stream.read(&mut chunk) {
+                Ok(0) => break ErrorKind::ConnectionReset.into(),
+                Ok(count) => {
+                    refusal.extend_from_slice(&chunk[..count]);
+                    match take_frame(refusal, REFUSAL_BYTES_MAX) {
+                        Ok(None) => {}
+                        Ok(Some(sentence)) => {
+                            let sentence = String::from_utf8_lossy(&sentence).into_owned();
+                            break io::Error::new(ErrorKind::ConnectionRefused, sentence);
+                        }
+                        Err(error) => break io::Error::new(ErrorKind::InvalidData, error),
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::NotConnected => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break error,
+            }
+        };
+        self.fail(&error, now, registry);
+        false
+    }
+
+    /// The connection ended: what waits is dropped, and the next attempt comes later.
+    fn fail(&mut self, error: &io::Error, now: Time, registry: &Registry) {
+        let sentence = error.to_string();
+        if self.told.as_ref() == Some(&sentence) {
+            debug!(peer = %self.address, %error, "still not connected");
+        } else {
+            warn!(peer = %self.address, %error, "not connected; trying again");
+            self.told = Some(sentence);
+        }
+        if let State::Open { stream, .. } = &mut self.state {
+            let _ = registry.deregister(stream);
+        }
+        self.queue.clear();
+        self.queued_bytes = 0;
+        self.state = State::Idle(now + self.backoff);
+        // Members dial at their own pace, so their waits need no jitter to stay apart.
+        self.backoff = Span((self.backoff.0 * 2).min(BACKOFF_MAX.0));
+    }
+}
+
+/// Takes written bytes off the front of a queue of parts.
+fn advance(queue: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(front) = queue.front_mut() {
+        if written < front.len() {
+            front.advance(written);
+            return;
+        }
+        written -= front.len();
+        queue.pop_front();
+    }
+}

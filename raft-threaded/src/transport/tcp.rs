@@ -1,0 +1,288 @@
+//! Peers over TCP, in the thread that owns the replica.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::event::Event;
+use mio::net::TcpListener;
+use mio::{Interest, Registry, Token};
+use raft_core::{Boot, Configuration, Envelope, Identity, Member, Time};
+use tracing::{info, warn};
+
+use super::frame::Encoder;
+use super::hello::Hello;
+use super::incoming::{Incoming, IncomingError, Turn};
+use super::outgoing::{Need, Outgoing};
+
+/// Accepted connections at a time; a cluster needs one from each peer.
+const INCOMING_MAX: usize = 256;
+
+/// Every connection to and from peers.
+#[derive(Debug)]
+pub(crate) struct Tcp {
+    identity: Identity,
+    boot: Boot,
+    listener: TcpListener,
+    tokens: core::ops::Range<usize>,
+    listener_token: Token,
+    next_token: usize,
+    frame_bytes_max: u64,
+    queue_bytes_max: u64,
+    outgoing: BTreeMap<Member, Outgoing>,
+    incoming: BTreeMap<Token, Incoming>,
+    owners: BTreeMap<Token, Member>,
+    /// Accepted connections that may have more to read.
+    ready: BTreeSet<Token>,
+    unsent: BTreeSet<Member>,
+    encoder: Encoder,
+    /// The configuration whose members are connected to.
+    configuration: Option<Arc<Configuration>>,
+}
+
+/// What happened on the connections.
+#[derive(Debug)]
+pub(crate) enum TcpEvent {
+    /// A message arrived.
+    Received(Envelope),
+    /// What was on its way to this peer may be lost.
+    Unreachable(Member),
+    /// A name has to be looked up, on a thread that may block.
+    Resolve(Member, String),
+}
+
+impl Tcp {
+    /// Takes over a listening socket; `tokens` are its own to give to connections.
+    pub(crate) fn new(
+        identity: Identity,
+        boot: Boot,
+        mut listener: TcpListener,
+        tokens: core::ops::Range<usize>,
+        frame_bytes_max: u64,
+        registry: &Registry,
+    ) -> std::io::Result<Self> {
+        let listener_token = Token(tokens.start);
+        registry.register(&mut listener, listener_token, Interest::READABLE)?;
+        Ok(Self {
+            identity,
+            boot,
+            listener,
+            next_token: tokens.start + 1,
+            tokens,
+            listener_token,
+            frame_bytes_max,
+            queue_bytes_max: 4 * frame_bytes_max,
+            outgoing: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            unsent: BTreeSet::new(),
+            encoder: Encoder::default(),
+            configuration: None,
+        })
+    }
+
+    pub(crate) fn owns(&self, token: Token) -> bool {
+        self.tokens.contains(&token.0)
+    }
+
+    fn token(&mut self) -> Token {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        if self.next_token >= self.tokens.end {
+            // Old ones are long gone: a thousand million connections lie between.
+            self.next_token = self.tokens.start + 1;
+        }
+        token
+    }
+
+    /// Connects to the members of a configuration, and to nobody else.
+    pub(crate) fn set_members(&mut self, configuration: Arc<Configuration>) {
+        let own = self.identity.member;
+        self.outgoing
+            .retain(|member, _| configuration.addresses.contains_key(member));
+        let outgoing = &self.outgoing;
+        self.owners
+            .retain(|_, member| outgoing.contains_key(member));
+        for (member, address) in &configuration.addresses {
+            let known = self.outgoing.get(member);
+            if *member == own || known.is_some_and(|peer| peer.address == *address) {
+                continue;
+            }
+            let hello = Hello {
+                from: self.identity,
+                boot: self.boot,
+                to: *member,
+            };
+            let token = self.token();
+            self.owners.insert(token, *member);
+            let peer = Outgoing::new(address.clone(), token, &hello.encode());
+            self.outgoing.insert(*member, peer);
+        }
+        self.configuration = Some(configuration);
+    }
+
+    /// Queues a message, or drops it.
+    pub(crate) fn send(&mut self, envelope: &Envelope, events: &mut Vec<TcpEvent>) {
+        let Some(peer) = self.outgoing.get_mut(&envelope.to) else {
+            return;
+        };
+        let frame = self.encoder.encode(envelope);
+        if peer.push(frame, self.queue_bytes_max) {
+            self.unsent.insert(envelope.to);
+        } else {
+            events.push(TcpEvent::Unreachable(envelope.to));
+        }
+    }
+
+    /// Writes what was queued.
+    pub(crate) fn flush(&mut self, now: Time, registry: &Registry, events: &mut Vec<TcpEvent>) {
+        self.encoder.forget();
+        for member in core::mem::take(&mut self.unsent) {
+            if let Some(peer) = self.outgoing.get_mut(&member)
+                && !peer.flush(now, registry)
+            {
+                events.push(TcpEvent::Unreachable(member));
+            }
+        }
+    }
+
+    /// Dials whom it is time to dial.
+    pub(crate) fn dial(&mut self, now: Time, registry: &Registry, events: &mut Vec<TcpEvent>) {
+        for (member, peer) in &mut self.outgoing {
+            match peer.dial(now, registry) {
+                Need::Nothing => {}
+                Need::Resolve(name) => events.push(TcpEvent::Resolve(*member, name)),
+            }
+        }
+    }
+
+    /// A name was looked up.
+    pub(crate) fn resolved(
+        &mut self,
+        member: Member,
+        addresses: &Result<Vec<SocketAddr>, String>,
+        now: Time,
+        registry: &Registry,
+    ) {
+        if let Some(peer) = self.outgoing.get_mut(&member) {
+            peer.resolved(addresses, now, registry);
+        }
+    }
+
+    /// When to come back though nothing happens.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        let dials = self.outgoing.values().filter_map(Outgoing::retry_at);
+        let reads = (!self.ready.is_empty()).then_some(Time(0));
+        dials.chain(reads).min()
+    }
+
+    /// A socket is ready.
+    pub(crate) fn on_ready(
+        &mut self,
+        event: &Event,
+        now: Time,
+        registry: &Registry,
+        events: &mut Vec<TcpEvent>,
+    ) {
+        let token = event.token();
+        if token == self.listener_token {
+            self.accept(registry);
+        } else if self.incoming.contains_key(&token) {
+            self.ready.insert(token);
+        } else if let Some(member) = self.owners.get(&token).copied()
+            && let Some(peer) = self.outgoing.get_mut(&member)
+        {
+            let alive = (!event.is_readable() || peer.read(now, registry))
+                && (!event.is_writable() || peer.flush(now, registry));
+            if !alive {
+                events.push(TcpEvent::Unreachable(member));
+            }
+        }
+    }
+
+    fn accept(&mut self, registry: &Registry) {
+        loop {
+            match self.listener.accept() {
+                Ok((mut stream, address)) => {
+                    if self.incoming.len() >= INCOMING_MAX {
+                        warn!(%address, "a connection was refused: {INCOMING_MAX} are open");
+                        continue;
+                    }
+                    let token = self.token();
+                    if registry
+                        .register(&mut stream, token, Interest::READABLE)
+                        .is_ok()
+                    {
+                        self.incoming.insert(token, Incoming::new(stream));
+                        self.ready.insert(token);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    warn!(%error, "a peer's connection could not be accepted");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads what has arrived, a bounded turn for each connection.
+    pub(crate) fn receive(&mut self, registry: &Registry, events: &mut Vec<TcpEvent>) {
+        let (own, limit) = (self.identity, self.frame_bytes_max);
+        for token in core::mem::take(&mut self.ready) {
+            let Some(incoming) = self.incoming.get_mut(&token) else {
+                continue;
+            };
+            let known = incoming.from;
+            let turn = incoming.read(own, limit, |envelope| {
+                events.push(TcpEvent::Received(envelope));
+            });
+            let from = incoming.from;
+            match turn {
+                Ok(Turn::Done) => {}
+                Ok(Turn::More) => {
+                    self.ready.insert(token);
+                }
+                Err(error) => self.end(token, &error, registry),
+            }
+            if let (None, Some(member)) = (known, from) {
+                self.supersede(token, member, registry);
+            }
+        }
+    }
+
+    /// A peer that dialed anew has given up its earlier connection.
+    fn supersede(&mut self, newest: Token, member: Member, registry: &Registry) {
+        let earlier = self.incoming.iter();
+        let earlier = earlier.filter(|(token, i)| **token != newest && i.from == Some(member));
+        let earlier: Vec<Token> = earlier.map(|(token, _)| *token).collect();
+        for token in earlier {
+            self.end(token, &IncomingError::Closed, registry);
+        }
+    }
+
+    fn end(&mut self, token: Token, error: &IncomingError, registry: &Registry) {
+        let Some(mut incoming) = self.incoming.remove(&token) else {
+            return;
+        };
+        let address = incoming.stream().peer_addr().ok();
+        match error {
+            IncomingError::Closed | IncomingError::Io(_) => {
+                if let Some(member) = incoming.from {
+                    info!(node = member.node.0, %error, "a peer's connection ended");
+                }
+            }
+            IncomingError::Frame(_)
+            | IncomingError::Hello(_)
+            | IncomingError::Decode(_)
+            | IncomingError::Impostor { .. } => {
+                warn!(?address, %error, "a connection was refused");
+            }
+        }
+        incoming.refuse(error);
+        let _ = registry.deregister(incoming.stream());
+    }
+}
