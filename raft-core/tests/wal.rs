@@ -300,7 +300,7 @@ fn short_log() -> (MemoryDisk, String, Vec<u8>, u64) {
 fn cut_at_every_byte_of_its_last_records_the_log_recovers_what_came_before() {
     let (disk, name, bytes, end) = short_log();
     let mut found = Vec::new();
-    for cut in (end - 1_600)..=end {
+    for cut in (end - 1_700)..=end {
         let image = disk.image();
         let mut torn = bytes.clone();
         torn[usize::try_from(cut).unwrap()..].fill(0);

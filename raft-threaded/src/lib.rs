@@ -63,6 +63,6 @@ mod transport;
 pub use self::client::Client;
 pub use self::disk::{FileDisk, NamedFile};
 pub use self::error::{ClientError, StartError, StopError};
-pub use self::server::{Seat, Server, ServerOptions, init};
+pub use self::server::{Seat, Server, ServerOptions, identity_of, init};
 pub use self::status::ServerStatus;
 pub use self::transport::{FrameError, Hello, HelloError};

@@ -118,6 +118,16 @@ pub fn init(seats: &[Seat]) -> Result<ClusterId, StartError> {
     Ok(cluster)
 }
 
+/// Whose a data folder is, without opening its log for use.
+///
+/// # Errors
+///
+/// If the folder holds no log, or is in use.
+pub fn identity_of(data: &Path) -> Result<Identity, StartError> {
+    let mut disk = FileDisk::open(data)?;
+    Wal::peek(&mut disk).map_err(|error| recovery(data, error))
+}
+
 fn check_unused(disk: &mut FileDisk, directory: &Path) -> Result<(), StartError> {
     use raft_core::wal::Disk;
 
@@ -284,6 +294,15 @@ where
         let (answer, answered) = crossbeam_channel::bounded(1);
         self.calls.send(Call::Status(answer));
         answered.recv().ok()
+    }
+
+    /// Something that stops the server in order from another thread, while this one waits for it.
+    #[must_use]
+    pub fn stopper(&self) -> Box<dyn Fn() + Send> {
+        let calls = self.calls.clone();
+        Box::new(move || {
+            calls.send(Call::Shutdown);
+        })
     }
 
     /// Whether the server has stopped by itself; [`Server::wait`] tells why.

@@ -113,6 +113,18 @@ struct Recovered {
 }
 
 impl<D: Disk> Wal<D> {
+    /// Reads whose log this is, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// If there is no log, or its newest segment is none.
+    pub fn peek(disk: &mut D) -> Result<Identity, RecoveryError> {
+        let names = disk.list()?;
+        let newest = names.iter().filter_map(|name| segment_number(name)).max();
+        let newest = newest.ok_or(RecoveryError::Empty)?;
+        Ok(read_header(disk, newest)?.header.identity)
+    }
+
     /// Opens the log: reads what is durable, rewrites what may not be, begins the store's next life,
     /// and only then tells what a node may be made from.
     ///

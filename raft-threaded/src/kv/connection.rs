@@ -8,7 +8,6 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use bytes::BytesMut;
 use mio::net::TcpStream;
-use raft_core::RequestId;
 
 use crate::resp::{Limits, Parser, Protocol, Reply, Request};
 

@@ -45,18 +45,18 @@ impl KvServer {
         self.server.identity()
     }
 
-    /// Whether it has stopped by itself; [`KvServer::shutdown`] tells why.
+    /// Something that stops the server in order from another thread, while this one waits for it.
     #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.server.is_stopped()
+    pub fn stopper(&self) -> Box<dyn Fn() + Send> {
+        self.server.stopper()
     }
 
-    /// Stops in order.
+    /// Waits until the server stops, by its stopper or by itself.
     ///
     /// # Errors
     ///
-    /// Why it had stopped before, if it had.
-    pub fn shutdown(self) -> Result<(), StopError> {
-        self.server.shutdown()
+    /// Why it stopped by itself.
+    pub fn wait(self) -> Result<(), StopError> {
+        self.server.wait()
     }
 }

@@ -33,7 +33,7 @@ pub(crate) enum LogEvent {
     /// What was read.
     Read(ReadTicket, LogReadOutcome),
     /// No room; what was handed over is kept.
-    Full(DiskError),
+    Full,
     /// There is room again.
     Available,
     /// The log failed for good.
@@ -135,7 +135,7 @@ impl LogThread {
             Err(full @ DiskError::Full { .. }) => {
                 if !core::mem::replace(&mut self.full, true) {
                     warn!(%full, "the disk is full: writes are refused until there is room");
-                    self.events.send(LogEvent::Full(full));
+                    self.events.send(LogEvent::Full);
                 }
                 Ok(())
             }

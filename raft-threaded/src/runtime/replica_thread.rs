@@ -223,7 +223,7 @@ where
                 self.input(Input::Persisted { store, boot, id });
             }
             LogEvent::Read(ticket, outcome) => self.input(Input::LogRead { ticket, outcome }),
-            LogEvent::Full(_) => self.input(Input::StorageFull),
+            LogEvent::Full => self.input(Input::StorageFull),
             LogEvent::Available => self.input(Input::StorageAvailable),
             LogEvent::Failed(error) => {
                 self.input(Input::StorageFailed);

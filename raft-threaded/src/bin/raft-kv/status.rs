@@ -1,0 +1,63 @@
+//! `raft-kv status`: how a node is.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Failure;
+use super::resp_client::ask_status;
+
+/// What `status` needs to know.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The node's client address.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379")]
+    to: String,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The rows of the table: a name for people, and where the value stands in the JSON.
+const ROWS: [(&str, &str); 10] = [
+    ("id", "id"),
+    ("role", "role"),
+    ("term", "term"),
+    ("leader", "leader"),
+    ("commit index", "commit_index"),
+    ("applied index", "applied_index"),
+    ("last index", "last_index"),
+    ("voters", "voters"),
+    ("cluster id", "cluster_id"),
+    ("process id", "process_id"),
+];
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let to = &arguments.to;
+    let json = ask_status(to, PATIENCE).map_err(|error| {
+        format!("no status from {to}: {error}; is a raft-kv node listening for clients there?")
+    })?;
+    if arguments.json {
+        println!("{json}");
+        return Ok(());
+    }
+    let status: Value = serde_json::from_str(&json)?;
+    for (name, field) in ROWS {
+        println!("{name:<14} {}", shown(&status[field]));
+    }
+    Ok(())
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(shown).collect();
+            values.join(" ")
+        }
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+    }
+}
