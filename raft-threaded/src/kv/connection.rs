@@ -97,7 +97,8 @@ impl Connection {
 
     /// Reads what is there; false if the client is gone.
     pub(super) fn read(&mut self) -> bool {
-        while self.readable && self.input.len() < INPUT_BYTES_MAX {
+        let enough = INPUT_BYTES_MAX.max(self.parser.wanted());
+        while self.readable && self.input.len() < enough {
             match self.read_once() {
                 Ok(0) => return false,
                 Ok(_) => {}
@@ -112,7 +113,7 @@ impl Connection {
     fn read_once(&mut self) -> io::Result<usize> {
         let start = self.input.len();
         // A long argument has its room reserved by the parser.
-        let spare = (self.input.capacity() - start).max(READ_BYTES);
+        let spare = (self.input.capacity() - start).clamp(READ_BYTES, INPUT_BYTES_MAX);
         self.input.resize(start + spare, 0);
         let read = self.stream.read(&mut self.input[start..]);
         let count = read.as_ref().map_or(0, |count| *count);

@@ -100,6 +100,13 @@ impl Parser {
         }
     }
 
+    /// How much has to have arrived before [`Parser::next`] can go on, in bytes; at most one argument.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        let length = self.bulk.map_or(0, |length| length.saturating_add(2));
+        usize::try_from(length).unwrap_or(usize::MAX)
+    }
+
     /// Takes the next whole request off the front of what has arrived; `None` if there is none yet.
     ///
     /// # Errors
@@ -108,17 +115,14 @@ impl Parser {
     pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Request>, ParseError> {
         loop {
             if self.skip > 0 {
-                let skipped = input
-                    .len()
-                    .min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+                let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX);
+                let skipped = skipped.min(input.len());
                 input.advance(skipped);
                 self.skip -= skipped as u64;
                 if self.skip > 0 {
                     return Ok(None);
                 }
-                continue;
-            }
-            if let Some(length) = self.bulk {
+            } else if let Some(length) = self.bulk {
                 if !self.take_bulk(length, input)? {
                     return Ok(None);
                 }

@@ -1,0 +1,173 @@
+//! Real processes, killed without warning: nothing that was acknowledged is lost.
+
+mod support;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use support::{Client, Cluster, Value, eventually};
+
+/// Writes keys of its own through one node until told to stop; returns how many keys were
+/// acknowledged, without gaps in what it counts: a key is acknowledged or not counted.
+fn write_through(port: u16, writer: usize, stop: &AtomicBool, count: &AtomicU64) -> Vec<u64> {
+    let mut acknowledged = Vec::new();
+    let mut client = None;
+    for key in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let mut connected = match client.take().map_or_else(|| Client::connect(port), Ok) {
+            Ok(connected) => connected,
+            // Its node is down; somebody will start it again.
+            Err(_) => {
+                thread::yield_now();
+                continue;
+            }
+        };
+        let name = format!("{writer}:{key}");
+        let reply = connected.call(&["SET", &name, &key.to_string()]);
+        if reply.as_ref().is_ok_and(|reply| *reply == Value::ok()) {
+            acknowledged.push(key);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        if reply.is_ok() {
+            client = Some(connected);
+        }
+    }
+    acknowledged
+}
+
+fn check_all(cluster: &Cluster, acknowledged: &[Vec<u64>]) {
+    for node in &cluster.nodes {
+        for (writer, keys) in acknowledged.iter().enumerate() {
+            let mut client = Client::connect(node.client).unwrap();
+            for chunk in keys.chunks(500) {
+                let names = chunk.iter().map(|key| format!("{writer}:{key}"));
+                let words: Vec<String> = ["MGET".to_string()].into_iter().chain(names).collect();
+                // A node that has just started may not have heard of a leader yet.
+                let values = eventually("the values", || match client.call(&words).unwrap() {
+                    Value::Array(values) => Some(values),
+                    _ => None,
+                });
+                for (key, value) in chunk.iter().zip(values) {
+                    let expected = Value::bulk(&key.to_string());
+                    assert_eq!(value, expected, "{writer}:{key} at node {}", node.id);
+                }
+            }
+        }
+    }
+}
+
+/// Four writers through all nodes, while `disturb` does its worst.
+fn write_while(cluster: &mut Cluster, disturb: impl FnOnce(&mut Cluster, &AtomicU64)) {
+    let ports: Vec<u16> = cluster.nodes.iter().map(|node| node.client).collect();
+    let (stop, count) = (AtomicBool::new(false), AtomicU64::new(0));
+    let results = Mutex::new(vec![Vec::new(); 4]);
+    thread::scope(|scope| {
+        for writer in 0..4 {
+            let (port, stop, count, results) =
+                (ports[writer % ports.len()], &stop, &count, &results);
+            scope.spawn(move || {
+                let acknowledged = write_through(port, writer, stop, count);
+                results.lock().unwrap()[writer] = acknowledged;
+            });
+        }
+        disturb(cluster, &count);
+        stop.store(true, Ordering::Relaxed);
+    });
+    let acknowledged = results.into_inner().unwrap();
+    assert!(acknowledged.iter().all(|keys| !keys.is_empty()));
+    cluster.wait_for_leader();
+    check_all(cluster, &acknowledged);
+}
+
+/// Some more writes were acknowledged.
+fn wait_for_progress(count: &AtomicU64) {
+    let before = count.load(Ordering::Relaxed);
+    eventually("more acknowledged writes", || {
+        (count.load(Ordering::Relaxed) > before + 50).then_some(())
+    });
+}
+
+#[test]
+fn no_acknowledged_write_is_lost_when_the_leader_is_killed_ten_times() {
+    let mut cluster = Cluster::started(3);
+    write_while(&mut cluster, |cluster, count| {
+        for _ in 0..10 {
+            wait_for_progress(count);
+            let leader = cluster.wait_for_leader();
+            cluster.nodes[leader].kill();
+            let next = cluster.wait_for_leader();
+            assert_ne!(next, leader);
+            wait_for_progress(count);
+            cluster.nodes[leader].start();
+        }
+    });
+}
+
+#[test]
+fn no_acknowledged_write_is_lost_when_all_nodes_are_killed_at_once() {
+    let mut cluster = Cluster::started(3);
+    write_while(&mut cluster, |cluster, count| {
+        for _ in 0..3 {
+            wait_for_progress(count);
+            for node in &mut cluster.nodes {
+                node.kill();
+            }
+            cluster.start_all();
+        }
+        wait_for_progress(count);
+    });
+}
+
+#[test]
+fn a_cluster_stopped_in_order_has_everything_when_it_is_started_again() {
+    let mut cluster = Cluster::started(3);
+    let port = cluster.nodes[0].client;
+    let mut client = Client::connect(port).unwrap();
+    for key in 0..100 {
+        let key = key.to_string();
+        assert_eq!(client.call(&["SET", &key, &key]).unwrap(), Value::ok());
+    }
+    for node in &mut cluster.nodes {
+        node.stop();
+    }
+    cluster.start_all();
+    for node in &cluster.nodes {
+        let mut client = Client::connect(node.client).unwrap();
+        let size = eventually("a linearizable answer", || {
+            match client.call(&["DBSIZE"]).unwrap() {
+                Value::Integer(size) => Some(size),
+                _ => None,
+            }
+        });
+        assert_eq!(size, 100);
+    }
+}
+
+#[test]
+fn a_follower_that_missed_much_catches_up() {
+    let mut cluster = Cluster::started(3);
+    let leader = cluster.wait_for_leader();
+    let behind = (leader + 1) % 3;
+    cluster.nodes[behind].kill();
+    let mut client = Client::connect(cluster.nodes[leader].client).unwrap();
+    let value = vec![b'v'; 1 << 20];
+    // More than the leader keeps in memory, so that it has to read its log.
+    for key in 0..24 {
+        let key = format!("big:{key}");
+        let reply = client.call(&[b"SET", key.as_bytes(), &value]).unwrap();
+        assert_eq!(reply, Value::ok());
+    }
+    cluster.nodes[behind].start();
+    let commit = cluster.nodes[leader].status("commit_index").unwrap();
+    let commit: u64 = commit.parse().unwrap();
+    eventually("the follower to catch up", || {
+        let applied: u64 = cluster.nodes[behind]
+            .status("applied_index")?
+            .parse()
+            .ok()?;
+        (applied >= commit).then_some(())
+    });
+}

@@ -1,0 +1,294 @@
+//! Real processes of `raft-kv`, and a small client to talk to them.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part of this"
+)]
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use raft_core::NodeId;
+use raft_threaded::Seat;
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up; nothing is decided by it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks again and again until there is an answer.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only to give up, never to decide"
+    )]
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "never came: {what}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// The program under test.
+pub fn raft_kv() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_raft-kv"))
+}
+
+/// What a run of the program printed, and how it ended.
+pub struct Ran {
+    pub success: bool,
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+pub fn run(arguments: &[&str]) -> Ran {
+    let output = raft_kv().args(arguments).output().unwrap();
+    Ran {
+        success: output.status.success(),
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// One node, running or not.
+#[derive(Debug)]
+pub struct Node {
+    pub id: u64,
+    pub data: PathBuf,
+    pub peer: u16,
+    pub client: u16,
+    child: Option<Child>,
+}
+
+impl Node {
+    pub fn start(&mut self) {
+        let child = raft_kv()
+            .args(["serve", "--log=warn", "--stop-with-stdin"])
+            .arg(format!("--id={}", self.id))
+            .arg(format!("--data={}", self.data.display()))
+            .arg(format!("--peer-addr=127.0.0.1:{}", self.peer))
+            .arg(format!("--client-addr=127.0.0.1:{}", self.client))
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    /// SIGKILL, and nothing of the process is left when this returns.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Stops it in order: the end of its standard input is its sign.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.stdin.take());
+            assert!(child.wait().unwrap().success());
+        }
+    }
+
+    pub fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// A field of its status, as text; `None` while it does not answer.
+    pub fn status(&self, field: &str) -> Option<String> {
+        let Value::Bulk(Some(json)) = Client::connect(self.client)
+            .ok()?
+            .call(&["RAFT.STATUS"])
+            .ok()?
+        else {
+            return None;
+        };
+        let status: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        Some(status[field].to_string().replace('"', ""))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A cluster of real processes on data folders of its own.
+#[derive(Debug)]
+pub struct Cluster {
+    pub folder: TempDir,
+    pub nodes: Vec<Node>,
+}
+
+impl Cluster {
+    pub fn new(nodes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let nodes: Vec<Node> = (1..=nodes)
+            .map(|id| Node {
+                id,
+                data: folder.path().join(format!("node-{id}")),
+                peer: free_port(),
+                client: free_port(),
+                child: None,
+            })
+            .collect();
+        let seats: Vec<Seat> = nodes.iter().map(seat).collect();
+        raft_threaded::init(&seats).unwrap();
+        Self { folder, nodes }
+    }
+
+    /// A new cluster with every node running and one of them leading.
+    pub fn started(nodes: u64) -> Self {
+        let mut cluster = Self::new(nodes);
+        cluster.start_all();
+        cluster
+    }
+
+    pub fn start_all(&mut self) {
+        for node in &mut self.nodes {
+            node.start();
+        }
+        self.wait_for_leader();
+    }
+
+    pub fn leader(&self) -> Option<usize> {
+        let running = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| n.is_started());
+        let mut leading = running.filter_map(|(place, node)| {
+            let leads = node.status("role")? == "leader";
+            let term: u64 = node.status("term")?.parse().ok()?;
+            leads.then_some((term, place))
+        });
+        let first = leading.next()?;
+        Some(leading.fold(first, std::cmp::max).1)
+    }
+
+    pub fn wait_for_leader(&self) -> usize {
+        eventually("a leader", || self.leader())
+    }
+}
+
+fn seat(node: &Node) -> Seat {
+    Seat {
+        node: NodeId(node.id),
+        data: node.data.clone(),
+        address: format!("127.0.0.1:{}", node.peer),
+    }
+}
+
+/// The newest segment of a data folder.
+pub fn newest_segment(data: &Path) -> PathBuf {
+    let files = std::fs::read_dir(data)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|e| e == "wal"))
+        .max()
+        .unwrap()
+}
+
+/// A reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Simple(String),
+    Error(String),
+    Integer(i64),
+    Bulk(Option<Vec<u8>>),
+    Array(Vec<Self>),
+}
+
+impl Value {
+    pub fn bulk(text: &str) -> Self {
+        Self::Bulk(Some(text.as_bytes().to_vec()))
+    }
+
+    pub fn ok() -> Self {
+        Self::Simple("OK".to_string())
+    }
+}
+
+/// A connection to one node.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub fn connect(port: u16) -> io::Result<Self> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+        })
+    }
+
+    pub fn call<A: AsRef<[u8]>>(&mut self, words: &[A]) -> io::Result<Value> {
+        self.send(&request(words))?;
+        self.receive()
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    pub fn receive(&mut self) -> io::Result<Value> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (sign, text) = line.trim_end().split_at(1);
+        let number = || text.parse::<i64>().unwrap();
+        Ok(match sign {
+            "+" => Value::Simple(text.to_string()),
+            "-" => Value::Error(text.to_string()),
+            ":" => Value::Integer(number()),
+            "_" => Value::Bulk(None),
+            "$" if number() < 0 => Value::Bulk(None),
+            "$" => {
+                let mut bytes = vec![0; usize::try_from(number()).unwrap() + 2];
+                self.stream.read_exact(&mut bytes)?;
+                bytes.truncate(bytes.len() - 2);
+                Value::Bulk(Some(bytes))
+            }
+            "*" | "%" => {
+                let each = if sign == "%" { 2 } else { 1 };
+                let values = (0..number() * each).map(|_| self.receive());
+                Value::Array(values.collect::<io::Result<_>>()?)
+            }
+            _ => panic!("not a reply: {line:?}"),
+        })
+    }
+}
+
+/// A request's bytes.
+pub fn request<A: AsRef<[u8]>>(words: &[A]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        let word = word.as_ref();
+        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
