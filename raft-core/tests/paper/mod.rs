@@ -1,0 +1,11 @@
+//! Sentences of the paper and the dissertation, and rules that others got wrong, as tests of one node.
+//!
+//! A rule's number, as in `// S44`, leads from the checklist of rules to its test and back.
+
+mod election;
+mod identity;
+mod persistence;
+mod reads;
+mod replication;
+mod requests;
+mod subject;

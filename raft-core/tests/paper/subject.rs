@@ -1,0 +1,303 @@
+//! The node under test, number 1, whose peers, clock and disk are played by the test.
+
+use std::sync::Arc;
+
+use raft_core::{
+    Action, Body, Boot, Bytes, ClusterId, Configuration, Entry, EntryId, Envelope, Event, GroupId,
+    HaltReason, HardState, Identity, Index, Input, Member, Node, NodeId, Options, Outcome, Payload,
+    Persist, RequestId, Restored, RoleKind, Round, Session, StorageId, Term, TermRuns, Time,
+};
+
+pub(crate) fn member(node: u64) -> Member {
+    Member {
+        node: NodeId(node),
+        store: StorageId(u128::from(node) + 100),
+    }
+}
+
+pub(crate) fn id(term: u64, index: u64) -> EntryId {
+    EntryId {
+        term: Term(term),
+        index: Index(index),
+    }
+}
+
+pub(crate) fn command(term: u64, index: u64) -> Entry {
+    let text = format!("{term}.{index}");
+    Entry {
+        id: id(term, index),
+        payload: Payload::Command(Bytes::from(text)),
+    }
+}
+
+/// A run of commands: `log(&[(1, 1), (2, 2)])` has an entry of term 1 and one of term 2.
+pub(crate) fn log(ids: &[(u64, u64)]) -> Vec<Entry> {
+    ids.iter()
+        .map(|(term, index)| command(*term, *index))
+        .collect()
+}
+
+/// A session of replication or of a ballot, as a peer would name it.
+pub(crate) fn session(term: u64) -> Session {
+    Session {
+        term: Term(term),
+        ..Session::default()
+    }
+}
+
+pub(crate) fn append(previous: EntryId, commit: u64, entries: Vec<Entry>) -> Body {
+    Body::AppendEntries {
+        previous,
+        commit: Index(commit),
+        entries: entries.into(),
+    }
+}
+
+pub(crate) struct Subject {
+    pub(crate) node: Node,
+    pub(crate) now: Time,
+    voters: u64,
+}
+
+impl Subject {
+    /// Node 1 of so many voters, with nothing in its log.
+    pub(crate) fn new(voters: u64) -> Self {
+        Self::restored(voters, HardState::default(), vec![])
+    }
+
+    /// Node 1 with a past: a term, a vote and a log, all durable.
+    pub(crate) fn restored(voters: u64, hard_state: HardState, entries: Vec<Entry>) -> Self {
+        Self::with_options(voters, hard_state, entries, Options::default())
+    }
+
+    pub(crate) fn with_options(
+        voters: u64,
+        hard_state: HardState,
+        entries: Vec<Entry>,
+        options: Options,
+    ) -> Self {
+        let mut terms = TermRuns::new(EntryId::ZERO);
+        entries.iter().for_each(|entry| terms.append(entry.id));
+        Self::build(voters, hard_state, terms, entries, options)
+    }
+
+    /// Node 1 with a past of which nothing is in memory.
+    pub(crate) fn with_log_on_disk(voters: u64, hard_state: HardState, entries: &[Entry]) -> Self {
+        let mut terms = TermRuns::new(EntryId::ZERO);
+        entries.iter().for_each(|entry| terms.append(entry.id));
+        Self::build(voters, hard_state, terms, vec![], Options::default())
+    }
+
+    fn build(
+        voters: u64,
+        hard_state: HardState,
+        terms: TermRuns,
+        tail: Vec<Entry>,
+        options: Options,
+    ) -> Self {
+        let restored = Restored {
+            identity: Identity {
+                group: GroupId(0),
+                cluster: ClusterId(1),
+                member: member(1),
+            },
+            boot: Boot(1),
+            hard_state,
+            terms,
+            tail,
+            configuration: Arc::new(Configuration::of_voters((1..=voters).map(member))),
+            configurations: vec![],
+        };
+        let now = Time(1_000_000_000);
+        Self {
+            node: Node::new(now, options, restored).unwrap(),
+            now,
+            voters,
+        }
+    }
+
+    pub(crate) fn step(&mut self, input: Input) -> Vec<Action> {
+        let at = self.now;
+        self.node.step(Event { at, input })
+    }
+
+    /// A message from a peer, as it is now in `term`.
+    pub(crate) fn receive(
+        &mut self,
+        from: u64,
+        term: u64,
+        session: Session,
+        body: Body,
+    ) -> Vec<Action> {
+        let envelope = self.envelope(from, term, session, body);
+        self.step(Input::Receive(envelope))
+    }
+
+    pub(crate) fn envelope(&self, from: u64, term: u64, session: Session, body: Body) -> Envelope {
+        Envelope {
+            from: Identity {
+                group: GroupId(0),
+                cluster: ClusterId(1),
+                member: member(from),
+            },
+            boot: Boot(1),
+            to: member(1),
+            term: Term(term),
+            session,
+            body,
+        }
+    }
+
+    /// The disk finishes every write in these actions.
+    pub(crate) fn persisted(&mut self, actions: &[Action]) -> Vec<Action> {
+        match persists(actions).last() {
+            Some(last) => self.step(Input::Persisted {
+                store: last.store,
+                boot: last.boot,
+                id: last.id,
+            }),
+            None => vec![],
+        }
+    }
+
+    /// Steps, with a disk and a state machine that take no time; everything that came of it.
+    pub(crate) fn settle(&mut self, input: Input) -> Vec<Action> {
+        let mut all = self.step(input);
+        let mut last = all.clone();
+        while !last.is_empty() {
+            let mut next = self.persisted(&last);
+            for action in &last {
+                if let Action::Apply { entries } = action {
+                    let index = entries.last().unwrap().id.index;
+                    next.extend(self.step(Input::Applied { index }));
+                }
+            }
+            all.extend(next.iter().cloned());
+            last = next;
+        }
+        all
+    }
+
+    /// Time passes up to the node's own deadline.
+    pub(crate) fn time_out(&mut self) -> Vec<Action> {
+        self.now = self.node.next_deadline().unwrap();
+        self.step(Input::Tick)
+    }
+
+    /// The node wins the next election, with every voter's help.
+    pub(crate) fn elect(&mut self) -> Vec<Action> {
+        let mut actions = self.settle(Input::Campaign);
+        for granted in [
+            Body::PreVoteReply { granted: true },
+            Body::VoteReply { granted: true },
+        ] {
+            let asked: Vec<Envelope> = sent(&actions).cloned().collect();
+            for question in asked {
+                if self.role() == RoleKind::Leader {
+                    break;
+                }
+                let (Body::RequestPreVote { .. } | Body::RequestVote { .. }) = question.body else {
+                    continue;
+                };
+                let from = question.to.node.0;
+                let term = self.term();
+                let reply = self.envelope(from, term, question.session, granted.clone());
+                actions.extend(self.settle(Input::Receive(reply)));
+            }
+        }
+        assert_eq!(self.role(), RoleKind::Leader);
+        actions
+    }
+
+    /// A follower says how much it has, in the leader's present exchange with it.
+    pub(crate) fn matched(&mut self, from: u64, index: u64) -> Vec<Action> {
+        let reply = raft_core::AppendOutcome::Matched(Index(index));
+        let (term, session) = (self.term(), session(self.term()));
+        let reply = self.envelope(from, term, session, Body::AppendReply(reply));
+        self.settle(Input::Receive(reply))
+    }
+
+    pub(crate) fn heartbeat_reply(&mut self, from: u64, round: u64, got: u64) -> Vec<Action> {
+        let body = Body::HeartbeatReply {
+            round: Round(round),
+            received: Index(got),
+            matched: Index(got),
+        };
+        let (term, session) = (self.term(), session(self.term()));
+        let reply = self.envelope(from, term, session, body);
+        self.settle(Input::Receive(reply))
+    }
+
+    pub(crate) fn propose(&mut self, request: u64) -> Vec<Action> {
+        self.settle(Input::Propose {
+            request: RequestId(request),
+            command: Bytes::from(format!("command {request}")),
+        })
+    }
+
+    pub(crate) fn peers(&self) -> std::ops::RangeInclusive<u64> {
+        2..=self.voters
+    }
+
+    pub(crate) fn role(&self) -> RoleKind {
+        self.node.status().role
+    }
+
+    pub(crate) fn term(&self) -> u64 {
+        self.node.status().term.0
+    }
+
+    pub(crate) fn commit(&self) -> u64 {
+        self.node.status().commit_index.0
+    }
+
+    pub(crate) fn last(&self) -> EntryId {
+        self.node.status().last
+    }
+}
+
+pub(crate) fn sent(actions: &[Action]) -> impl Iterator<Item = &Envelope> {
+    actions.iter().filter_map(|action| match action {
+        Action::Send(envelope) => Some(envelope),
+        _ => None,
+    })
+}
+
+pub(crate) fn bodies(actions: &[Action]) -> Vec<Body> {
+    sent(actions)
+        .map(|envelope| envelope.body.clone())
+        .collect()
+}
+
+pub(crate) fn persists(actions: &[Action]) -> impl Iterator<Item = &Persist> {
+    actions.iter().filter_map(|action| match action {
+        Action::Persist(persist) => Some(persist),
+        _ => None,
+    })
+}
+
+/// The indexes handed to the state machine.
+pub(crate) fn applied(actions: &[Action]) -> Vec<u64> {
+    let entries = actions.iter().filter_map(|action| match action {
+        Action::Apply { entries } => Some(entries),
+        _ => None,
+    });
+    entries
+        .flat_map(|entries| entries.iter().map(|e| e.id.index.0))
+        .collect()
+}
+
+pub(crate) fn outcomes(actions: &[Action]) -> Vec<(u64, Outcome)> {
+    let resolved = actions.iter().filter_map(|action| match action {
+        Action::Resolve { request, outcome } => Some((request.0, *outcome)),
+        _ => None,
+    });
+    resolved.collect()
+}
+
+pub(crate) fn halted(actions: &[Action]) -> Option<HaltReason> {
+    actions.iter().find_map(|action| match action {
+        Action::Halt(reason) => Some(*reason),
+        _ => None,
+    })
+}
