@@ -36,3 +36,23 @@ impl ForwardWindow {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ForwardWindow;
+    use alloc::collections::BTreeSet;
+    use alloc::vec::Vec;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        fn no_number_is_accepted_twice_and_recent_ones_are_accepted_once(numbers: Vec<u16>) -> bool {
+            let (mut window, mut seen, mut greatest) = (ForwardWindow::default(), BTreeSet::new(), 0);
+            numbers.into_iter().map(|number| u64::from(number % 512)).all(|number| {
+                let recent = number + super::WINDOW > greatest;
+                let new = seen.insert(number);
+                greatest = greatest.max(number);
+                window.accept(number) == (new && recent)
+            })
+        }
+    }
+}

@@ -191,3 +191,75 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Log;
+    use crate::entry::{Entry, Payload};
+    use crate::term_runs::TermRuns;
+    use crate::types::{EntryId, Index, Term};
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use bytes::Bytes;
+    use quickcheck::quickcheck;
+
+    fn entry(term: u64, index: u64, bytes: u8) -> Entry {
+        Entry {
+            id: EntryId {
+                term: Term(term),
+                index: Index(index),
+            },
+            payload: Payload::Command(Bytes::from(vec![0; bytes.into()])),
+        }
+    }
+
+    quickcheck! {
+        /// Against a plain list: appended, truncated, made durable and evicted in any order.
+        fn the_log_knows_what_a_list_knows(steps: Vec<(u8, u8)>) -> bool {
+            let mut log = Log::new(TermRuns::new(EntryId::ZERO), vec![]);
+            let (mut list, mut durable, mut committed, mut term): (Vec<Entry>, u64, u64, u64) =
+                (vec![], 0, 0, 1);
+            for (kind, amount) in steps {
+                let last = list.len() as u64;
+                match kind % 5 {
+                    0 | 1 => {
+                        let entry = entry(term, last + 1, amount);
+                        list.push(entry.clone());
+                        log.append(entry);
+                    }
+                    2 if last > committed => {
+                        let from = committed + 1 + u64::from(amount) % (last - committed);
+                        list.truncate(from as usize - 1);
+                        log.truncate(Index(from));
+                        durable = durable.min(from - 1);
+                        term += 1;
+                    }
+                    3 => {
+                        durable += u64::from(amount) % (last - durable + 1);
+                        log.set_durable(Index(durable));
+                    }
+                    _ => {
+                        committed += u64::from(amount) % (last - committed + 1);
+                        log.evict(Index(committed), 300);
+                    }
+                }
+                let waiting = list[durable as usize..].iter().map(Entry::memory_bytes);
+                let terms = list.iter().all(|e| log.term(e.id.index) == Some(e.id.term));
+                let held = (1..=list.len() as u64).filter(|index| log.in_memory(Index(*index)));
+                let held: Vec<u64> = held.collect();
+                let needed = durable.min(committed);
+                let kept = (needed + 1..=list.len() as u64).all(|index| held.contains(&index));
+                let slices = held.iter().all(|from| {
+                    let slice = log.slice(Index(*from), Index(u64::MAX), 200);
+                    let bytes: u64 = slice.iter().map(Entry::memory_bytes).sum();
+                    let expected = &list[*from as usize - 1..][..slice.len()];
+                    slice[..] == *expected && !slice.is_empty() && (bytes <= 200 || slice.len() == 1)
+                });
+                if !terms || !kept || !slices || log.undurable_bytes() != waiting.sum::<u64>() {
+                    return false;
+                }
+            }
+            true
+        }
+    }
+}

@@ -202,3 +202,41 @@ impl Progress {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Progress, ProgressState};
+    use crate::message::Session;
+    use crate::types::{Index, Round, Time};
+    use alloc::vec::Vec;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        /// S50, S52: whatever comes in whatever order, what is known to match never falls, and what is
+        /// sent next lies above it. The assertions in `Progress` check the rest.
+        fn match_never_falls_and_next_stays_above_it(steps: Vec<(u8, u8, u8)>) -> bool {
+            let last = Index(40);
+            let mut peer = Progress::new(Session::default(), Index(20), Time(0));
+            let mut round = 0;
+            for (kind, one, other) in steps {
+                let before = peer.match_index;
+                let (one, other) = (Index((one % 41).into()), Index((other % 41).into()));
+                match kind % 6 {
+                    0 if peer.may_send(4, 1_000) && peer.next_index <= last => {
+                        let end = last.min(Index(peer.next_index.0 + 3));
+                        peer.sent(end, 100, Index(0));
+                    }
+                    1 => { peer.acknowledged(one); }
+                    2 => peer.rejected(one, other),
+                    3 => { round += 1; peer.ask(Round(round)); }
+                    4 => peer.heard(Round(other.0.min(round)), one.max(other)),
+                    _ => peer.probe_from(one.next()),
+                }
+                if peer.match_index < before || peer.next_index <= peer.match_index {
+                    return false;
+                }
+            }
+            peer.state != ProgressState::Replicate || peer.inflight.appends() <= 40
+        }
+    }
+}

@@ -91,3 +91,54 @@ impl ProposalQueue {
         self.waiting.pop_front().map(|front| front.request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Decided, ProposalQueue};
+    use crate::types::{EntryId, Index, RequestId, Term, Time};
+    use alloc::collections::BTreeSet;
+    use alloc::vec::Vec;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        /// The final log decides every proposal at most once, and each as looking it up would.
+        fn each_proposal_is_decided_as_the_committed_log_says(
+            proposals: BTreeSet<(u8, u8)>,
+            log: Vec<bool>,
+            steps: Vec<u8>
+        ) -> bool {
+            let mut term = 1;
+            let terms: Vec<u64> = log.iter().map(|rises| { term += u64::from(*rises); term }).collect();
+            let mut queue = ProposalQueue::default();
+            for (place, (term, index)) in proposals.iter().enumerate() {
+                let id = EntryId {
+                    term: Term(u64::from(*term % 8) + 1),
+                    index: Index(u64::from(*index % 32) + 1),
+                };
+                queue.push(id, RequestId(place as u64), Time(0));
+            }
+            let mut commit = 0;
+            let mut decided = BTreeSet::new();
+            for step in steps {
+                commit = (commit + usize::from(step % 4)).min(terms.len());
+                let Some(term) = commit.checked_sub(1).map(|last| Term(terms[last])) else {
+                    continue;
+                };
+                let committed = EntryId { term, index: Index(commit as u64) };
+                let at = |index: Index| terms.get(index.0 as usize - 1).map(|term| Term(*term));
+                while let Some((request, id, how)) = queue.decided(committed, at) {
+                    let own = id.index <= committed.index && at(id.index) == Some(id.term);
+                    let right = if own { Decided::Committed } else { Decided::Superseded };
+                    if how != right || !decided.insert(request) {
+                        return false;
+                    }
+                    // Superseded for good: the rest of the log cannot have it either.
+                    if how == Decided::Superseded && at(id.index) == Some(id.term) {
+                        return false;
+                    }
+                }
+            }
+            true
+        }
+    }
+}

@@ -314,7 +314,7 @@ fn cut_at_every_byte_of_its_last_records_the_log_recovers_what_came_before() {
     found.dedup();
     assert_eq!(
         found,
-        [1, 2, 3, 4],
+        [0, 1, 2, 3, 4],
         "each write is there wholly or not at all"
     );
 }

@@ -1,0 +1,215 @@
+//! The bytes of messages and records, which other versions will have to read, and the course of a run,
+//! which must be the same on every platform.
+
+use raft_core::wal::{Wal, WalOptions};
+use raft_core::{
+    AppendOutcome, Body, Boot, Bytes, ClusterId, Configuration, Entry, EntryId, Envelope, GroupId,
+    HardState, Identity, Index, Member, NodeId, Payload, Persist, PersistId, Round, Session,
+    StorageId, Term, codec,
+};
+use raft_sim::{Cluster, MemoryDisk, Network};
+
+fn member(node: u64) -> Member {
+    Member {
+        node: NodeId(node),
+        store: StorageId(u128::from(node) + 0xa0),
+    }
+}
+
+fn identity() -> Identity {
+    Identity {
+        group: GroupId(3),
+        cluster: ClusterId(0x0c),
+        member: member(1),
+    }
+}
+
+/// Hexadecimal; long runs of zeros as their length.
+fn hex(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for run in bytes.chunk_by(|one, other| one == other) {
+        if run.len() > 16 && run[0] == 0 {
+            out.push_str(&format!(" {}x00 ", run.len()));
+        } else {
+            run.iter()
+                .for_each(|byte| out.push_str(&format!("{byte:02x}")));
+        }
+    }
+    out
+}
+
+fn entries() -> Vec<Entry> {
+    let id = |index| EntryId {
+        term: Term(4),
+        index: Index(index),
+    };
+    vec![
+        Entry {
+            id: id(8),
+            payload: Payload::Noop,
+        },
+        Entry {
+            id: id(9),
+            payload: Payload::Command(Bytes::from_static(b"set")),
+        },
+        Entry {
+            id: id(10),
+            payload: Payload::Configuration(Configuration::of_voters([member(1)]).into()),
+        },
+    ]
+}
+
+/// `UPDATE_EXPECT=1` prints what to put here; a change needs a new version and a way to read the old.
+fn check(name: &str, expected: &str, found: &str) {
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        println!("{name}: {found}");
+    } else {
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+fn frame(body: Body) -> String {
+    let envelope = Envelope {
+        from: identity(),
+        boot: Boot(5),
+        to: member(2),
+        term: Term(4),
+        session: Session {
+            term: Term(4),
+            added: Index(1),
+            counter: 6,
+        },
+        body,
+    };
+    let mut bytes = Vec::new();
+    codec::encode_control(&envelope, &mut bytes);
+    codec::encode_bulk(&envelope.body, &mut bytes);
+    assert_eq!(
+        codec::decode_envelope(&Bytes::from(bytes.clone())),
+        Ok(envelope)
+    );
+    hex(&bytes)
+}
+
+#[test]
+fn messages_keep_their_bytes() {
+    let previous = EntryId {
+        term: Term(3),
+        index: Index(7),
+    };
+    let append = Body::AppendEntries {
+        previous,
+        commit: Index(7),
+        entries: entries().into(),
+    };
+    check("append", APPEND, &frame(append));
+    let vote = Body::RequestVote { last: previous };
+    check("vote", VOTE, &frame(vote));
+    let heartbeat = Body::Heartbeat {
+        commit: Index(7),
+        round: Round(9),
+    };
+    check("heartbeat", HEARTBEAT, &frame(heartbeat));
+    let matched = Body::AppendReply(AppendOutcome::Matched(Index(10)));
+    check("matched", MATCHED, &frame(matched));
+    let commands = vec![Bytes::from_static(b"a"), Bytes::from_static(b"")];
+    let forward = Body::ForwardProposals { commands };
+    check("forward", FORWARD, &frame(forward));
+}
+
+#[test]
+fn a_segment_keeps_its_bytes() {
+    let mut disk = MemoryDisk::new();
+    Wal::create(
+        &mut disk,
+        identity(),
+        &Configuration::of_voters([member(1)]),
+    )
+    .unwrap();
+    let options = WalOptions {
+        segment_bytes: 4 << 10,
+        tail_bytes_max: 1 << 10,
+    };
+    let (mut wal, restored) = Wal::recover(disk.clone(), options).unwrap();
+    let mut first = entries();
+    for (place, entry) in first.iter_mut().enumerate() {
+        entry.id.index = Index(place as u64 + 1);
+    }
+    wal.append(&Persist {
+        id: PersistId(1),
+        store: member(1).store,
+        boot: restored.boot,
+        hard_state: Some(HardState {
+            term: Term(4),
+            voted_for: Some(member(1)),
+            commit: Index(2),
+            ..HardState::default()
+        }),
+        entries: first.into(),
+    })
+    .unwrap();
+    wal.close().unwrap();
+    let bytes = disk.file("00000000000000000002.wal").unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    check("segment", SEGMENT, &hex(&bytes[..end]));
+}
+
+/// P4: the same inputs, the same outputs, bit for bit.
+#[test]
+fn a_run_of_a_cluster_takes_the_same_course_everywhere() {
+    let run = |seed| {
+        let mut cluster = Cluster::<Journal>::new(5, seed, Network::bad());
+        for step in 0..300 {
+            let node = NodeId(1 + cluster.draw(5));
+            if cluster.is_running(node) && step % 17 == 3 {
+                cluster.lose_power(node);
+            } else if cluster.is_running(node) {
+                cluster.propose(node, Bytes::from(format!("{step}")));
+            } else {
+                cluster.start(node).unwrap();
+            }
+            cluster.run_for(raft_core::Span(20_000_000));
+        }
+        let mut course = crc32fast::Hasher::new();
+        for node in cluster.nodes() {
+            if cluster.is_running(node) {
+                course.update(format!("{:?}", cluster.status(node)).as_bytes());
+            }
+            for name in cluster.disk(node).names() {
+                course.update(&cluster.disk(node).file(&name).unwrap());
+            }
+        }
+        course.finalize()
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
+    check("course", COURSE, &format!("{:08x}", run(7)));
+}
+
+#[derive(Debug, Default)]
+struct Journal;
+
+impl raft_core::replica::StateMachine for Journal {
+    type Command = Bytes;
+    type Query = ();
+    type Reply = ();
+
+    fn apply(&mut self, _entry: raft_core::replica::Applied<Bytes>) {}
+
+    fn query(&self, (): &()) {}
+}
+
+const APPEND: &str = "0f000000030c01a10502a2040401060403070708000000000000000300000004000000000000000000000000\
+    04000000000000000103000000040000000000000002060000007365740101a1000000";
+const VOTE: &str = "0e000000030c01a10502a204040106020307";
+const HEARTBEAT: &str = "0e000000030c01a10502a204040106060709";
+const MATCHED: &str = "0e000000030c01a10502a20404010605000a";
+const FORWARD: &str = "0c000000030c01a10502a2040401060902000000010000000000000061";
+const SEGMENT: &str = "726166742d77616c0100010000000000020000000000000003000000000000000c0000000000000000000000\
+    00000000a100000000000000000000000000000001 28x00 020000000000000010 22x00 239ac891c1303d\
+    7c0d000000239ac89101000000010000000000000101a10000000000009f6e47dd50010000c1303d7c05 339\
+    x00 1f1a1be04a0000009f6e47dd020000000a000000fb000201040101a10002010000000000000003000000\
+    0400000000000000000000000004000000000000000103000000040000000000000002060000007365740101\
+    a100000000000000000042195937900100001f1a1be005 403x00 5650a6fd08000000421959370400000004\
+    000000fb00040078998fd3d80100005650a6fd05";
+const COURSE: &str = "4f86652c";
