@@ -193,6 +193,7 @@ impl Log {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::Log;
     use crate::entry::{Entry, Payload};

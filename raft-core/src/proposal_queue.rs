@@ -93,6 +93,7 @@ impl ProposalQueue {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::{Decided, ProposalQueue};
     use crate::types::{EntryId, Index, RequestId, Term, Time};

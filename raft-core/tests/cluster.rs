@@ -1,5 +1,10 @@
 //! Whole clusters in one process: real replicas over real logs on a virtual network.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "a test that cannot go on has failed, and looks only at what it is about"
+)]
+
 use std::collections::BTreeMap;
 
 use raft_core::replica::{Applied, RequestError, Serde, StateMachine};

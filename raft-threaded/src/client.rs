@@ -1,24 +1,28 @@
 //! Calls from the same process.
 
+use std::convert::Infallible;
 use std::fmt;
 
-use crossbeam_channel::TrySendError;
+use crossbeam_channel::{Receiver, TrySendError, select};
 use raft_core::replica::StateMachine;
 
 use crate::error::ClientError;
 use crate::runtime::inbox::Outlet;
 use crate::runtime::replica_thread::Call;
+use crate::status::ServerStatus;
 
 /// A blocking handle on a [`crate::Server`] of this process.
 ///
 /// Any node takes any call: a follower hands it to its leader.
 pub struct Client<S: StateMachine> {
     calls: Outlet<Call<S>>,
+    /// Ends when the replica thread does.
+    stopped: Receiver<Infallible>,
 }
 
 impl<S: StateMachine> Clone for Client<S> {
     fn clone(&self) -> Self {
-        Self::new(self.calls.clone())
+        Self::new(self.calls.clone(), self.stopped.clone())
     }
 }
 
@@ -29,8 +33,8 @@ impl<S: StateMachine> fmt::Debug for Client<S> {
 }
 
 impl<S: StateMachine> Client<S> {
-    pub(crate) const fn new(calls: Outlet<Call<S>>) -> Self {
-        Self { calls }
+    pub(crate) const fn new(calls: Outlet<Call<S>>, stopped: Receiver<Infallible>) -> Self {
+        Self { calls, stopped }
     }
 
     /// Replicates a command and waits for the state machine's reply.
@@ -42,7 +46,7 @@ impl<S: StateMachine> Client<S> {
     pub fn propose(&self, command: S::Command) -> Result<S::Reply, ClientError> {
         let (answer, answered) = crossbeam_channel::bounded(1);
         self.call(Call::Propose(command, answer))?;
-        answered.recv().unwrap_or(Err(ClientError::Stopped))
+        self.wait(&answered)?
     }
 
     /// Answers a query linearizably: it sees every command acknowledged before, by any node.
@@ -53,7 +57,22 @@ impl<S: StateMachine> Client<S> {
     pub fn query(&self, query: S::Query) -> Result<S::Reply, ClientError> {
         let (answer, answered) = crossbeam_channel::bounded(1);
         self.call(Call::Query(query, answer))?;
-        answered.recv().unwrap_or(Err(ClientError::Stopped))
+        self.wait(&answered)?
+    }
+
+    /// How the server is doing.
+    pub(crate) fn status(&self) -> Option<ServerStatus> {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        self.call(Call::Status(answer)).ok()?;
+        self.wait(&answered).ok()
+    }
+
+    /// Waits for an answer, but not for one that cannot come any more.
+    fn wait<T>(&self, answered: &Receiver<T>) -> Result<T, ClientError> {
+        select! {
+            recv(answered) -> answer => answer.map_err(|_| ClientError::Stopped),
+            recv(self.stopped) -> _ => answered.try_recv().map_err(|_| ClientError::Stopped),
+        }
     }
 
     fn call(&self, call: Call<S>) -> Result<(), ClientError> {

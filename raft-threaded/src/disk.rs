@@ -80,6 +80,10 @@ impl FileDisk {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the operating system has more kinds of errors than a log has answers"
+)]
 fn failed(operation: &'static str, name: &str, error: &io::Error) -> DiskError {
     let name = name.to_string();
     match error.kind() {

@@ -1,11 +1,13 @@
 //! Starting and stopping a server in a program of one's own.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use crossbeam_channel::Receiver;
 use mio::Poll;
 use mio::net::TcpListener;
 use raft_core::replica::{Replica, StateMachine};
@@ -171,6 +173,7 @@ fn random() -> Result<u128, StartError> {
 pub struct Server<S: StateMachine> {
     identity: Identity,
     calls: Outlet<Call<S>>,
+    stopped: Receiver<Infallible>,
     replica: Option<JoinHandle<Result<(), StopError>>>,
     log: Option<JoinHandle<()>>,
 }
@@ -229,7 +232,7 @@ where
             registry,
         )
         .map_err(system("the peer port cannot be polled"))?;
-        tcp.set_members(latest(&restored));
+        tcp.set_members(&latest(&restored));
         front
             .register(registry)
             .map_err(system("the client port cannot be polled"))?;
@@ -246,6 +249,7 @@ where
         );
         let replica = Replica::new(clock::now(), options.node, restored, machine)?;
         let jobs_waiting = options.node.inflight_persists_max as usize + 1_024;
+        let (alive, stopped) = crossbeam_channel::bounded(0);
         let (jobs, jobs_taken) = crossbeam_channel::bounded(jobs_waiting);
         let thread = ReplicaThread {
             poll,
@@ -258,6 +262,7 @@ where
             log_events,
             calls,
             outlet: calls_outlet.clone(),
+            _alive: alive,
             state: State::default(),
         };
         let log = thread::Builder::new()
@@ -271,6 +276,7 @@ where
         Ok(Self {
             identity,
             calls: calls_outlet,
+            stopped,
             replica: Some(replica),
             log: Some(log),
         })
@@ -285,15 +291,13 @@ where
     /// A handle for calls from this process; clones are cheap and may go to any thread.
     #[must_use]
     pub fn client(&self) -> Client<S> {
-        Client::new(self.calls.clone())
+        Client::new(self.calls.clone(), self.stopped.clone())
     }
 
     /// How the server is doing; `None` once it has stopped.
     #[must_use]
     pub fn status(&self) -> Option<ServerStatus> {
-        let (answer, answered) = crossbeam_channel::bounded(1);
-        self.calls.send(Call::Status(answer));
-        answered.recv().ok()
+        self.client().status()
     }
 
     /// Something that stops the server in order from another thread, while this one waits for it.

@@ -1,5 +1,11 @@
 //! Every command as a client sees it, against a real node.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that cannot go on has failed, and looks only at what it is about"
+)]
+
 mod support;
 
 use support::{Client, Cluster, Value, eventually, request};
@@ -164,6 +170,51 @@ fn a_pipeline_is_answered_in_order_and_each_command_sees_those_before_it() {
         assert_eq!(client.receive().unwrap(), Value::bulk(&round.to_string()));
         assert_eq!(client.receive().unwrap(), Value::Simple("PONG".to_string()));
     }
+}
+
+/// Found by review: back-pressure must end when there is room again.
+#[test]
+fn a_pipeline_larger_than_any_buffer_is_answered_to_its_end() {
+    let (_cluster, mut client) = one_node();
+    client.send(&request(&["COMMAND"]).repeat(3_000)).unwrap();
+    for _ in 0..3_000 {
+        assert!(matches!(client.receive().unwrap(), Value::Array(_)));
+    }
+    let value = vec![b'v'; 1 << 20];
+    client.call(&[b"SET", &b"big"[..], &value]).unwrap();
+    client.send(&request(&["GET", "big"]).repeat(100)).unwrap();
+    for _ in 0..100 {
+        assert_eq!(client.receive().unwrap(), Value::Bulk(Some(value.clone())));
+    }
+}
+
+#[test]
+fn a_client_that_ends_its_side_still_gets_every_answer() {
+    let (_cluster, mut client) = one_node();
+    let mut pipeline = Vec::new();
+    for _ in 0..500 {
+        pipeline.extend(request(&["INCR", "n"]));
+        pipeline.extend(request(&["GET", "n"]));
+    }
+    client.send(&pipeline).unwrap();
+    client.end().unwrap();
+    for n in 1..=500 {
+        assert_eq!(client.receive().unwrap(), Value::Integer(n));
+        assert_eq!(client.receive().unwrap(), Value::bulk(&n.to_string()));
+    }
+    assert!(client.receive().is_err(), "then the connection ends");
+}
+
+#[test]
+fn replies_are_in_the_protocol_of_their_commands() {
+    let (_cluster, mut client) = one_node();
+    let mut pipeline = request(&["GET", "nothing"]);
+    pipeline.extend(request(&["HELLO", "3"]));
+    pipeline.extend(request(&["GET", "nothing"]));
+    client.send(&pipeline).unwrap();
+    assert_eq!(client.line().unwrap(), "$-1");
+    assert!(matches!(client.receive().unwrap(), Value::Array(_)));
+    assert_eq!(client.line().unwrap(), "_");
 }
 
 #[test]

@@ -25,8 +25,9 @@ pub fn encode_entries(entries: &[Entry], out: &mut Vec<u8>) {
     let first = entries.first().map_or(Index(0), |entry| entry.id.index);
     let count = u32::try_from(entries.len());
     let count = count.unwrap_or_else(|_| unreachable!("a batch has fewer than 2^32 entries"));
-    let payloads: usize = entries.iter().map(|e| e.payload_bytes() as usize).sum();
-    out.reserve(12 + entries.len() * ENTRY_HEADER_BYTES as usize + payloads);
+    let payloads: u64 = entries.iter().map(Entry::payload_bytes).sum();
+    let headers = entries.len() as u64 * ENTRY_HEADER_BYTES;
+    out.reserve(usize_of(12 + headers + payloads));
     out.extend_from_slice(&first.0.to_le_bytes());
     out.extend_from_slice(&count.to_le_bytes());
     let mut configurations = Vec::new();

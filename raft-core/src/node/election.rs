@@ -348,10 +348,10 @@ impl Node {
         if !self.configuration().is_voter(voter) {
             return;
         }
-        let campaign = match (&mut self.role, &envelope.body) {
-            (Role::PreCandidate(campaign), Body::PreVoteReply { .. })
-            | (Role::Candidate(campaign), Body::VoteReply { .. }) => campaign,
-            _ => return,
+        let ((Role::PreCandidate(campaign), Body::PreVoteReply { .. })
+        | (Role::Candidate(campaign), Body::VoteReply { .. })) = (&mut self.role, &envelope.body)
+        else {
+            return;
         };
         if campaign.session == envelope.session {
             // The first answer stands, so that a repeated one counts once (S9).

@@ -223,11 +223,10 @@ impl Node {
     pub(super) fn ask_reads_again(&mut self) {
         let term = self.hard_state.term;
         let forwards = &mut self.read_forwards;
-        let earlier = forwards
-            .sent
-            .extract_if(.., |_, question| question.term < term);
-        let earlier: Vec<ForwardedReads> = earlier.map(|(_, question)| question).collect();
-        let requests = earlier.into_iter().flat_map(|question| question.requests);
+        let sent = core::mem::take(&mut forwards.sent).into_iter();
+        let (earlier, current): (BTreeMap<_, _>, _) = sent.partition(|(_, sent)| sent.term < term);
+        forwards.sent = current;
+        let requests = earlier.into_values().flat_map(|sent| sent.requests);
         forwards.outgoing.extend(requests);
     }
 

@@ -6,10 +6,12 @@
 //! all; nothing read from a page cache is trusted before it was synced anew; what was synced and is
 //! damaged is reported, never dropped.
 
+mod chain;
 mod disk;
 mod record;
 mod recovery;
 mod segment;
+mod walk;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -478,13 +480,13 @@ impl<D: Disk> Wal<D> {
     fn read_record_at(&mut self, segment: u64, offset: u64) -> Option<record::Record> {
         let seed = *self.seeds.get(&segment)?;
         if segment == self.current.seed.number {
-            return recovery::read_one(&mut self.disk, &self.file, seed, offset).ok()?;
+            return walk::read_one(&mut self.disk, &self.file, seed, offset).ok()?;
         }
         let file = match self.reading.take() {
             Some((open, file)) if open == segment => file,
             Some(_) | None => self.disk.open(&segment_name(segment)).ok()?,
         };
-        let record = recovery::read_one(&mut self.disk, &file, seed, offset);
+        let record = walk::read_one(&mut self.disk, &file, seed, offset);
         self.reading = Some((segment, file));
         record.ok()?
     }

@@ -5,32 +5,31 @@
 //! lost with the power. Hence it is copied into a fresh segment, which is synced before anything else
 //! happens.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
-use crate::codec;
 use crate::configuration::Configuration;
-use crate::entry::{Entry, Payload};
 use crate::node::Restored;
 use crate::term_runs::TermRuns;
 use crate::types::{Boot, EntryId, HardState, Identity, Index};
 
+use super::chain::{Chain, Segment, open_chain, read_header};
 use super::disk::{Disk, DiskError};
-use super::record::{
-    BadRecord, Footer, Kind, RECORD_HEADER_BYTES, Record, Seed, Start, decode_persist,
-    encode_persist, peek_watermark, read_record, record_bytes, record_size,
-};
+use super::record::{Footer, Kind, Record, Seed, Start, encode_persist, record_size};
 use super::segment::{
     Beginning, HEADER_BYTES, Header, Link, Summary, segment_name, segment_number,
 };
+use super::walk::{
+    check_torn, first_start, known_synced, load_tail, persist_of, read_all, read_footer, read_one,
+    summarize, walk,
+};
 use super::{
-    Control, Current, FILL_BYTES, FRESH_NAME, Point, SPARE_NAME, Spare, Wal, WalOptions, WalStats,
-    damaged, name_segment, seal,
+    Control, Current, FILL_BYTES, Point, SPARE_NAME, Spare, Wal, WalOptions, WalStats, damaged,
+    name_segment, seal,
 };
 
 /// Why a log cannot be opened: the operator must act, and nothing was changed.
@@ -83,23 +82,17 @@ pub enum RecoveryError {
         /// The file.
         file: String,
         /// Whose the rest is.
-        expected: Identity,
+        expected: Box<Identity>,
         /// Whose it is.
-        found: Identity,
+        found: Box<Identity>,
     },
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
 
-/// A segment's records in order, each with where it begins.
-struct Walk {
-    records: Vec<(u64, Record)>,
-    end: u64,
-    chain: u32,
-    /// Why it ends there.
-    stopped: BadRecord,
-}
+/// Records that are to be written, by kind and payload.
+type Records = Vec<(Kind, Vec<u8>)>;
 
 /// The log as far as segments were taken in.
 struct Recovered {
@@ -158,21 +151,11 @@ impl<D: Disk> Wal<D> {
             .records
             .partition_point(|(offset, _)| keep && *offset < synced);
         let (kept, copied) = walk.records.split_at(split);
-        let mut footer = None;
-        let mut link = header.link;
-        if keep {
-            let (summary, hard_state) = summarize(header.number, kept)?;
-            let start = first_start(header.number, kept)?;
-            recovered.take_in(header.number, &summary, hard_state, start)?;
-            footer = Some(summary.footer(recovered.hard_state));
-            link = Link {
-                previous: header.number,
-                end: synced,
-                chain: kept.last().map_or(seed.header, |(_, record)| record.crc),
-            };
-        } else if let Some(start) = first_start(header.number, copied)? {
-            recovered.begin(start);
-        }
+        let (link, footer) = if keep {
+            recovered.keep(newest, kept, synced)?
+        } else {
+            recovered.begin_again(&header, copied)?
+        };
         let (records, summary) = recovered.rewrite(&header, copied)?;
         let tail = load_tail(header.number, &walk.records, options.tail_bytes_max)?;
 
@@ -278,6 +261,38 @@ impl Recovered {
         self.start = start;
     }
 
+    /// The newest segment stays up to where it is known to be synced: how the next one follows it, and
+    /// the footer that ends it.
+    fn keep(
+        &mut self,
+        newest: &Segment,
+        kept: &[(u64, Record)],
+        synced: u64,
+    ) -> Result<(Link, Option<Footer>), RecoveryError> {
+        let number = newest.header.number;
+        let (summary, hard_state) = summarize(number, kept)?;
+        self.take_in(number, &summary, hard_state, first_start(number, kept)?)?;
+        let last = kept.last().map(|(_, record)| record.crc);
+        let link = Link {
+            previous: number,
+            end: synced,
+            chain: last.unwrap_or(newest.seed.header),
+        };
+        Ok((link, Some(summary.footer(self.hard_state))))
+    }
+
+    /// The newest segment is copied whole: the next one takes its place.
+    fn begin_again(
+        &mut self,
+        header: &Header,
+        copied: &[(u64, Record)],
+    ) -> Result<(Link, Option<Footer>), RecoveryError> {
+        if let Some(start) = first_start(header.number, copied)? {
+            self.begin(start);
+        }
+        Ok((header.link, None))
+    }
+
     /// Takes in a sealed segment, by its footer if it has one.
     fn take_in_sealed<D: Disk>(
         &mut self,
@@ -355,7 +370,7 @@ impl Recovered {
         &mut self,
         newest: &Header,
         copied: &[(u64, Record)],
-    ) -> Result<(Vec<(Kind, Vec<u8>)>, Summary), RecoveryError> {
+    ) -> Result<(Records, Summary), RecoveryError> {
         let (_, hard_state) = summarize(newest.number, copied)?;
         self.hard_state = hard_state.unwrap_or(self.hard_state);
         self.start.boot = self.start.boot.next();
@@ -387,302 +402,6 @@ impl Recovered {
         self.take_in(newest.number + 1, &summary, None, None)?;
         Ok((records, summary))
     }
-}
-
-impl Walk {
-    fn damage(&self, number: u64) -> RecoveryError {
-        let BadRecord { expected, found } = self.stopped;
-        damaged(
-            number,
-            self.end,
-            alloc::format!("record crc {expected:#010x}"),
-            alloc::format!("{found:#010x}"),
-        )
-    }
-}
-
-/// A segment whose header was read.
-struct Segment {
-    header: Header,
-    seed: Seed,
-}
-
-/// The segments of a log, oldest first.
-struct Chain {
-    headers: Vec<Segment>,
-    /// Files that a crash left behind, and nothing refers to.
-    stale: Vec<String>,
-}
-
-/// Reads the header of every segment that the newest one leads back to.
-fn open_chain<D: Disk>(disk: &mut D, names: &[String]) -> Result<Chain, RecoveryError> {
-    let mut numbers: Vec<u64> = names.iter().filter_map(|n| segment_number(n)).collect();
-    numbers.sort_unstable();
-    let mut chain = Chain {
-        headers: Vec::new(),
-        stale: Vec::new(),
-    };
-    let mut wanted = numbers.last().copied().unwrap_or(0);
-    while wanted != 0 {
-        if numbers.binary_search(&wanted).is_err() {
-            return Err(damaged(wanted, 0, "a segment", "no file"));
-        }
-        let segment = read_header(disk, wanted)?;
-        check_same_store(chain.headers.first(), &segment)?;
-        wanted = segment.header.link.previous;
-        chain.headers.push(segment);
-    }
-    for number in numbers {
-        if chain.headers.iter().any(|s| s.header.number == number) {
-            continue;
-        }
-        // Left behind when a crash came between a new segment and the end of an old one.
-        check_same_store(chain.headers.first(), &read_header(disk, number)?)?;
-        chain.stale.push(segment_name(number));
-    }
-    chain.headers.reverse();
-    if names.iter().any(|name| name == FRESH_NAME) {
-        chain.stale.push(String::from(FRESH_NAME));
-    }
-    Ok(chain)
-}
-
-/// No file of another store is believed, or removed.
-fn check_same_store(newest: Option<&Segment>, segment: &Segment) -> Result<(), RecoveryError> {
-    match newest {
-        Some(newest) if newest.header.identity != segment.header.identity => {
-            Err(RecoveryError::Foreign {
-                file: segment_name(segment.header.number),
-                expected: newest.header.identity,
-                found: segment.header.identity,
-            })
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-fn read_header<D: Disk>(disk: &mut D, number: u64) -> Result<Segment, RecoveryError> {
-    let name = segment_name(number);
-    let file = disk.open(&name)?;
-    let mut bytes = [0; HEADER_BYTES];
-    let read = disk.read_at(&file, 0, &mut bytes)?;
-    if read < HEADER_BYTES {
-        let found = alloc::format!("{read} bytes");
-        return Err(damaged(number, 0, "a segment header of 128 bytes", found));
-    }
-    let (header, crc) = Header::decode(&name, &bytes)?;
-    if header.number != number || header.link.previous >= number {
-        let expected = alloc::format!("segment {number}");
-        let found = alloc::format!("{} after {}", header.number, header.link.previous);
-        return Err(damaged(number, 16, expected, found));
-    }
-    let length = disk.length(&file)?;
-    if length < header.allocated {
-        let expected = alloc::format!("{} bytes", header.allocated);
-        let found = alloc::format!("a file of {length}");
-        return Err(damaged(number, length, expected, found));
-    }
-    let seed = header.seed(crc);
-    Ok(Segment { header, seed })
-}
-
-fn read_all<D: Disk>(disk: &mut D, file: &D::File) -> Result<Bytes, DiskError> {
-    let length = disk.length(file)?;
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-    let read = disk.read_at(file, 0, &mut bytes)?;
-    bytes.truncate(read);
-    Ok(Bytes::from(bytes))
-}
-
-pub(super) fn read_one<D: Disk>(
-    disk: &mut D,
-    file: &D::File,
-    seed: Seed,
-    offset: u64,
-) -> Result<Option<Record>, DiskError> {
-    let mut header = [0; RECORD_HEADER_BYTES];
-    let length = disk.length(file)?;
-    if disk.read_at(file, offset, &mut header)? < header.len() {
-        return Ok(None);
-    }
-    let Some(size) = record_bytes(&header) else {
-        return Ok(None);
-    };
-    if offset.saturating_add(size as u64) > length {
-        return Ok(None);
-    }
-    let mut bytes = vec![0; size];
-    let read = disk.read_at(file, offset, &mut bytes)?;
-    bytes.truncate(read);
-    Ok(read_record(seed, &Bytes::from(bytes), offset, offset).ok())
-}
-
-fn read_footer<D: Disk>(
-    disk: &mut D,
-    file: &D::File,
-    seed: Seed,
-    link: Link,
-) -> Result<Option<(Summary, HardState)>, DiskError> {
-    let Some(record) = read_one(disk, file, seed, link.end)? else {
-        return Ok(None);
-    };
-    if record.kind != Kind::Footer || record.previous != link.chain {
-        return Ok(None);
-    }
-    let Ok(footer) = codec::decode_value::<Footer>(&record.payload) else {
-        return Ok(None);
-    };
-    Ok(Summary::from_footer(&footer).map(|summary| (summary, footer.hard_state)))
-}
-
-/// Reads records from the header on, until one is not there or `limit` is reached.
-fn walk(seed: Seed, bytes: &Bytes, limit: u64) -> Walk {
-    let mut walk = Walk {
-        records: Vec::new(),
-        end: HEADER_BYTES as u64,
-        chain: seed.header,
-        stopped: BadRecord {
-            expected: 0,
-            found: 0,
-        },
-    };
-    while walk.end < limit {
-        match read_record(seed, bytes, 0, walk.end) {
-            Err(bad) => {
-                walk.stopped = bad;
-                break;
-            }
-            Ok(record) if record.previous != walk.chain => {
-                walk.stopped = BadRecord {
-                    expected: walk.chain,
-                    found: record.previous,
-                };
-                break;
-            }
-            // Written when the segment was about to be sealed; the next one never came to be.
-            Ok(record) if record.kind == Kind::Footer => break,
-            Ok(record) => {
-                let begin = walk.end;
-                walk.end = record.next;
-                walk.chain = record.crc;
-                walk.records.push((begin, record));
-            }
-        }
-    }
-    walk
-}
-
-/// Up to which offset header and records themselves say that everything was synced.
-fn known_synced(header: &Header, walk: &Walk) -> Result<u64, RecoveryError> {
-    let mut synced = header.begun;
-    for (offset, record) in &walk.records {
-        if let Some((control, _)) = persist_of(header.number, *offset, record)? {
-            synced = synced.max(control.watermark);
-        }
-    }
-    Ok(synced)
-}
-
-/// Tells a torn end from damage: a record behind the gap that knows the gap to have been synced proves
-/// that something was lost which may have been promised.
-fn check_torn(seed: Seed, bytes: &Bytes, walk: &Walk) -> Result<(), RecoveryError> {
-    let mut offset = walk.end;
-    while offset + (RECORD_HEADER_BYTES as u64) < bytes.len() as u64 {
-        // The checksum is computed only for what makes sense without it, so that no payload can make
-        // this slow.
-        let knows = peek_watermark(bytes, offset)
-            .is_some_and(|mark| mark > walk.end && mark <= offset && mark.is_multiple_of(8));
-        if knows && read_record(seed, bytes, 0, offset).is_ok() {
-            return Err(walk.damage(seed.number));
-        }
-        offset += 8;
-    }
-    Ok(())
-}
-
-/// The content of a record that carries a control part; `None` for the others.
-fn persist_of(
-    number: u64,
-    offset: u64,
-    record: &Record,
-) -> Result<Option<(Control, Vec<Entry>)>, RecoveryError> {
-    match record.kind {
-        Kind::Persist | Kind::Close => match decode_persist(&record.payload) {
-            Ok(content) => Ok(Some(content)),
-            Err(error) => Err(damaged(number, offset, "a record that decodes", error)),
-        },
-        Kind::Start | Kind::Footer | Kind::Pad => Ok(None),
-    }
-}
-
-/// A segment's first record, if a life of the store begins with it.
-fn first_start(number: u64, records: &[(u64, Record)]) -> Result<Option<Start>, RecoveryError> {
-    let Some((offset, record)) = records.first() else {
-        return Ok(None);
-    };
-    if record.kind != Kind::Start {
-        return Ok(None);
-    }
-    codec::decode_value(&record.payload)
-        .map(Some)
-        .map_err(|error| damaged(number, *offset, "a start record that decodes", error))
-}
-
-fn summarize(
-    number: u64,
-    records: &[(u64, Record)],
-) -> Result<(Summary, Option<HardState>), RecoveryError> {
-    let mut summary = Summary::new();
-    let mut hard_state = None;
-    for (offset, record) in records {
-        let Some((control, entries)) = persist_of(number, *offset, record)? else {
-            continue;
-        };
-        if !summary.add(*offset, &entries) {
-            let found = entries.first().map_or(Index(0), |entry| entry.id.index);
-            return Err(damaged(
-                number,
-                *offset,
-                "entries that follow the log",
-                found,
-            ));
-        }
-        hard_state = control.hard_state.or(hard_state);
-    }
-    Ok((summary, hard_state))
-}
-
-/// The end of the log in memory, as far as the newest segment holds it; its payloads are copied, so
-/// that they do not keep the whole segment alive.
-fn load_tail(
-    number: u64,
-    records: &[(u64, Record)],
-    bytes_max: u64,
-) -> Result<Vec<Entry>, RecoveryError> {
-    let mut tail: Vec<Entry> = Vec::new();
-    for (offset, record) in records {
-        let Some((_, entries)) = persist_of(number, *offset, record)? else {
-            continue;
-        };
-        if let Some(first) = entries.first() {
-            let keep = tail.partition_point(|entry| entry.id.index < first.id.index);
-            tail.truncate(keep);
-        }
-        tail.extend(entries);
-    }
-    let mut bytes = 0_u64;
-    let within = |entry: &&Entry| {
-        bytes = bytes.saturating_add(entry.memory_bytes());
-        bytes <= bytes_max
-    };
-    let count = tail.iter().rev().take_while(within).count();
-    let mut tail = tail.split_off(tail.len() - count);
-    for entry in &mut tail {
-        if let Payload::Command(command) = &mut entry.payload {
-            *command = Bytes::copy_from_slice(command);
-        }
-    }
-    Ok(tail)
 }
 
 /// A zero-filled file under the spare's name: the one that is there, or a new one, of full size if there

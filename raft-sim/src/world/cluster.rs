@@ -468,6 +468,10 @@ impl<S: StateMachine> Cluster<S> {
         self.schedule_for(node);
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "actions are added to, and most observations interest nobody here"
+    )]
     fn carry_out(&mut self, node: NodeId, action: Action) {
         match action {
             Action::Send(envelope) => self.transmit(&envelope),
@@ -492,14 +496,15 @@ impl<S: StateMachine> Cluster<S> {
                     self.later.push_back((node, input));
                 }
             }
-            Action::Observed(Observation::Role { term, role }) => {
-                if role == RoleKind::Leader {
-                    let known = self.leaders.insert(term, node);
-                    assert!(
-                        known.is_none_or(|known| known == node),
-                        "term {term} has one leader"
-                    );
-                }
+            Action::Observed(Observation::Role {
+                term,
+                role: RoleKind::Leader,
+            }) => {
+                let known = self.leaders.insert(term, node);
+                assert!(
+                    known.is_none_or(|known| known == node),
+                    "term {term} has one leader"
+                );
             }
             Action::Alert(alert) => self.alerts.push((node, alert)),
             Action::Halt(reason) => {
@@ -507,7 +512,6 @@ impl<S: StateMachine> Cluster<S> {
                 server.halted = Some(reason);
                 server.running = None;
             }
-            // The replica carries these out; other observations interest nobody here.
             _ => {}
         }
     }

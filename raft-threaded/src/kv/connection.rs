@@ -17,6 +17,8 @@ const READ_BYTES: usize = 16 << 10;
 const INPUT_BYTES_MAX: usize = 256 << 10;
 /// Replies that may wait to be written before no more commands are taken.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// Bytes of finished replies that may wait for those before them.
+const SLOTS_BYTES_MAX: usize = 16 << 20;
 /// Commands of one connection that may wait for their outcome.
 const SLOTS_MAX: usize = 4_096;
 
@@ -32,15 +34,23 @@ pub(super) struct Connection {
     written: usize,
     pub(super) protocol: Protocol,
     pub(super) name: bytes::Bytes,
-    /// One for each command that is not answered; the first has this number.
+    /// One for each command whose reply is not in `output`; the first has this number.
     slots: VecDeque<Option<Reply>>,
     first_slot: u64,
+    /// Bytes of the replies that wait in `slots`.
+    slots_bytes: usize,
     waiting: Option<Waiting>,
     /// Requests without a reply.
     pending: usize,
     /// A command that has to wait for others of the other kind.
     pub(super) held: Option<super::table::Parsed>,
     readable: bool,
+    /// The client has ended its side: reading goes on until the end is found.
+    ending: bool,
+    /// The end was found: what arrived before is still carried out.
+    ended: bool,
+    /// What arrived may hold another command.
+    unparsed: bool,
     /// Nothing more is read; the connection ends when everything is written.
     pub(super) closing: bool,
 }
@@ -69,10 +79,14 @@ impl Connection {
             name: bytes::Bytes::new(),
             slots: VecDeque::new(),
             first_slot: 0,
+            slots_bytes: 0,
             waiting: None,
             pending: 0,
             held: None,
             readable: true,
+            ending: false,
+            ended: false,
+            unparsed: false,
             closing: false,
         }
     }
@@ -81,33 +95,42 @@ impl Connection {
         &mut self.stream
     }
 
-    pub(super) const fn mark_readable(&mut self) {
+    /// There is something to read, or the client's end.
+    pub(super) const fn mark_readable(&mut self, ending: bool) {
         self.readable = true;
+        self.ending |= ending;
     }
 
-    /// Whether there may be something to read or to parse, and room for it.
+    /// Whether there is something to read or to parse, and room for it.
     pub(super) fn wants_turn(&self) -> bool {
-        !self.closing && self.held.is_none() && self.has_room() && self.readable
+        let more = self.readable || self.unparsed;
+        more && !self.closing && self.held.is_none() && self.has_room()
     }
 
     /// Whether more commands may be taken: neither unsent replies nor unfinished commands pile up.
     pub(super) fn has_room(&self) -> bool {
-        self.slots.len() < SLOTS_MAX && self.output.len() - self.written < OUTPUT_BYTES_MAX
+        self.slots.len() < SLOTS_MAX
+            && self.slots_bytes < SLOTS_BYTES_MAX
+            && self.output.len() - self.written < OUTPUT_BYTES_MAX
     }
 
-    /// Reads what is there; false if the client is gone.
-    pub(super) fn read(&mut self) -> bool {
+    /// Whether every command so far has its reply on the way.
+    pub(super) fn is_answered(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Reads what is there.
+    pub(super) fn read(&mut self) {
         let enough = INPUT_BYTES_MAX.max(self.parser.wanted());
         while self.readable && self.input.len() < enough {
             match self.read_once() {
-                Ok(0) => return false,
-                Ok(_) => {}
+                Ok(0) => (self.readable, self.ended) = (false, true),
+                Ok(_) => self.unparsed = true,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return false,
+                Err(_) => (self.readable, self.closing) = (false, true),
             }
         }
-        true
     }
 
     fn read_once(&mut self) -> io::Result<usize> {
@@ -118,7 +141,7 @@ impl Connection {
         let read = self.stream.read(&mut self.input[start..]);
         let count = read.as_ref().map_or(0, |count| *count);
         self.input.truncate(start + count);
-        if count < spare && count > 0 {
+        if count < spare && count > 0 && !self.ending {
             // Less than there was room for: nothing more is there, and a look would cost a call.
             self.readable = false;
         }
@@ -131,7 +154,16 @@ impl Connection {
             return None;
         }
         match self.parser.next(&mut self.input) {
-            Ok(request) => request,
+            Ok(Some(request)) => Some(request),
+            Ok(None) => {
+                self.unparsed = false;
+                // Everything that came before its end is taken.
+                self.closing = self.ended;
+                if self.input.is_empty() && self.input.capacity() > INPUT_BYTES_MAX {
+                    self.input = BytesMut::new();
+                }
+                None
+            }
             Err(error) => {
                 self.answer(Reply::Error(format!("ERR {error}")));
                 self.closing = true;
@@ -142,11 +174,9 @@ impl Connection {
 
     /// Answers a command at once, behind those that wait.
     pub(super) fn answer(&mut self, reply: Reply) {
-        if self.slots.is_empty() {
-            reply.encode(self.protocol, &mut self.output);
-        } else {
-            self.slots.push_back(Some(reply));
-        }
+        self.slots_bytes += reply.bytes();
+        self.slots.push_back(Some(reply));
+        self.encode();
     }
 
     /// Whether a request of this kind may be asked now.
@@ -167,10 +197,19 @@ impl Connection {
         self.pending -= 1;
         let place = usize::try_from(slot.0 - self.first_slot).unwrap_or(usize::MAX);
         if let Some(waiting) = self.slots.get_mut(place) {
+            self.slots_bytes += reply.bytes();
             *waiting = Some(reply);
         }
-        while let Some(Some(reply)) = self.slots.front() {
+        self.encode();
+    }
+
+    /// Encodes replies as far as there is room; the rest goes when some of it is written.
+    fn encode(&mut self) {
+        while self.output.len() - self.written < OUTPUT_BYTES_MAX
+            && let Some(Some(reply)) = self.slots.front()
+        {
             reply.encode(self.protocol, &mut self.output);
+            self.slots_bytes -= reply.bytes();
             self.slots.pop_front();
             self.first_slot += 1;
         }
@@ -182,16 +221,29 @@ impl Connection {
         while self.written < self.output.len() {
             match self.stream.write(&self.output[self.written..]) {
                 Ok(0) => return false,
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    self.forget_written();
+                    self.encode();
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return false,
             }
         }
-        self.written = 0;
-        self.output.clear();
-        // A large reply does not keep its memory for ever.
-        self.output.shrink_to(OUTPUT_BYTES_MAX);
         !(self.closing && self.slots.is_empty())
+    }
+
+    /// Keeps no more than needed of what is written, however slowly the rest goes.
+    fn forget_written(&mut self) {
+        if self.written == self.output.len() {
+            self.output.clear();
+            // A large reply does not keep its memory for ever.
+            self.output.shrink_to(OUTPUT_BYTES_MAX);
+            self.written = 0;
+        } else if self.written >= OUTPUT_BYTES_MAX {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
     }
 }

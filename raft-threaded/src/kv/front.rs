@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use bytes::Bytes;
 use mio::event::Event;
@@ -20,8 +21,6 @@ use super::machine::KvStore;
 use super::table::{self, COMMANDS, Local, Parsed};
 
 const LISTENER: Token = Token(FRONT_TOKENS);
-/// Clients at a time.
-const CLIENTS_MAX: usize = 10_000;
 /// Commands taken from one connection before others get their turn.
 const TURN_COMMANDS: usize = 1_024;
 
@@ -30,6 +29,9 @@ const TURN_COMMANDS: usize = 1_024;
 pub(super) struct RespFront {
     listener: TcpListener,
     limits: Limits,
+    clients_max: usize,
+    /// Somebody may wait to be accepted: the last attempt failed.
+    accept_again: bool,
     connections: BTreeMap<Token, Connection>,
     last_token: usize,
     /// Whose reply each request is.
@@ -42,10 +44,12 @@ pub(super) struct RespFront {
 }
 
 impl RespFront {
-    pub(super) const fn new(listener: TcpListener, limits: Limits) -> Self {
+    pub(super) const fn new(listener: TcpListener, limits: Limits, clients_max: usize) -> Self {
         Self {
             listener,
             limits,
+            clients_max,
+            accept_again: false,
             connections: BTreeMap::new(),
             last_token: FRONT_TOKENS,
             asked: BTreeMap::new(),
@@ -56,13 +60,15 @@ impl RespFront {
     }
 
     fn accept(&mut self, registry: &Registry) {
+        self.accept_again = false;
         loop {
             match self.listener.accept() {
                 Ok((stream, _)) => self.welcome(stream, registry),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    warn!(%error, "a client's connection could not be accepted");
+                    warn!(%error, "a client's connection could not be accepted; trying again");
+                    self.accept_again = true;
                     return;
                 }
             }
@@ -72,15 +78,15 @@ impl RespFront {
     fn welcome(&mut self, mut stream: mio::net::TcpStream, registry: &Registry) {
         use std::io::Write;
 
-        if self.connections.len() >= CLIENTS_MAX {
+        if self.connections.len() >= self.clients_max {
             let _ = stream.write(b"-ERR max number of clients reached\r\n");
             return;
         }
         self.last_token += 1;
         let token = Token(self.last_token);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let set_up = stream
-            .set_nodelay(true)
+        let set_up = keep_alive(&stream)
+            .and_then(|()| stream.set_nodelay(true))
             .and_then(|()| registry.register(&mut stream, token, interest));
         if let Err(error) = set_up {
             warn!(%error, "a client's connection could not be set up");
@@ -100,31 +106,28 @@ impl RespFront {
         self.unsent.remove(&token);
     }
 
-    /// Takes the commands of one connection, up to its turn's end; true if more may be there.
+    /// Takes the commands of one connection, up to its turn's end.
     fn take_turn(
         &mut self,
         token: Token,
         ids: &mut RequestIds,
         status: &dyn Fn() -> ServerStatus,
         requests: &mut Vec<Request<KvStore>>,
-    ) -> bool {
+    ) {
         let clients = self.connections.len();
         let Some(connection) = self.connections.get_mut(&token) else {
-            return false;
+            return;
         };
         self.unsent.insert(token);
-        if !connection.read() {
-            // What it asked before it went away is still done; there is nobody to tell.
-            connection.closing = true;
-        }
+        connection.read();
         for _ in 0..TURN_COMMANDS {
             if !connection.has_room() {
-                return false;
+                return;
             }
             let parsed = match connection.held.take() {
                 Some(held) => held,
                 None => match connection.next_request() {
-                    None => return connection.wants_turn(),
+                    None => break,
                     Some(Words::TooLong { bytes, limit }) => {
                         connection.answer(too_long(bytes, limit));
                         continue;
@@ -144,6 +147,11 @@ impl RespFront {
             let kind = match &parsed {
                 Parsed::Write(_) => Waiting::Writes,
                 Parsed::Read(_) => Waiting::Reads,
+                Parsed::Local(Local::Hello(_)) if !connection.is_answered() => {
+                    // What was asked before it is answered in the protocol of then.
+                    connection.held = Some(parsed);
+                    return;
+                }
                 Parsed::Local(local) => {
                     let reply = answer(local, connection, clients, self.commands, status);
                     connection.answer(reply);
@@ -152,7 +160,7 @@ impl RespFront {
             };
             if !connection.may_ask(kind) {
                 connection.held = Some(parsed);
-                return false;
+                return;
             }
             let (id, slot) = (ids.next(), connection.asked(kind));
             self.asked.insert(id, (token, slot));
@@ -162,8 +170,18 @@ impl RespFront {
                 Parsed::Local(_) => {}
             }
         }
-        true
+        if connection.wants_turn() {
+            self.ready.insert(token);
+        }
     }
+}
+
+/// A client that vanished without a word does not keep its place for ever.
+fn keep_alive(stream: &mio::net::TcpStream) -> io::Result<()> {
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10));
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 impl Front<KvStore> for RespFront {
@@ -176,13 +194,12 @@ impl Front<KvStore> for RespFront {
         if token == LISTENER {
             self.accept(registry);
         } else if let Some(connection) = self.connections.get_mut(&token) {
-            if event.is_readable() {
-                connection.mark_readable();
+            if event.is_readable() || event.is_read_closed() {
+                connection.mark_readable(event.is_read_closed());
                 self.ready.insert(token);
             }
             if event.is_writable() {
                 self.unsent.insert(token);
-                self.ready.insert(token);
             }
         }
     }
@@ -192,12 +209,13 @@ impl Front<KvStore> for RespFront {
         ids: &mut RequestIds,
         status: &dyn Fn() -> ServerStatus,
         requests: &mut Vec<Request<KvStore>>,
-    ) -> bool {
+    ) {
         for token in core::mem::take(&mut self.ready) {
-            if self.take_turn(token, ids, status, requests) {
-                self.ready.insert(token);
-            }
+            self.take_turn(token, ids, status, requests);
         }
+    }
+
+    fn has_work(&self) -> bool {
         !self.ready.is_empty()
     }
 
@@ -214,13 +232,18 @@ impl Front<KvStore> for RespFront {
     }
 
     fn flush(&mut self, registry: &Registry) {
+        if self.accept_again {
+            self.accept(registry);
+        }
         for token in core::mem::take(&mut self.unsent) {
-            let alive = self
-                .connections
-                .get_mut(&token)
-                .is_some_and(Connection::write);
-            if !alive {
+            let Some(connection) = self.connections.get_mut(&token) else {
+                continue;
+            };
+            if !connection.write() {
                 self.end(token, registry);
+            } else if connection.wants_turn() {
+                // Writing made room for the commands that waited for it.
+                self.ready.insert(token);
             }
         }
     }
@@ -302,7 +325,9 @@ fn hello(arguments: &[Bytes], connection: &mut Connection) -> Reply {
             );
         }
         match rest.next() {
-            Some(name) if is(option, "SETNAME") => connection.name = name.clone(),
+            Some(name) if is(option, "SETNAME") => {
+                connection.name = Bytes::copy_from_slice(name);
+            }
             _ => return Reply::Error("ERR syntax error in HELLO".to_string()),
         }
     }
@@ -366,7 +391,10 @@ fn config(arguments: &[Bytes]) -> Reply {
     ];
     let wanted = known.iter().filter(|(name, _)| {
         let mut patterns = arguments[1..].iter();
-        patterns.any(|pattern| super::glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
+        patterns.any(|pattern| {
+            let mut budget = 10_000;
+            super::glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes(), &mut budget)
+        })
     });
     Reply::Map(
         wanted
@@ -378,7 +406,7 @@ fn config(arguments: &[Bytes]) -> Reply {
 fn client(arguments: &[Bytes], connection: &mut Connection) -> Reply {
     match (&arguments[0], arguments.get(1)) {
         (sub, Some(name)) if is(sub, "SETNAME") => {
-            connection.name = name.clone();
+            connection.name = Bytes::copy_from_slice(name);
             Reply::OK
         }
         (sub, None) if is(sub, "GETNAME") => {

@@ -1,11 +1,16 @@
 //! Patterns as `SCAN MATCH` takes them: `*`, `?`, `[a-c]`, `[^a]`, `\x`.
 
-/// Whether all of `text` is like `pattern`. Takes at most the product of both lengths in time.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+/// Whether all of `text` is like `pattern`. Takes at most the product of both lengths in steps, and no
+/// more than are left in `budget`; without steps left nothing matches.
+pub(super) fn matches(pattern: &[u8], text: &[u8], budget: &mut u64) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where to go on if what follows the last star does not match: the star eats one byte more.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
+        let Some(left) = budget.checked_sub(1) else {
+            return false;
+        };
+        *budget = left;
         if pattern.get(p) == Some(&b'*') {
             retry = Some((p + 1, t));
             p += 1;
@@ -13,6 +18,8 @@ pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
         }
         match one(&pattern[p..], text[t]) {
             Some(used) => {
+                // A class is read through for each byte.
+                *budget = budget.saturating_sub(used as u64);
                 p += used;
                 t += 1;
             }
@@ -74,7 +81,9 @@ fn in_class(class: &[u8], byte: u8) -> (bool, usize) {
 mod tests {
     #[test]
     fn patterns_match_as_redis_says() {
-        let check = |pattern: &str, text: &str| super::matches(pattern.as_bytes(), text.as_bytes());
+        let check = |pattern: &str, text: &str| {
+            super::matches(pattern.as_bytes(), text.as_bytes(), &mut 1_000)
+        };
         for (pattern, text) in [
             ("h?llo", "hello"),
             ("h*llo", "heeeello"),
@@ -103,6 +112,13 @@ mod tests {
     #[test]
     fn many_stars_take_no_exponential_time() {
         let pattern = "a*".repeat(50);
-        assert!(!super::matches((pattern + "b").as_bytes(), &[b'a'; 5_000]));
+        let mut budget = 1_000_000;
+        assert!(!super::matches(
+            (pattern + "b").as_bytes(),
+            &[b'a'; 5_000],
+            &mut budget
+        ));
+        assert!(budget > 0, "the product of the lengths is enough");
+        assert!(!super::matches(b"*a", &[b'b'; 5_000], &mut 100));
     }
 }

@@ -19,6 +19,13 @@ pub type KvReply = Reply;
 /// The largest value, in bytes: the same as the largest argument.
 pub(crate) const VALUE_BYTES_MAX: usize = 8 << 20;
 
+/// Most bytes of values in one reply.
+const REPLY_BYTES_MAX: usize = 64 << 20;
+/// Most keys that one `SCAN` looks at.
+const SCAN_KEYS_MAX: u64 = 10_000;
+/// Most steps that one `SCAN` spends on its pattern.
+const SCAN_STEPS_MAX: u64 = 10_000_000;
+
 /// Keys and values.
 ///
 /// Ordered by a hash of the key, so that `SCAN` can go on from a number: a key that is there
@@ -70,6 +77,20 @@ impl KvStore {
 
     fn put(&mut self, key: &Bytes, value: &Bytes) {
         self.values.insert((hash(key), own(key)), own(value));
+    }
+
+    fn get_many(&self, keys: &[Bytes]) -> Reply {
+        let values: Vec<Option<&Bytes>> = keys.iter().map(|key| self.get(key)).collect();
+        let bytes: usize = values.iter().flatten().map(|value| value.len()).sum();
+        if bytes > REPLY_BYTES_MAX {
+            return Reply::Error(format!(
+                "ERR a reply of {bytes} bytes exceeds the limit of {REPLY_BYTES_MAX} bytes"
+            ));
+        }
+        let values = values
+            .into_iter()
+            .map(|value| Reply::optional(value.cloned()));
+        Reply::Array(values.collect())
     }
 
     fn set(&mut self, key: &Bytes, value: &Bytes, condition: Condition, get: bool) -> Reply {
@@ -134,6 +155,8 @@ impl KvStore {
         count: u64,
         kind: Option<&Bytes>,
     ) -> Reply {
+        // One call must not keep the node from its other work: the count is a hint, the steps a limit.
+        let (count, mut budget) = (count.clamp(1, SCAN_KEYS_MAX), SCAN_STEPS_MAX);
         let strings = kind.is_none_or(|kind| kind.eq_ignore_ascii_case(b"string"));
         let (mut found, mut looked_at, mut last) = (Vec::new(), 0, 0);
         for (hash, key) in self
@@ -142,12 +165,18 @@ impl KvStore {
             .map(|(key, _)| key)
         {
             // Keys with one hash come together, because the cursor is a hash.
-            if looked_at >= count.max(1) && *hash != last {
+            if looked_at >= count && *hash != last {
                 return page(*hash, found);
             }
             (last, looked_at) = (*hash, looked_at + 1);
-            if strings && pattern.is_none_or(|pattern| glob::matches(pattern, key)) {
+            if strings && pattern.is_none_or(|pattern| glob::matches(pattern, key, &mut budget)) {
                 found.push(Reply::Bulk(key.clone()));
+            }
+            if budget == 0 {
+                return Reply::Error(
+                    "ERR the pattern takes too many steps: use fewer stars, or a smaller COUNT"
+                        .to_string(),
+                );
             }
         }
         page(0, found)
@@ -208,10 +237,7 @@ impl StateMachine for KvStore {
     fn query(&self, query: &KvQuery) -> KvReply {
         match query {
             KvQuery::Get(key) => Reply::optional(self.get(key).cloned()),
-            KvQuery::MGet(keys) => {
-                let values = keys.iter().map(|key| self.get(key).cloned());
-                Reply::Array(values.map(Reply::optional).collect())
-            }
+            KvQuery::MGet(keys) => self.get_many(keys),
             KvQuery::Exists(keys) => {
                 integer(keys.iter().filter(|key| self.get(key).is_some()).count())
             }

@@ -18,6 +18,10 @@ pub struct KvOptions {
     pub server: ServerOptions,
     /// Where to listen for clients.
     pub clients: SocketAddr,
+    /// Clients at a time; each takes a file descriptor, of which the log and the peers need some, too.
+    ///
+    /// Default of `raft-kv serve`: 10,000, or what the process may open less 256.
+    pub clients_max: usize,
 }
 
 /// A running node of a replicated key-value store.
@@ -34,7 +38,7 @@ impl KvServer {
     /// As [`Server::start`], or if the clients' address is in use.
     pub fn start(options: KvOptions) -> Result<Self, StartError> {
         let listener = listen(options.clients, "clients")?;
-        let front = RespFront::new(listener, Limits::default());
+        let front = RespFront::new(listener, Limits::default(), options.clients_max);
         let server = Server::start_with_front(options.server, KvStore::default(), front)?;
         Ok(Self { server })
     }

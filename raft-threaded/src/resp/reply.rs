@@ -47,6 +47,22 @@ impl Reply {
         value.map_or(Self::Null, Self::Bulk)
     }
 
+    /// About how many bytes it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        16 + match self {
+            Self::Simple(text) => text.len(),
+            Self::Error(text) => text.len(),
+            Self::Integer(_) | Self::Null => 0,
+            Self::Bulk(bytes) => bytes.len(),
+            Self::Array(replies) => replies.iter().map(Self::bytes).sum(),
+            Self::Map(pairs) => {
+                let pairs = pairs.iter();
+                pairs.map(|(key, value)| key.bytes() + value.bytes()).sum()
+            }
+        }
+    }
+
     /// Appends the reply's bytes.
     pub fn encode(&self, protocol: Protocol, out: &mut Vec<u8>) {
         match self {

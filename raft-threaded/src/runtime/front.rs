@@ -40,15 +40,16 @@ pub(crate) trait Front<S: StateMachine>: Send {
     /// A socket of its own is ready.
     fn on_ready(&mut self, event: &Event, registry: &Registry);
 
-    /// Takes what has arrived and turns it into requests; true if there is more to do at once.
-    ///
-    /// Called until nothing comes any more, so replies may unblock what waits behind them.
+    /// Takes what has arrived, a bounded turn for each connection, and turns it into requests.
     fn take_requests(
         &mut self,
         ids: &mut RequestIds,
         status: &dyn Fn() -> ServerStatus,
         requests: &mut Vec<Request<S>>,
-    ) -> bool;
+    );
+
+    /// Whether another call of `take_requests` would find something at once.
+    fn has_work(&self) -> bool;
 
     /// A request of its own has its answer.
     fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>);
@@ -76,7 +77,10 @@ impl<S: StateMachine> Front<S> for NoFront {
         _ids: &mut RequestIds,
         _status: &dyn Fn() -> ServerStatus,
         _requests: &mut Vec<Request<S>>,
-    ) -> bool {
+    ) {
+    }
+
+    fn has_work(&self) -> bool {
         false
     }
 

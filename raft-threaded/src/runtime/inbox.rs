@@ -46,7 +46,7 @@ impl Bell {
     }
 
     fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
+        if !self.rung.swap(true, Ordering::SeqCst) {
             // A poller that cannot be woken wakes at its next deadline.
             let _ = self.waker.wake();
         }
@@ -54,7 +54,7 @@ impl Bell {
 
     /// Before looking into the inboxes: whatever comes later rings again.
     pub(crate) fn answer(&self) {
-        self.rung.store(false, Ordering::Release);
+        self.rung.swap(false, Ordering::SeqCst);
     }
 }
 

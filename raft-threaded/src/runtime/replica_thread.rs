@@ -5,6 +5,7 @@
 //! so that followers sync beside their leader.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::ToSocketAddrs;
 use std::thread;
@@ -34,6 +35,9 @@ pub(crate) const TCP_TOKENS: core::ops::Range<usize> = 1..FRONT_TOKENS;
 const EVENTS: usize = 1_024;
 /// Requests of in-process clients taken in one round.
 const CALLS: usize = 4_096;
+
+/// How often what follows from replies is carried out before sockets and the log are looked at again.
+const SETTLE_ROUNDS: usize = 8;
 
 /// Where a client's answer goes.
 pub(crate) type Answer<R> = Sender<Result<R, ClientError>>;
@@ -65,6 +69,8 @@ pub(crate) struct ReplicaThread<S: StateMachine, F> {
     pub(crate) calls: Inbox<Call<S>>,
     /// For threads that look up names.
     pub(crate) outlet: Outlet<Call<S>>,
+    /// Its end tells clients that nobody will answer any more.
+    pub(crate) _alive: Sender<Infallible>,
     pub(crate) state: State<S>,
 }
 
@@ -106,15 +112,16 @@ where
     /// Runs until told to stop, or until the node halts.
     pub(crate) fn run(mut self) -> Result<(), StopError> {
         let mut events = Events::with_capacity(EVENTS);
-        let mut busy = false;
+        let mut more_calls = false;
         loop {
-            self.settle();
+            let quiet = self.settle();
             if let Some(result) = self.state.stopping.take() {
                 self.front.flush(self.poll.registry());
                 // The log thread ends once this sender is gone; until then it is told to do so.
                 let _ = self.jobs.send(LogJob::Close);
                 return result;
             }
+            let busy = !quiet || more_calls || self.front.has_work();
             let timeout = if busy {
                 Some(Duration::ZERO)
             } else {
@@ -127,7 +134,7 @@ where
             }
             self.take_in(&events);
             self.state.now = clock::now();
-            busy = self.hand_in();
+            more_calls = self.hand_in();
         }
     }
 
@@ -140,6 +147,7 @@ where
     /// Takes note of what is ready; nothing is handed in yet.
     fn take_in(&mut self, events: &Events) {
         let registry = self.poll.registry();
+        self.state.now = clock::now();
         for event in events {
             if event.token() == WAKER {
                 self.log_events.answer();
@@ -152,10 +160,10 @@ where
         }
         self.tcp.receive(registry, &mut self.state.tcp_events);
         self.tcp
-            .dial(clock::now(), registry, &mut self.state.tcp_events);
+            .tick(clock::now(), registry, &mut self.state.tcp_events);
     }
 
-    /// Hands everything that has arrived to the replica; true if more waits already.
+    /// Hands everything that has arrived to the replica; true if more calls may wait.
     fn hand_in(&mut self) -> bool {
         while let Some(event) = self.log_events.take() {
             self.on_log_event(event);
@@ -168,7 +176,7 @@ where
             self.on_call(call);
             taken += 1;
         }
-        let more = self.hand_in_requests();
+        self.hand_in_requests();
         // Last, so that a leader's message that has arrived counts before the silence does.
         if self
             .replica
@@ -177,7 +185,7 @@ where
         {
             self.input(Input::Tick);
         }
-        more || taken == CALLS
+        taken == CALLS
     }
 
     fn hand_in_tcp_events(&mut self) {
@@ -192,12 +200,11 @@ where
         self.state.tcp_events = found;
     }
 
-    fn hand_in_requests(&mut self) -> bool {
+    fn hand_in_requests(&mut self) {
         let mut requests = core::mem::take(&mut self.state.requests);
         let (replica, log) = (&self.replica, self.state.log_stats);
         let status = || ServerStatus::new(&replica.status(), log);
-        let more = self
-            .front
+        self.front
             .take_requests(&mut self.state.ids, &status, &mut requests);
         let now = self.state.now;
         for request in requests.drain(..) {
@@ -207,7 +214,6 @@ where
             }
         }
         self.state.requests = requests;
-        more
     }
 
     fn input(&mut self, input: Input) {
@@ -257,12 +263,14 @@ where
         }
     }
 
-    /// Carries out what follows from what was handed in, until nothing more does.
-    fn settle(&mut self) {
-        loop {
+    /// Carries out what follows from what was handed in, until nothing more does, or until others have
+    /// to get their turn: true if nothing is left.
+    fn settle(&mut self) -> bool {
+        let mut quiet = false;
+        for _ in 0..SETTLE_ROUNDS {
             let mut outputs = core::mem::take(&mut self.state.outputs);
             self.replica.drain(&mut outputs);
-            let quiet = outputs.is_empty();
+            quiet = outputs.is_empty();
             for output in outputs.drain(..) {
                 match output {
                     Output::Action(action) => self.carry_out(action),
@@ -280,6 +288,7 @@ where
             self.hand_in_requests();
         }
         self.front.flush(self.poll.registry());
+        quiet
     }
 
     fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>) {
@@ -313,7 +322,17 @@ where
     fn ask_log(&mut self, job: LogJob) {
         // Bounded by the node: it hands out only so many writes, and one read for each peer.
         if self.jobs.send(job).is_err() && self.state.stopping.is_none() {
-            self.state.stopping = Some(Err(StopError::Panicked { thread: "log" }));
+            // Its last words say why it is gone, if it had any.
+            let failure =
+                core::iter::from_fn(|| self.log_events.take()).find_map(|event| match event {
+                    LogEvent::Failed(error) => Some(StopError::Log(error)),
+                    LogEvent::Persisted(..)
+                    | LogEvent::Read(..)
+                    | LogEvent::Full
+                    | LogEvent::Available => None,
+                });
+            let failure = failure.unwrap_or(StopError::Panicked { thread: "log" });
+            self.state.stopping = Some(Err(failure));
         }
     }
 
@@ -331,7 +350,7 @@ where
                 configuration,
             } => {
                 info!(index = index.0, ?configuration, "configuration");
-                self.tcp.set_members(configuration);
+                self.tcp.set_members(&configuration);
             }
         }
     }
@@ -342,7 +361,7 @@ where
         let spawned = looking.spawn(move || {
             let addresses = name.to_socket_addrs().map(Iterator::collect);
             let addresses = addresses.map_err(|error| format!("looking up {name}: {error}"));
-            let _ = outlet.try_send(Call::Resolved(member, addresses));
+            outlet.send(Call::Resolved(member, addresses));
         });
         if let Err(error) = spawned {
             let (now, registry) = (self.state.now, self.poll.registry());

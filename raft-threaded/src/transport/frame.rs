@@ -3,13 +3,17 @@
 //! Always holds: a claimed length is compared with the limit before a byte of it is kept, and memory
 //! grows only as bytes arrive.
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes, BytesMut};
 use crc32fast::Hasher;
-use raft_core::{Entry, Envelope, codec};
-use std::sync::Arc;
+use raft_core::{Body, Entry, Envelope, codec};
 
 /// Length and checksum in front of each body.
 pub(crate) const FRAME_HEADER_BYTES: usize = 8;
+
+/// Bodies up to this size are copied out of the read buffer; larger ones are sliced.
+const COPIED_BYTES_MAX: usize = 16 << 10;
 
 /// A stream of frames that cannot be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,9 +53,16 @@ pub(crate) fn take_frame(buffer: &mut BytesMut, limit: u64) -> Result<Option<Byt
     if buffer.len() < whole {
         return Ok(None);
     }
-    let mut frame = buffer.split_to(whole);
-    frame.advance(FRAME_HEADER_BYTES);
-    let body = frame.freeze();
+    let body = if length as usize <= COPIED_BYTES_MAX {
+        // A slice would keep the whole read buffer alive for as long as any of its entries is.
+        let body = Bytes::copy_from_slice(&buffer[FRAME_HEADER_BYTES..whole]);
+        buffer.advance(whole);
+        body
+    } else {
+        let mut frame = buffer.split_to(whole);
+        frame.advance(FRAME_HEADER_BYTES);
+        frame.freeze()
+    };
     let expected = crc32fast::hash(&body);
     if found != expected {
         return Err(FrameError::Checksum { expected, found });
@@ -94,19 +105,17 @@ impl Encoder {
         codec::encode_control(envelope, &mut self.control);
         let mut crc = Hasher::new();
         crc.update(&self.control);
-        let bulk = match &envelope.body {
-            raft_core::Body::AppendEntries { entries, .. } => {
-                let encoded = self.entries(entries);
-                crc.combine(&encoded.crc);
-                encoded.bytes.clone()
-            }
-            body if codec::has_bulk(body) => {
-                let mut bulk = Vec::new();
-                codec::encode_bulk(body, &mut bulk);
-                crc.update(&bulk);
-                Bytes::from(bulk)
-            }
-            _ => Bytes::new(),
+        let bulk = if let Body::AppendEntries { entries, .. } = &envelope.body {
+            let encoded = self.entries(entries);
+            crc.combine(&encoded.crc);
+            encoded.bytes.clone()
+        } else if codec::has_bulk(&envelope.body) {
+            let mut bulk = Vec::new();
+            codec::encode_bulk(&envelope.body, &mut bulk);
+            crc.update(&bulk);
+            Bytes::from(bulk)
+        } else {
+            Bytes::new()
         };
         let mut head = Vec::with_capacity(FRAME_HEADER_BYTES + self.control.len());
         put_header(&mut head, self.control.len() + bulk.len(), crc.finalize());

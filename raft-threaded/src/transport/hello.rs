@@ -2,7 +2,7 @@
 
 use bytes::Buf;
 use raft_core::codec::{CODEC_ID, FORMAT_VERSION};
-use raft_core::{Boot, Identity, Member};
+use raft_core::{Boot, ClusterId, GroupId, Identity, Member};
 use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 8] = *b"raft-tcp";
@@ -38,12 +38,12 @@ pub enum HelloError {
     #[error("the hello does not decode: {0}")]
     Malformed(String),
     /// A node of another cluster.
-    #[error("cluster {}, expected {}", found.cluster, expected.cluster)]
+    #[error("group {} of cluster {}, expected group {} of cluster {}", found.0, found.1, expected.0, expected.1)]
     Cluster {
         /// Who was reached.
-        expected: Identity,
+        expected: (GroupId, ClusterId),
         /// Who dialed.
-        found: Identity,
+        found: (GroupId, ClusterId),
     },
     /// It wants to reach another node or an earlier store of this one.
     #[error(
@@ -96,8 +96,8 @@ impl Hello {
     pub(crate) fn check(&self, own: Identity) -> Result<(), HelloError> {
         if self.from.cluster != own.cluster || self.from.group != own.group {
             return Err(HelloError::Cluster {
-                expected: own,
-                found: self.from,
+                expected: (own.group, own.cluster),
+                found: (self.from.group, self.from.cluster),
             });
         }
         if self.to != own.member {

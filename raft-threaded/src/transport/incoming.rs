@@ -4,13 +4,13 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use bytes::{Bytes, BytesMut};
 use mio::net::TcpStream;
-use raft_core::{Envelope, Identity, Member, codec};
+use raft_core::{Envelope, Identity, Member, Time, codec};
 
 use super::frame::{FRAME_HEADER_BYTES, FrameError, small_frame, take_frame};
 use super::hello::{Hello, HelloError};
 
-/// How much is read at a time.
-const READ_BYTES: usize = 64 << 10;
+/// Bytes of a frame before the dialer has introduced itself.
+const HELLO_BYTES_MAX: u64 = 4 << 10;
 /// How much one connection may deliver before others get their turn.
 const TURN_BYTES: usize = 1 << 20;
 
@@ -19,6 +19,8 @@ const TURN_BYTES: usize = 1 << 20;
 pub(super) struct Incoming {
     stream: TcpStream,
     buffer: BytesMut,
+    /// When it was accepted.
+    pub(super) since: Time,
     /// Known once it has introduced itself.
     pub(super) from: Option<Member>,
 }
@@ -28,6 +30,8 @@ pub(super) struct Incoming {
 pub(super) enum IncomingError {
     #[error("the connection was closed")]
     Closed,
+    #[error("it did not introduce itself in time")]
+    Silent,
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -50,10 +54,11 @@ pub(super) enum Turn {
 }
 
 impl Incoming {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream, since: Time) -> Self {
         Self {
             stream,
             buffer: BytesMut::new(),
+            since,
             from: None,
         }
     }
@@ -62,33 +67,44 @@ impl Incoming {
         &mut self.stream
     }
 
-    /// Reads what is there, up to its turn's end, and hands on each message.
+    /// Reads what is there, up to its turn's end, by way of `scratch`, and hands on each message.
     pub(super) fn read(
         &mut self,
+        scratch: &mut [u8],
         own: Identity,
         frame_bytes_max: u64,
         mut receive: impl FnMut(Envelope),
     ) -> Result<Turn, IncomingError> {
         let mut taken = 0;
         while taken < TURN_BYTES {
-            let start = self.buffer.len();
-            self.buffer.resize(start + READ_BYTES, 0);
-            let read = self.stream.read(&mut self.buffer[start..]);
-            self.buffer
-                .truncate(start + read.as_ref().map_or(0, |count| *count));
-            match read {
+            match self.stream.read(scratch) {
                 Ok(0) => return Err(IncomingError::Closed),
-                Ok(count) => taken += count,
+                Ok(count) => {
+                    taken += count;
+                    self.buffer.extend_from_slice(&scratch[..count]);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Turn::Done),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
             }
             self.check_magic()?;
-            while let Some(body) = take_frame(&mut self.buffer, frame_bytes_max)? {
+            loop {
+                let limit = self.limit(frame_bytes_max);
+                let Some(body) = take_frame(&mut self.buffer, limit)? else {
+                    break;
+                };
                 self.take(own, &body, &mut receive)?;
             }
         }
         Ok(Turn::More)
+    }
+
+    /// Strangers get little memory.
+    const fn limit(&self, frame_bytes_max: u64) -> u64 {
+        match self.from {
+            Some(_) => frame_bytes_max,
+            None => HELLO_BYTES_MAX,
+        }
     }
 
     /// Something that is no peer is told so before its first bytes are taken for a length.
@@ -137,7 +153,7 @@ impl Incoming {
             IncomingError::Frame(_) if self.from.is_none() => {
                 Bytes::from(format!("-ERR {}\r\n", HelloError::NotAPeer))
             }
-            IncomingError::Closed | IncomingError::Io(_) => return,
+            IncomingError::Closed | IncomingError::Silent | IncomingError::Io(_) => return,
             IncomingError::Hello(_)
             | IncomingError::Frame(_)
             | IncomingError::Decode(_)

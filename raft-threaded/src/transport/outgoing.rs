@@ -16,6 +16,13 @@ use super::frame::{small_frame, take_frame};
 const BACKOFF_MIN: Span = Span(20_000_000);
 /// The longest.
 const BACKOFF_MAX: Span = Span(1_000_000_000);
+/// How long connecting may take.
+const CONNECT_PATIENCE: Span = Span(2_000_000_000);
+/// How long a connection has to last to count as one.
+const SETTLED_AFTER: Span = Span(1_000_000_000);
+/// How long sent bytes may stay unacknowledged.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_MAX: std::time::Duration = std::time::Duration::from_secs(3);
 /// The longest sentence a peer may refuse us with.
 const REFUSAL_BYTES_MAX: u64 = 1 << 10;
 /// How many parts go into one vectored write.
@@ -44,7 +51,11 @@ enum State {
     /// Connected, or about to be: writes tell.
     Open {
         stream: TcpStream,
+        /// When it was dialed.
+        since: Time,
         established: bool,
+        /// It has lasted: the next trouble is a new one.
+        settled: bool,
         refusal: BytesMut,
     },
 }
@@ -72,18 +83,26 @@ impl Outgoing {
     }
 
     /// When to come back, if the connection waits for a time.
-    pub(super) const fn retry_at(&self) -> Option<Time> {
+    pub(super) fn retry_at(&self) -> Option<Time> {
         match self.state {
             State::Idle(at) => Some(at),
+            State::Open {
+                since,
+                established: false,
+                ..
+            } => Some(since + CONNECT_PATIENCE),
             State::Resolving | State::Open { .. } => None,
         }
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
     }
 
     /// Queues a frame; false if it was dropped, because nobody is there or too much waits.
     pub(super) fn push(&mut self, (head, bulk): (Bytes, Bytes), bytes_max: u64) -> bool {
         let size = (head.len() + bulk.len()) as u64;
-        let connected = matches!(self.state, State::Open { .. });
-        if !connected || self.queued_bytes + size > bytes_max {
+        if !self.is_open() || self.queued_bytes + size > bytes_max {
             return false;
         }
         self.queued_bytes += size;
@@ -94,8 +113,11 @@ impl Outgoing {
         true
     }
 
-    /// Dials if it is time to.
+    /// Dials if it is time to, or gives up dialing.
     pub(super) fn dial(&mut self, now: Time, registry: &Registry) -> Need {
+        if self.is_open() && self.retry_at().is_some_and(|at| now >= at) {
+            self.fail(&ErrorKind::TimedOut.into(), now, registry);
+        }
         let State::Idle(at) = self.state else {
             return Need::Nothing;
         };
@@ -137,6 +159,9 @@ impl Outgoing {
             None => Err(ErrorKind::AddrNotAvailable.into()),
         };
         let opened = connected.and_then(|mut stream| {
+            // A peer that does not acknowledge is as good as gone, long before the kernel thinks so.
+            #[cfg(target_os = "linux")]
+            socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
             registry.register(
                 &mut stream,
                 self.token,
@@ -150,7 +175,9 @@ impl Outgoing {
                 self.queued_bytes += self.hello.len() as u64;
                 self.state = State::Open {
                     stream,
+                    since: now,
                     established: false,
+                    settled: false,
                     refusal: BytesMut::new(),
                 };
             }
@@ -160,12 +187,32 @@ impl Outgoing {
 
     /// Writes as much as the connection takes; false if the connection ended.
     pub(super) fn flush(&mut self, now: Time, registry: &Registry) -> bool {
+        self.settle(now);
         match self.write() {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::WouldBlock => true,
             Err(error) => {
                 self.fail(&error, now, registry);
                 false
+            }
+        }
+    }
+
+    /// A connection that lasts has been taken; one that is refused ends before.
+    fn settle(&mut self, now: Time) {
+        if let State::Open {
+            since,
+            established: true,
+            settled,
+            ..
+        } = &mut self.state
+            && !*settled
+            && now >= *since + SETTLED_AFTER
+        {
+            *settled = true;
+            self.backoff = BACKOFF_MIN;
+            if self.told.take().is_some() {
+                info!(peer = %self.address, "connected");
             }
         }
     }
@@ -191,10 +238,6 @@ impl Outgoing {
             }
             stream.set_nodelay(true)?;
             *established = true;
-            self.backoff = BACKOFF_MIN;
-            if self.told.take().is_some() {
-                info!(peer = %self.address, "connected");
-            }
         }
         while !self.queue.is_empty() {
             let slices: Vec<IoSlice<'_>> = self

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::TcpListener;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
-use raft_core::{Boot, Configuration, Envelope, Identity, Member, Time};
+use raft_core::{Boot, Configuration, Envelope, Identity, Member, Span, Time};
 use tracing::{info, warn};
 
 use super::frame::Encoder;
@@ -18,6 +18,19 @@ use super::outgoing::{Need, Outgoing};
 
 /// Accepted connections at a time; a cluster needs one from each peer.
 const INCOMING_MAX: usize = 256;
+
+/// How much is read at a time.
+const READ_BYTES: usize = 64 << 10;
+/// How long a dialer may take to introduce itself.
+const HELLO_PATIENCE: Span = Span(5_000_000_000);
+
+/// A peer whose machine vanished without a word does not keep its connection for ever.
+fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(10))
+        .with_interval(Duration::from_secs(5));
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
 
 /// Every connection to and from peers.
 #[derive(Debug)]
@@ -37,8 +50,10 @@ pub(crate) struct Tcp {
     ready: BTreeSet<Token>,
     unsent: BTreeSet<Member>,
     encoder: Encoder,
-    /// The configuration whose members are connected to.
-    configuration: Option<Arc<Configuration>>,
+    /// What is read goes through here.
+    scratch: Vec<u8>,
+    /// Somebody may wait to be accepted: the last attempt failed.
+    accept_again: bool,
 }
 
 /// What happened on the connections.
@@ -79,7 +94,8 @@ impl Tcp {
             ready: BTreeSet::new(),
             unsent: BTreeSet::new(),
             encoder: Encoder::default(),
-            configuration: None,
+            scratch: vec![0; READ_BYTES],
+            accept_again: false,
         })
     }
 
@@ -98,7 +114,7 @@ impl Tcp {
     }
 
     /// Connects to the members of a configuration, and to nobody else.
-    pub(crate) fn set_members(&mut self, configuration: Arc<Configuration>) {
+    pub(crate) fn set_members(&mut self, configuration: &Configuration) {
         let own = self.identity.member;
         self.outgoing
             .retain(|member, _| configuration.addresses.contains_key(member));
@@ -120,7 +136,6 @@ impl Tcp {
             let peer = Outgoing::new(address.clone(), token, &hello.encode());
             self.outgoing.insert(*member, peer);
         }
-        self.configuration = Some(configuration);
     }
 
     /// Queues a message, or drops it.
@@ -128,6 +143,10 @@ impl Tcp {
         let Some(peer) = self.outgoing.get_mut(&envelope.to) else {
             return;
         };
+        if !peer.is_open() {
+            events.push(TcpEvent::Unreachable(envelope.to));
+            return;
+        }
         let frame = self.encoder.encode(envelope);
         if peer.push(frame, self.queue_bytes_max) {
             self.unsent.insert(envelope.to);
@@ -148,8 +167,17 @@ impl Tcp {
         }
     }
 
-    /// Dials whom it is time to dial.
-    pub(crate) fn dial(&mut self, now: Time, registry: &Registry, events: &mut Vec<TcpEvent>) {
+    /// Does what is due: dials, and gives up on strangers that stay silent.
+    pub(crate) fn tick(&mut self, now: Time, registry: &Registry, events: &mut Vec<TcpEvent>) {
+        if self.accept_again {
+            self.accept(now, registry);
+        }
+        let strangers = self.incoming.iter().filter(|(_, i)| i.from.is_none());
+        let silent = strangers.filter(|(_, i)| now >= i.since + HELLO_PATIENCE);
+        let silent: Vec<Token> = silent.map(|(token, _)| *token).collect();
+        for token in silent {
+            self.end(token, &IncomingError::Silent, registry);
+        }
         for (member, peer) in &mut self.outgoing {
             match peer.dial(now, registry) {
                 Need::Nothing => {}
@@ -188,7 +216,7 @@ impl Tcp {
     ) {
         let token = event.token();
         if token == self.listener_token {
-            self.accept(registry);
+            self.accept(now, registry);
         } else if self.incoming.contains_key(&token) {
             self.ready.insert(token);
         } else if let Some(member) = self.owners.get(&token).copied()
@@ -202,31 +230,44 @@ impl Tcp {
         }
     }
 
-    fn accept(&mut self, registry: &Registry) {
+    fn accept(&mut self, now: Time, registry: &Registry) {
+        self.accept_again = false;
         loop {
             match self.listener.accept() {
                 Ok((mut stream, address)) => {
-                    if self.incoming.len() >= INCOMING_MAX {
+                    if self.incoming.len() >= INCOMING_MAX && !self.evict_stranger(registry) {
                         warn!(%address, "a connection was refused: {INCOMING_MAX} are open");
                         continue;
                     }
                     let token = self.token();
-                    if registry
-                        .register(&mut stream, token, Interest::READABLE)
-                        .is_ok()
-                    {
-                        self.incoming.insert(token, Incoming::new(stream));
+                    let set_up = keep_alive(&stream)
+                        .and_then(|()| registry.register(&mut stream, token, Interest::READABLE));
+                    if set_up.is_ok() {
+                        self.incoming.insert(token, Incoming::new(stream, now));
                         self.ready.insert(token);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    warn!(%error, "a peer's connection could not be accepted");
+                    warn!(%error, "a peer's connection could not be accepted; trying again");
+                    self.accept_again = true;
                     return;
                 }
             }
         }
+    }
+
+    /// Makes room for a newcomer: whoever has been silent longest goes first.
+    fn evict_stranger(&mut self, registry: &Registry) -> bool {
+        let strangers = self.incoming.iter().filter(|(_, i)| i.from.is_none());
+        let oldest = strangers
+            .min_by_key(|(_, i)| i.since)
+            .map(|(token, _)| *token);
+        if let Some(token) = oldest {
+            self.end(token, &IncomingError::Silent, registry);
+        }
+        oldest.is_some()
     }
 
     /// Reads what has arrived, a bounded turn for each connection.
@@ -237,7 +278,7 @@ impl Tcp {
                 continue;
             };
             let known = incoming.from;
-            let turn = incoming.read(own, limit, |envelope| {
+            let turn = incoming.read(&mut self.scratch, own, limit, |envelope| {
                 events.push(TcpEvent::Received(envelope));
             });
             let from = incoming.from;
@@ -270,7 +311,7 @@ impl Tcp {
         };
         let address = incoming.stream().peer_addr().ok();
         match error {
-            IncomingError::Closed | IncomingError::Io(_) => {
+            IncomingError::Closed | IncomingError::Silent | IncomingError::Io(_) => {
                 if let Some(member) = incoming.from {
                     info!(node = member.node.0, %error, "a peer's connection ended");
                 }

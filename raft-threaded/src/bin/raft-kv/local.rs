@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     dir: PathBuf,
     /// Node i serves clients on P+i and its peers on P+100+i; a folder that exists already knows
     /// [default: 7000].
-    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=65_000))]
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=i64::from(PORT_MAX)))]
     base_port: Option<u16>,
     /// Start nodes again that died.
     #[arg(long)]
@@ -42,6 +42,10 @@ struct Layout {
     base_port: u16,
 }
 
+/// Leaves room for the ports above it.
+const PORT_MAX: u16 = 65_000;
+/// A node that dies sooner than after so many looks is not started again at once.
+const LOOKS_BETWEEN_STARTS: u32 = 10;
 const LAYOUT_NAME: &str = "local.toml";
 /// How often the nodes are looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -83,6 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         cluster.nodes.push(Node {
             id: node,
             child: Some(child),
+            looks: 0,
         });
     }
     cluster.introduce();
@@ -94,8 +99,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn read_layout(dir: &Path) -> Result<Option<Layout>, Failure> {
     let file = dir.join(LAYOUT_NAME);
     match fs::read_to_string(&file) {
-        Ok(text) => match toml::from_str(&text) {
-            Ok(layout) => Ok(Some(layout)),
+        Ok(text) => match toml::from_str::<Layout>(&text) {
+            Ok(layout) if (1..=9).contains(&layout.nodes) && layout.base_port <= PORT_MAX => {
+                Ok(Some(layout))
+            }
+            Ok(layout) => {
+                let file = file.display();
+                Err(format!("{file} is not right: {layout:?}, expected 1 to 9 nodes").into())
+            }
             Err(error) => Err(format!("{} is not right: {error}", file.display()).into()),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -197,6 +208,8 @@ struct Cluster {
 struct Node {
     id: u16,
     child: Option<Child>,
+    /// Looks since it was started, or since it ended.
+    looks: u32,
 }
 
 impl Cluster {
@@ -263,7 +276,7 @@ impl Cluster {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.look_after_processes()?;
-            if self.nodes.iter().all(|node| node.child.is_none()) {
+            if !self.restart && self.nodes.iter().all(|node| node.child.is_none()) {
                 return Err(format!(
                     "no node is left; the logs {}/node-*.log say why",
                     self.dir.display()
@@ -277,22 +290,25 @@ impl Cluster {
     fn look_after_processes(&mut self) -> Result<(), Failure> {
         for place in 0..self.nodes.len() {
             let id = self.nodes[place].id;
+            self.nodes[place].looks += 1;
             let Some(child) = &mut self.nodes[place].child else {
+                if self.restart && self.nodes[place].looks >= LOOKS_BETWEEN_STARTS {
+                    let child = self.start(id)?;
+                    println!("node {id} started again, process {}", child.id());
+                    self.nodes[place].child = Some(child);
+                }
                 continue;
             };
             let Some(status) = child.try_wait()? else {
                 continue;
             };
             self.nodes[place].child = None;
+            self.nodes[place].looks = 0;
             println!(
                 "node {id} ended: {status}; its log is {}",
                 self.log(id).display()
             );
-            if self.restart {
-                let child = self.start(id)?;
-                println!("node {id} started again, process {}", child.id());
-                self.nodes[place].child = Some(child);
-            } else {
+            if !self.restart {
                 println!("  to start it again: raft-kv {}", self.words(id).join(" "));
             }
         }

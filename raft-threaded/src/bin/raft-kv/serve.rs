@@ -16,6 +16,11 @@ use signal_hook::iterator::Signals;
 
 use super::Failure;
 
+/// Clients at a time.
+const CLIENTS_MAX: u64 = 10_000;
+/// Open files for everything else: the log, the peers, the poller.
+const FILES_RESERVED: u64 = 256;
+
 /// What `serve` needs to know; flags win over the file.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -99,7 +104,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let clients = clients.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 6379)));
     check_node(&server, settings.id)?;
     let data = server.data.display().to_string();
-    let started = KvServer::start(KvOptions { server, clients })?;
+    let started = KvServer::start(KvOptions {
+        server,
+        clients,
+        clients_max: raise_open_files(),
+    })?;
     tracing::info!(%clients, peers = %peer_addr, data, "serving");
     stop_on_signals(&started)?;
     if arguments.stop_with_stdin {
@@ -124,6 +133,23 @@ fn check_node(server: &ServerOptions, asked: Option<u64>) -> Result<(), StartErr
         found,
         asked,
     })
+}
+
+/// Asks for as many open files as the process may have; how many clients that leaves room for.
+fn raise_open_files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let room = limit.saturating_sub(FILES_RESERVED).min(CLIENTS_MAX);
+    usize::try_from(room).unwrap_or(usize::MAX)
 }
 
 fn start_logging(filter: Option<&str>) -> Result<(), Failure> {
