@@ -66,3 +66,8 @@ pub use self::error::{ClientError, StartError, StopError};
 pub use self::server::{Seat, Server, ServerOptions, identity_of, init};
 pub use self::status::ServerStatus;
 pub use self::transport::{FrameError, Hello, HelloError};
+
+/// The README's examples, which are compiled and run like any other.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
