@@ -11,6 +11,10 @@ use raft_core::replica::{RequestError, StateMachine};
 use crate::status::ServerStatus;
 
 /// A request on its way to the replica.
+#[cfg_attr(
+    not(feature = "raft-kv"),
+    expect(dead_code, reason = "without the server there is no door")
+)]
 #[derive(Debug)]
 pub(crate) enum Request<S: StateMachine> {
     /// Replicate it.
