@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use raft_core::wal::{DiskError, Wal, WalStats};
 use raft_core::{LogReadOutcome, Persist, PersistId, ReadLog, ReadTicket};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::disk::FileDisk;
 use crate::runtime::inbox::Outlet;
@@ -128,6 +128,7 @@ impl LogThread {
         match done {
             Ok(()) => {
                 if core::mem::take(&mut self.full) {
+                    info!("there is room again: writes are taken");
                     self.events.send(LogEvent::Available);
                 }
                 Ok(())

@@ -73,15 +73,11 @@ pub(crate) fn take_frame(buffer: &mut BytesMut, limit: u64) -> Result<Option<Byt
 /// A whole frame around a small body.
 pub(crate) fn small_frame(body: &[u8]) -> Bytes {
     let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len());
-    put_header(&mut frame, body.len(), crc32fast::hash(body));
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    frame.extend_from_slice(&length.to_le_bytes());
+    frame.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
     frame.extend_from_slice(body);
     Bytes::from(frame)
-}
-
-fn put_header(out: &mut Vec<u8>, length: usize, crc: u32) {
-    let length = u32::try_from(length).unwrap_or(u32::MAX);
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&crc.to_le_bytes());
 }
 
 /// Encodes messages; the entries of an append are encoded once for all peers they go to.
@@ -89,6 +85,30 @@ fn put_header(out: &mut Vec<u8>, length: usize, crc: u32) {
 pub(crate) struct Encoder {
     control: Vec<u8>,
     last: Option<EncodedEntries>,
+}
+
+/// A message in two parts, the second of which may be shared, or empty.
+#[derive(Debug)]
+pub(crate) struct Encoded<'a> {
+    control: &'a [u8],
+    /// What follows the control part.
+    pub(crate) bulk: Bytes,
+    crc: u32,
+}
+
+impl Encoded<'_> {
+    /// The length of the whole frame.
+    pub(crate) fn len(&self) -> u64 {
+        (FRAME_HEADER_BYTES + self.control.len() + self.bulk.len()) as u64
+    }
+
+    /// Appends the frame up to its bulk.
+    pub(crate) fn put_head(&self, out: &mut BytesMut) {
+        let length = u32::try_from(self.control.len() + self.bulk.len()).unwrap_or(u32::MAX);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&self.crc.to_le_bytes());
+        out.extend_from_slice(self.control);
+    }
 }
 
 #[derive(Debug)]
@@ -99,8 +119,8 @@ struct EncodedEntries {
 }
 
 impl Encoder {
-    /// A message's frame in two parts, the second of which may be shared, or empty.
-    pub(crate) fn encode(&mut self, envelope: &Envelope) -> (Bytes, Bytes) {
+    /// Encodes a message; only one with a bulk part of its own takes memory for it.
+    pub(crate) fn encode(&mut self, envelope: &Envelope) -> Encoded<'_> {
         self.control.clear();
         codec::encode_control(envelope, &mut self.control);
         let mut crc = Hasher::new();
@@ -117,10 +137,11 @@ impl Encoder {
         } else {
             Bytes::new()
         };
-        let mut head = Vec::with_capacity(FRAME_HEADER_BYTES + self.control.len());
-        put_header(&mut head, self.control.len() + bulk.len(), crc.finalize());
-        head.extend_from_slice(&self.control);
-        (Bytes::from(head), bulk)
+        Encoded {
+            control: &self.control,
+            bulk,
+            crc: crc.finalize(),
+        }
     }
 
     fn entries(&mut self, entries: &Arc<[Entry]>) -> &EncodedEntries {
@@ -165,6 +186,55 @@ mod tests {
         assert_eq!(take_frame(&mut buffer, 10), Ok(Some(Bytes::from("one"))));
         assert_eq!(take_frame(&mut buffer, 10), Ok(Some(Bytes::from("two"))));
         assert_eq!(take_frame(&mut buffer, 10), Ok(None));
+    }
+
+    fn append(to: u64, entries: &Arc<[Entry]>) -> Envelope {
+        let member = |node| raft_core::Member {
+            node: raft_core::NodeId(node),
+            ..raft_core::Member::default()
+        };
+        Envelope {
+            from: raft_core::Identity {
+                group: raft_core::GroupId(0),
+                cluster: raft_core::ClusterId(1),
+                member: member(1),
+            },
+            boot: raft_core::Boot(1),
+            to: member(to),
+            term: raft_core::Term(1),
+            session: raft_core::Session::default(),
+            body: Body::AppendEntries {
+                previous: raft_core::EntryId::ZERO,
+                commit: raft_core::Index(0),
+                entries: Arc::clone(entries),
+            },
+        }
+    }
+
+    #[test]
+    fn peers_share_the_bytes_of_their_entries_and_each_frame_is_whole() {
+        let entry = Entry {
+            id: raft_core::EntryId {
+                term: raft_core::Term(1),
+                index: raft_core::Index(1),
+            },
+            payload: raft_core::Payload::Command(Bytes::from_static(b"shared")),
+        };
+        let entries: Arc<[Entry]> = vec![entry].into();
+        let mut encoder = Encoder::default();
+        let mut shared = None;
+        for peer in [2, 3] {
+            let envelope = append(peer, &entries);
+            let encoded = encoder.encode(&envelope);
+            let mut buffer = BytesMut::new();
+            encoded.put_head(&mut buffer);
+            buffer.extend_from_slice(&encoded.bulk);
+            assert_eq!(encoded.len(), buffer.len() as u64);
+            let place = encoded.bulk.as_ptr();
+            assert_eq!(*shared.get_or_insert(place), place, "encoded once");
+            let body = take_frame(&mut buffer, 1_000).unwrap().unwrap();
+            assert_eq!(codec::decode_envelope(&body), Ok(envelope));
+        }
     }
 
     #[test]

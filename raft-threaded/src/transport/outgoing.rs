@@ -10,7 +10,7 @@ use mio::{Interest, Registry, Token};
 use raft_core::{Span, Time};
 use tracing::{debug, info, warn};
 
-use super::frame::{small_frame, take_frame};
+use super::frame::{Encoded, small_frame, take_frame};
 
 /// The shortest wait after a connection ended.
 const BACKOFF_MIN: Span = Span(20_000_000);
@@ -37,6 +37,8 @@ pub(super) struct Outgoing {
     state: State,
     backoff: Span,
     queue: VecDeque<Bytes>,
+    /// What goes behind the queue: small messages gather here, in memory that is used again.
+    gathered: BytesMut,
     queued_bytes: u64,
     /// The last trouble told, so that a peer that stays away is not told about twice a second.
     told: Option<String>,
@@ -77,6 +79,7 @@ impl Outgoing {
             state: State::Idle(Time(0)),
             backoff: BACKOFF_MIN,
             queue: VecDeque::new(),
+            gathered: BytesMut::new(),
             queued_bytes: 0,
             told: None,
         }
@@ -100,15 +103,15 @@ impl Outgoing {
     }
 
     /// Queues a frame; false if it was dropped, because nobody is there or too much waits.
-    pub(super) fn push(&mut self, (head, bulk): (Bytes, Bytes), bytes_max: u64) -> bool {
-        let size = (head.len() + bulk.len()) as u64;
-        if !self.is_open() || self.queued_bytes + size > bytes_max {
+    pub(super) fn push(&mut self, frame: Encoded<'_>, bytes_max: u64) -> bool {
+        if !self.is_open() || self.queued_bytes + frame.len() > bytes_max {
             return false;
         }
-        self.queued_bytes += size;
-        self.queue.push_back(head);
-        if !bulk.is_empty() {
-            self.queue.push_back(bulk);
+        self.queued_bytes += frame.len();
+        frame.put_head(&mut self.gathered);
+        if !frame.bulk.is_empty() {
+            self.queue.push_back(self.gathered.split().freeze());
+            self.queue.push_back(frame.bulk);
         }
         true
     }
@@ -239,14 +242,16 @@ impl Outgoing {
             stream.set_nodelay(true)?;
             *established = true;
         }
+        if !self.gathered.is_empty() {
+            self.queue.push_back(self.gathered.split().freeze());
+        }
         while !self.queue.is_empty() {
-            let slices: Vec<IoSlice<'_>> = self
-                .queue
-                .iter()
-                .take(SLICES)
-                .map(|part| IoSlice::new(part))
-                .collect();
-            match stream.write_vectored(&slices) {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            for (slice, part) in slices.iter_mut().zip(&self.queue) {
+                *slice = IoSlice::new(part);
+            }
+            let parts = self.queue.len().min(SLICES);
+            match stream.write_vectored(&slices[..parts]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.queued_bytes -= written as u64;
@@ -305,6 +310,7 @@ impl Outgoing {
             let _ = registry.deregister(stream);
         }
         self.queue.clear();
+        self.gathered.clear();
         self.queued_bytes = 0;
         self.state = State::Idle(now + self.backoff);
         // Members dial at their own pace, so their waits need no jitter to stay apart.
