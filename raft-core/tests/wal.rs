@@ -419,6 +419,19 @@ fn foreign_and_newer_files_are_refused_and_left_alone() {
 }
 
 #[test]
+fn a_segment_size_out_of_range_is_refused_with_the_range() {
+    let options = WalOptions {
+        segment_bytes: 5_000,
+        ..options()
+    };
+    let error = Wal::recover(new_store(), options).unwrap_err().to_string();
+    assert!(
+        error.contains("is 5000, expected 4096 to 4294967296"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_second_store_is_not_made_over_a_first() {
     let mut disk = new_store();
     let (wal, _) = open(&disk);

@@ -151,6 +151,7 @@ fn recovery(directory: &Path, error: RecoveryError) -> StartError {
         | RecoveryError::Version { .. }
         | RecoveryError::Damaged { .. }
         | RecoveryError::Foreign { .. }
+        | RecoveryError::Options(_)
         | RecoveryError::Disk(_) => StartError::Recovery { directory, error },
     }
 }

@@ -22,6 +22,7 @@ use alloc::vec::Vec;
 use crate::action::{Persist, ReadLog};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
+use crate::error::OptionsError;
 use crate::event::LogReadOutcome;
 use crate::types::{Boot, EntryId, HardState, Identity, Index};
 
@@ -49,6 +50,26 @@ impl Default for WalOptions {
             segment_bytes: 32 << 20,
             tail_bytes_max: 16 << 20,
         }
+    }
+}
+
+impl WalOptions {
+    /// Checks every field against its legal range.
+    ///
+    /// # Errors
+    ///
+    /// The field out of range, with its value and the range.
+    pub const fn validate(&self) -> Result<(), OptionsError> {
+        let (value, low, high) = (self.segment_bytes, 4 << 10, 4 << 30);
+        if value < low || value > high || !value.is_multiple_of(4 << 10) {
+            return Err(OptionsError {
+                option: "segment_bytes (a multiple of 4096)",
+                value,
+                low,
+                high,
+            });
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::configuration::Configuration;
+use crate::error::OptionsError;
 use crate::node::Restored;
 use crate::term_runs::TermRuns;
 use crate::types::{Boot, EntryId, HardState, Identity, Index};
@@ -86,6 +87,9 @@ pub enum RecoveryError {
         /// Whose it is.
         found: Box<Identity>,
     },
+    /// A tunable is out of range.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -125,6 +129,7 @@ impl<D: Disk> Wal<D> {
     ///
     /// If there is no log, or it cannot be believed. Nothing was changed then.
     pub fn recover(mut disk: D, options: WalOptions) -> Result<(Self, Restored), RecoveryError> {
+        options.validate()?;
         let names = disk.list()?;
         let Chain { headers, stale } = open_chain(&mut disk, &names)?;
         let Some((newest, sealed)) = headers.split_last() else {
