@@ -116,7 +116,8 @@ pub enum Body {
     ForwardRead,
     /// The answer, once a round begun after the question was confirmed.
     ForwardReadReply {
-        /// The index to apply before reading; `None` if the sender does not lead.
+        /// The index to apply before reading; `None` if the sender does not lead, or has too many
+        /// reads waiting.
         index: Option<Index>,
     },
 }

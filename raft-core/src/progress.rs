@@ -84,6 +84,7 @@ impl Progress {
             ProgressState::Probe => {
                 self.state = ProgressState::Paused;
                 self.probe = (last, bytes);
+                self.asked = None;
             }
             ProgressState::Paused => {}
             ProgressState::Replicate => {
@@ -133,36 +134,35 @@ impl Progress {
     /// A heartbeat was answered: the peer's log agrees with ours up to `received`, on disk or not.
     pub(crate) fn heard(&mut self, round: Round, received: Index) {
         self.round = self.round.max(round);
-        match self.state {
-            ProgressState::Replicate => {
-                // Everything sent before that heartbeat has arrived, or is lost.
-                if let Some((asked, sent)) = self.asked
-                    && round >= asked
-                {
-                    self.asked = None;
-                    if received < sent {
-                        self.probe_from(received.next());
-                    }
-                }
+        let answered = self.asked.filter(|(asked, _)| round >= *asked);
+        if answered.is_some() {
+            self.asked = None;
+        }
+        let verified = received > Index(0) && received >= self.match_index;
+        match (self.state, answered) {
+            // Everything sent before that heartbeat has arrived, or is lost.
+            (ProgressState::Replicate, Some((_, sent))) if received < sent => {
+                self.probe_from(received.next());
             }
-            ProgressState::Probe | ProgressState::Paused => {
-                let verified = received > Index(0) && received >= self.match_index;
-                let (last, _) = self.probe;
-                if verified && self.state == ProgressState::Paused && received >= last {
-                    self.replicate_from(received.next());
-                } else if verified {
-                    // It has not taken the probe's entries, or has not got them yet.
-                    self.probe_from(received.next());
-                } else {
-                    self.state = ProgressState::Probe;
-                }
+            (ProgressState::Replicate, _) => {}
+            (ProgressState::Paused, _) if verified && received >= self.probe.0 => {
+                self.replicate_from(received.next());
             }
+            // Asked after the probe was sent, and the probe's entries are not there.
+            (ProgressState::Paused, Some(_)) if verified => self.probe_from(received.next()),
+            (ProgressState::Paused, Some(_)) => self.state = ProgressState::Probe,
+            (ProgressState::Paused, None) => {}
+            // What is being read for it stays wanted unless this says where to go on instead.
+            (ProgressState::Probe, _) if verified && self.next_index != received.next() => {
+                self.probe_from(received.next());
+            }
+            (ProgressState::Probe, _) => {}
         }
         self.check();
     }
 
-    /// A heartbeat was sent. The earliest unanswered one counts, so that answers that take longer than
-    /// the next heartbeat still tell what was lost.
+    /// A heartbeat was sent because it was time to. The earliest unanswered one counts, so that answers
+    /// that take longer than the next heartbeat still tell what was lost.
     pub(crate) fn ask(&mut self, round: Round) {
         self.asked
             .get_or_insert((round, self.next_index.previous()));
@@ -171,20 +171,25 @@ impl Progress {
     /// Start over: find out where the logs agree, from `next` on or from what is certain.
     pub(crate) fn probe_from(&mut self, next: Index) {
         self.state = ProgressState::Probe;
-        self.next_index = next.max(self.match_index.next());
-        self.inflight.reset();
-        self.asked = None;
-        self.reading = None;
+        self.go_on_from(next);
         self.check();
     }
 
     /// The logs agree before `next`: send what follows without waiting.
     fn replicate_from(&mut self, next: Index) {
         self.state = ProgressState::Replicate;
-        self.next_index = next.max(self.match_index.next());
+        self.go_on_from(next);
+    }
+
+    fn go_on_from(&mut self, next: Index) {
+        let next = next.max(self.match_index.next());
+        if next != self.next_index {
+            // What is being read from disk is not what is wanted any more.
+            self.reading = None;
+        }
+        self.next_index = next;
         self.inflight.reset();
         self.asked = None;
-        self.reading = None;
     }
 
     /// The peer lives anew: what it had not made durable is gone, and late answers of its former life

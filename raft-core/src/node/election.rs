@@ -146,6 +146,14 @@ impl Node {
     }
 
     pub(super) fn on_election_timeout(&mut self) {
+        if !self.persistence.hard_state_is_durable() && matches!(self.role, Role::Candidate(_)) {
+            // Its vote is on the way to the disk: asking goes on from there.
+            let deadline = self.draw_election_deadline();
+            if let Role::Candidate(campaign) = &mut self.role {
+                campaign.deadline = deadline;
+            }
+            return;
+        }
         // While the disk stalls, another term would only be one more to wait for.
         if self.may_campaign() && self.persistence.hard_state_is_durable() {
             self.start_pre_vote();

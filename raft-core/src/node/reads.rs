@@ -27,6 +27,8 @@ pub(super) enum Reader {
 pub(super) struct ReadForwards {
     /// Not sent yet: what one drain sends is one question.
     outgoing: Vec<RequestId>,
+    /// When the first of those gives up that were asked of an earlier leader.
+    oldest: Option<Time>,
     /// The number of the last question.
     last: u64,
     /// Asked, by number.
@@ -45,6 +47,7 @@ impl ReadForwards {
     pub(super) const fn new(boot: Boot) -> Self {
         Self {
             outgoing: Vec::new(),
+            oldest: None,
             last: boot.first_number(),
             sent: BTreeMap::new(),
         }
@@ -86,7 +89,9 @@ impl Node {
 
     fn forward_reads(&mut self) {
         let requests = core::mem::take(&mut self.read_forwards.outgoing);
-        let deadline = self.request_deadline();
+        let oldest = self.read_forwards.oldest.take();
+        let latest = self.request_deadline();
+        let deadline = oldest.map_or(latest, |oldest| oldest.min(latest));
         let leader = match &mut self.role {
             Role::Follower(follower) => follower.leader,
             Role::Leader(leader) => {
@@ -169,10 +174,10 @@ impl Node {
         let requests_max = self.options.requests_max as usize;
         let deadline = self.request_deadline();
         match &mut self.role {
-            Role::Leader(leader) if session.term == self.hard_state.term => {
-                if leader.reads.len() < requests_max {
-                    leader.reads.push(Reader::Peer(origin, session), deadline);
-                }
+            Role::Leader(leader)
+                if session.term == self.hard_state.term && leader.reads.len() < requests_max =>
+            {
+                leader.reads.push(Reader::Peer(origin, session), deadline);
             }
             Role::Leader(_) | Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.send(origin, session, Body::ForwardReadReply { index: None });
@@ -226,6 +231,7 @@ impl Node {
         let sent = core::mem::take(&mut forwards.sent).into_iter();
         let (earlier, current): (BTreeMap<_, _>, _) = sent.partition(|(_, sent)| sent.term < term);
         forwards.sent = current;
+        forwards.oldest = earlier.values().map(|sent| sent.deadline).min();
         let requests = earlier.into_values().flat_map(|sent| sent.requests);
         forwards.outgoing.extend(requests);
     }

@@ -150,10 +150,14 @@ impl Node {
             return;
         }
         let due = now + self.options.heartbeat_interval;
+        self.broadcast_heartbeat();
         if let Role::Leader(leader) = &mut self.role {
             leader.heartbeat_due = due;
+            // Rounds begun for reads ask nothing: there may be any number of them.
+            for peer in leader.peers.values_mut() {
+                peer.ask(leader.round);
+            }
         }
-        self.broadcast_heartbeat();
     }
 
     /// Begins a round: every read asked for so far is confirmed when a majority answers it.
@@ -167,7 +171,6 @@ impl Node {
         leader.reads.begin(round, commit.max(leader.noop));
         let mut peers = core::mem::take(&mut leader.peers);
         for (member, peer) in &mut peers {
-            peer.ask(round);
             // No further than it is known to have the log (S46).
             let commit = commit.min(peer.match_index);
             self.send(*member, peer.session, Body::Heartbeat { commit, round });
@@ -300,10 +303,13 @@ impl Node {
         }
         let full =
             self.storage_full || self.log.undurable_bytes() >= self.options.undurable_bytes_max;
-        if full && !entries.is_empty() {
-            // As good as lost: the next heartbeat's answer tells the leader so.
+        // As good as lost, and the next heartbeat's answer tells the leader so; but what is here
+        // already is still found to agree.
+        let refused = full && !entries.is_empty();
+        let nothing = Arc::default();
+        let entries = if refused { &nothing } else { entries };
+        if refused {
             self.refuse(leader, Refusal::Undurable);
-            return;
         }
         match self.agrees_at(previous) {
             Ok(true) => {}
@@ -335,7 +341,9 @@ impl Node {
             return;
         };
         follower.verified = follower.verified.max(end);
-        follower.owed = Some((leader, envelope.session));
+        if !refused {
+            follower.owed = Some((leader, envelope.session));
+        }
         let commit = commit.min(follower.verified);
         self.commit_to(commit);
     }

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 pub use self::command::{Command, CommandError, Serde};
 
-use crate::action::{Action, Outcome, Rejection};
+use crate::action::{Action, Outcome, Quota, Rejection};
 use crate::entry::{Entry, Payload};
 use crate::error::RestoreError;
 use crate::event::{Event, Input};
@@ -120,6 +120,13 @@ pub struct Replica<S: StateMachine> {
     asked: BTreeMap<RequestId, S::Query>,
     /// Queries that wait for the state machine to get to an index.
     ready: BTreeMap<Index, Vec<(RequestId, S::Query)>>,
+    /// When each of those gives up, in the order in which they became ready.
+    deadlines: VecDeque<(Time, Index)>,
+    /// Queries of both kinds.
+    queries: usize,
+    /// Queries that were not taken in.
+    refused: Vec<RequestId>,
+    options: Options,
     actions: Vec<Action>,
 }
 
@@ -144,6 +151,10 @@ impl<S: StateMachine> Replica<S> {
             committed: VecDeque::new(),
             asked: BTreeMap::new(),
             ready: BTreeMap::new(),
+            deadlines: VecDeque::new(),
+            queries: 0,
+            refused: Vec::new(),
+            options,
             actions: Vec::new(),
         })
     }
@@ -162,7 +173,9 @@ impl<S: StateMachine> Replica<S> {
     /// When to come back with `Input::Tick`.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.node.next_deadline()
+        let queries = self.deadlines.front().map(|(deadline, _)| *deadline);
+        let node = self.node.next_deadline();
+        node.into_iter().chain(queries).min()
     }
 
     /// Takes one event that is not a request.
@@ -180,6 +193,12 @@ impl<S: StateMachine> Replica<S> {
 
     /// Answers a query linearizably; the reply comes out of a later [`Replica::drain`].
     pub fn query(&mut self, at: Time, request: RequestId, query: S::Query) {
+        self.now = self.now.max(at);
+        if self.queries >= self.options.requests_max as usize {
+            self.refused.push(request);
+            return;
+        }
+        self.queries += 1;
         self.asked.insert(request, query);
         let input = Input::Read { request };
         self.handle(Event { at, input });
@@ -188,6 +207,11 @@ impl<S: StateMachine> Replica<S> {
     /// Puts everything that is now to be done behind `outputs`, after feeding the state machine what
     /// is committed.
     pub fn drain(&mut self, outputs: &mut Vec<Output<S::Reply>>) {
+        for request in self.refused.drain(..) {
+            let busy = Rejection::Busy(Quota::Requests);
+            let result = Err(RequestError::Rejected(busy));
+            outputs.push(Output::Reply { request, result });
+        }
         loop {
             let mut actions = core::mem::take(&mut self.actions);
             self.node.drain(&mut actions);
@@ -221,6 +245,7 @@ impl<S: StateMachine> Replica<S> {
                 input,
             });
         }
+        self.expire_ready(outputs);
     }
 
     fn apply(&mut self, entries: &[Entry], outputs: &mut Vec<Output<S::Reply>>) {
@@ -269,6 +294,10 @@ impl<S: StateMachine> Replica<S> {
             Outcome::ReadReady(index) => {
                 if let Some(query) = self.asked.remove(&request) {
                     self.ready.entry(index).or_default().push((request, query));
+                    if index > self.applied {
+                        let deadline = self.now + self.options.request_timeout;
+                        self.deadlines.push_back((deadline, index));
+                    }
                     self.answer_ready(outputs);
                 }
                 return;
@@ -277,7 +306,9 @@ impl<S: StateMachine> Replica<S> {
             Outcome::Superseded(id) => RequestError::Superseded(id),
             Outcome::Unknown => RequestError::Unknown,
         };
-        self.asked.remove(&request);
+        if self.asked.remove(&request).is_some() {
+            self.queries -= 1;
+        }
         let result = Err(error);
         outputs.push(Output::Reply { request, result });
     }
@@ -290,7 +321,11 @@ impl<S: StateMachine> Replica<S> {
             Output::Reply { request, result }
         });
         outputs.extend(unknown);
+        self.deadlines.clear();
         let halted = core::mem::take(&mut self.ready).into_values().flatten();
+        let halted: Vec<_> = halted.collect();
+        self.queries -= halted.len();
+        let halted = halted.into_iter();
         let halted = halted.map(|(request, _)| {
             let result = Err(RequestError::Rejected(Rejection::Halted));
             Output::Reply { request, result }
@@ -305,6 +340,26 @@ impl<S: StateMachine> Replica<S> {
         {
             for (request, query) in entry.remove() {
                 let result = Ok(self.machine.query(&query));
+                self.queries -= 1;
+                outputs.push(Output::Reply { request, result });
+            }
+        }
+        while let Some((_, index)) = self.deadlines.front()
+            && *index <= self.applied
+        {
+            self.deadlines.pop_front();
+        }
+    }
+
+    /// The state machine does not get there in time: its node's disk is full, or nothing is heard.
+    fn expire_ready(&mut self, outputs: &mut Vec<Output<S::Reply>>) {
+        while let Some((deadline, index)) = self.deadlines.front().copied()
+            && deadline <= self.now
+        {
+            self.deadlines.pop_front();
+            for (request, _) in self.ready.remove(&index).into_iter().flatten() {
+                self.queries -= 1;
+                let result = Err(RequestError::Rejected(Rejection::NoQuorum));
                 outputs.push(Output::Reply { request, result });
             }
         }

@@ -336,6 +336,17 @@ fn a_node_whose_disk_stalls_does_not_campaign() {
     assert_eq!(subject.role(), RoleKind::PreCandidate);
 }
 
+/// Found by review: a node alone must lead in the end, however slow its disk.
+#[test]
+fn a_candidate_whose_disk_is_slow_stays_one() {
+    let mut subject = Subject::new(1);
+    let voting = subject.time_out();
+    subject.time_out();
+    assert_eq!((subject.role(), subject.term()), (RoleKind::Candidate, 1));
+    subject.persisted(&voting);
+    assert_eq!(subject.role(), RoleKind::Leader);
+}
+
 #[test]
 fn election_timeouts_lie_between_once_and_twice_the_shortest_and_differ() {
     let mut seen = std::collections::BTreeSet::new();

@@ -398,6 +398,50 @@ fn a_peer_far_behind_is_sent_what_is_read_back_from_the_log() {
     assert_eq!(appends(&sent, 2), [(0, 5)]);
 }
 
+/// Found by review: an answer that says nothing new must not throw away what is being read.
+#[test]
+fn what_is_being_read_for_a_peer_is_not_asked_for_again_with_every_heartbeat() {
+    let state = HardState {
+        term: Term(1),
+        ..HardState::default()
+    };
+    let all: Vec<(u64, u64)> = (1..=20).map(|index| (1, index)).collect();
+    let mut subject = Subject::with_log_on_disk(3, state, &log(&all));
+    subject.elect();
+    let behind = AppendOutcome::Conflict {
+        previous: Index(20),
+        hint: id(1, 4),
+    };
+    let reply = subject.envelope(2, 2, session(2), Body::AppendReply(behind));
+    let reads = |actions: &[Action]| {
+        actions
+            .iter()
+            .filter(|action| matches!(action, Action::ReadLog(_)))
+            .count()
+    };
+    assert_eq!(reads(&subject.step(Input::Receive(reply))), 1);
+    for round in 1..=3 {
+        subject.time_out();
+        assert_eq!(reads(&subject.heartbeat_reply(2, round, 4)), 0);
+    }
+}
+
+/// Found by review: a follower that refuses entries is not sent them with every read.
+#[test]
+fn a_probe_is_repeated_with_heartbeats_and_not_with_reads() {
+    let mut subject = Subject::new(3);
+    subject.elect();
+    for request in 0..5 {
+        let request = RequestId(request);
+        let asked = subject.step(Input::Read { request });
+        assert_eq!(appends(&asked, 2), []);
+        let round = u64::try_from(bodies(&asked).len()).unwrap() / 2 * (request.0 + 1);
+        assert_eq!(appends(&subject.heartbeat_reply(2, round, 0), 2), []);
+    }
+    subject.time_out();
+    assert_eq!(appends(&subject.heartbeat_reply(2, 6, 0), 2), [(0, 1)]);
+}
+
 #[test]
 fn entries_read_back_that_are_not_the_ones_written_halt_the_node() {
     let state = HardState {
