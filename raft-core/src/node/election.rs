@@ -15,7 +15,8 @@ use crate::message::{Body, Envelope, Session};
 use crate::quorum::Tally;
 use crate::types::{EntryId, Index, Member, NodeId, Span, Term, Time};
 
-use super::replication::{Follower, Leader};
+use super::follower::Follower;
+use super::replication::Leader;
 use super::{Action, Node, Role};
 
 /// One attempt to become leader.

@@ -7,6 +7,7 @@
 
 mod apply;
 mod election;
+mod follower;
 mod invariants;
 mod membership;
 mod proposals;
@@ -41,9 +42,10 @@ use crate::types::{
 
 use self::apply::ApplyLane;
 use self::election::Campaign;
+use self::follower::Follower;
 use self::proposals::{ForwardWindows, Forwards};
 use self::reads::ReadForwards;
-use self::replication::{Follower, Leader};
+use self::replication::Leader;
 pub use self::status::{Refused, Status};
 
 /// What a store holds when a node is made from it: everything in it is durable.

@@ -1,51 +1,22 @@
-//! Log replication: §5.3, and what commits, §5.4.2.
+//! The sending side of replication, §5.3, and what commits, §5.4.2.
 //!
 //! Read first: Figure 2, "AppendEntries RPC" and "Rules for Servers, Leaders".
 //!
-//! Always holds: entries are acknowledged, and counted by their own leader, only once durable (S4); a
-//! follower commits no further than it is known to agree with its leader (S45).
+//! Always holds: a leader counts its own entries only once they are durable (S4), and commits nothing of
+//! an older term by counting (S44).
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-use crate::action::{Action, Alert, HaltReason, Refusal};
+use crate::action::{Action, Alert, Refusal};
 use crate::entry::{Entry, Payload, check_run};
-use crate::message::{AppendOutcome, Body, Envelope, Session};
+use crate::message::{AppendOutcome, Body, Envelope};
 use crate::progress::{Progress, ProgressState};
 use crate::read_queue::ReadQueue;
 use crate::types::{Boot, EntryId, Index, Member, Round, Span, Time};
 
 use super::reads::Reader;
 use super::{LogReader, Node, Role};
-
-/// What only a follower knows.
-#[derive(Clone, Debug)]
-pub(super) struct Follower {
-    /// The leader of the present term, once it was heard.
-    pub(super) leader: Option<Member>,
-    /// When it was heard last.
-    pub(super) contact: Option<Time>,
-    pub(super) deadline: Time,
-    /// Up to here the log is known to agree with the leader's, on disk or not.
-    pub(super) verified: Index,
-    /// An append waits for its answer: whose, and in which exchange.
-    owed: Option<(Member, Session)>,
-    /// What was acknowledged last.
-    acked: Index,
-}
-
-impl Follower {
-    pub(super) const fn new(deadline: Time) -> Self {
-        Self {
-            leader: None,
-            contact: None,
-            deadline,
-            verified: Index(0),
-            owed: None,
-            acked: Index(0),
-        }
-    }
-}
 
 /// What only a leader knows.
 #[derive(Clone, Debug)]
@@ -100,7 +71,7 @@ impl Node {
         id
     }
 
-    fn append(&mut self, entry: Entry) {
+    pub(super) fn append(&mut self, entry: Entry) {
         let configuration = match &entry.payload {
             Payload::Configuration(configuration) => Some(configuration.clone()),
             Payload::Noop | Payload::Command(_) => None,
@@ -112,7 +83,7 @@ impl Node {
         }
     }
 
-    fn truncate(&mut self, from: Index) {
+    pub(super) fn truncate(&mut self, from: Index) {
         assert!(
             from > self.commit_index,
             "committed entries are never truncated"
@@ -121,8 +92,7 @@ impl Node {
         self.persistence.truncated(from);
         self.configurations_truncated(from);
         if let Role::Follower(follower) = &mut self.role {
-            follower.acked = follower.acked.min(from.previous());
-            follower.verified = follower.verified.min(from.previous());
+            follower.truncated(from);
         }
     }
 
@@ -289,150 +259,6 @@ impl Node {
         self.log.slice(from, to, self.options.append_bytes_max)
     }
 
-    pub(super) fn on_append_entries(
-        &mut self,
-        envelope: &Envelope,
-        previous: EntryId,
-        commit: Index,
-        entries: &Arc<[Entry]>,
-    ) {
-        let leader = envelope.from.member;
-        if check_run(previous, entries, envelope.term).is_err() || previous.term > envelope.term {
-            self.refuse(leader, Refusal::Malformed);
-            return;
-        }
-        let full =
-            self.storage_full || self.log.undurable_bytes() >= self.options.undurable_bytes_max;
-        // As good as lost, and the next heartbeat's answer tells the leader so; but what is here
-        // already is still found to agree.
-        let refused = full && !entries.is_empty();
-        let nothing = Arc::default();
-        let entries = if refused { &nothing } else { entries };
-        if refused {
-            self.refuse(leader, Refusal::Undurable);
-        }
-        match self.agrees_at(previous) {
-            Ok(true) => {}
-            Ok(false) => {
-                let hint = self.log.terms().best_match(EntryId {
-                    term: previous.term,
-                    index: previous.index.previous(),
-                });
-                let conflict = AppendOutcome::Conflict {
-                    previous: previous.index,
-                    hint,
-                };
-                self.send(leader, envelope.session, Body::AppendReply(conflict));
-                return;
-            }
-            Err(reason) => {
-                self.halt(reason);
-                return;
-            }
-        }
-        if let Err(reason) = self.accept(entries) {
-            self.halt(reason);
-            return;
-        }
-        let end = entries
-            .last()
-            .map_or(previous.index, |entry| entry.id.index);
-        let Role::Follower(follower) = &mut self.role else {
-            return;
-        };
-        follower.verified = follower.verified.max(end);
-        if !refused {
-            follower.owed = Some((leader, envelope.session));
-        }
-        let commit = commit.min(follower.verified);
-        self.commit_to(commit);
-    }
-
-    /// Whether the log has the entry that an append follows.
-    fn agrees_at(&self, previous: EntryId) -> Result<bool, HaltReason> {
-        let base = self.log.terms().base();
-        if previous.index < base.index {
-            // Compacted, hence committed, hence the same everywhere.
-            return Ok(true);
-        }
-        match self.log.term(previous.index) {
-            Some(term) if term == previous.term => Ok(true),
-            Some(term) if previous.index <= self.commit_index => {
-                Err(HaltReason::CommittedConflict {
-                    index: previous.index,
-                    committed: term,
-                    found: previous.term,
-                })
-            }
-            Some(_) | None => Ok(false),
-        }
-    }
-
-    /// Takes in what is new, and truncates only where an entry really differs (S47).
-    fn accept(&mut self, entries: &Arc<[Entry]>) -> Result<(), HaltReason> {
-        let base = self.log.terms().base().index;
-        let mut new = entries.len();
-        for (place, entry) in entries.iter().enumerate() {
-            if entry.id.index < base {
-                continue;
-            }
-            match self.log.term(entry.id.index) {
-                Some(term) if term == entry.id.term => {}
-                Some(term) if entry.id.index <= self.commit_index => {
-                    return Err(HaltReason::CommittedConflict {
-                        index: entry.id.index,
-                        committed: term,
-                        found: entry.id.term,
-                    });
-                }
-                Some(_) => {
-                    self.truncate(entry.id.index);
-                    new = place;
-                    break;
-                }
-                None => {
-                    new = place;
-                    break;
-                }
-            }
-        }
-        for entry in &entries[new..] {
-            self.append(entry.clone());
-        }
-        Ok(())
-    }
-
-    /// Answers appends once: with all that is durable of what the leader is known to share.
-    pub(super) fn flush_acknowledgement(&mut self) {
-        let durable = self.acknowledgeable();
-        let Role::Follower(follower) = &mut self.role else {
-            return;
-        };
-        let Some((leader, session)) = follower.owed else {
-            return;
-        };
-        let matched = follower.verified.min(durable);
-        let complete = matched == follower.verified;
-        if !complete && matched <= follower.acked {
-            return;
-        }
-        follower.acked = matched;
-        if complete {
-            follower.owed = None;
-        }
-        let outcome = AppendOutcome::Matched(matched);
-        self.send(leader, session, Body::AppendReply(outcome));
-    }
-
-    /// How much may be acknowledged: what is durable, once the term it is said in is (S3).
-    fn acknowledgeable(&self) -> Index {
-        if self.persistence.hard_state_is_durable() {
-            self.log.durable()
-        } else {
-            Index(0)
-        }
-    }
-
     pub(super) fn on_append_reply(&mut self, envelope: &Envelope, outcome: AppendOutcome) {
         let member = envelope.from.member;
         let last = self.log.last().index;
@@ -476,21 +302,6 @@ impl Node {
         {
             peer.acknowledged(matched);
         }
-    }
-
-    pub(super) fn on_heartbeat(&mut self, envelope: &Envelope, commit: Index, round: Round) {
-        let durable = self.acknowledgeable();
-        let Role::Follower(follower) = &self.role else {
-            return;
-        };
-        let (received, matched) = (follower.verified, follower.verified.min(durable));
-        self.commit_to(commit.min(received));
-        let reply = Body::HeartbeatReply {
-            round,
-            received,
-            matched,
-        };
-        self.send(envelope.from.member, envelope.session, reply);
     }
 
     pub(super) fn on_heartbeat_reply(
@@ -568,7 +379,7 @@ impl Node {
     }
 
     /// Entries up to `index` are committed.
-    fn commit_to(&mut self, index: Index) {
+    pub(super) fn commit_to(&mut self, index: Index) {
         if index <= self.commit_index {
             return;
         }

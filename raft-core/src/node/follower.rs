@@ -1,0 +1,213 @@
+//! The receiving side of replication: §5.3.
+//!
+//! Read first: Figure 2, "AppendEntries RPC, Receiver implementation".
+//!
+//! Always holds: entries are acknowledged only once durable (S4), and committed no further than the log
+//! is known to agree with the leader's (S45).
+
+use alloc::sync::Arc;
+
+use crate::action::{HaltReason, Refusal};
+use crate::entry::{Entry, check_run};
+use crate::message::{AppendOutcome, Body, Envelope, Session};
+use crate::types::{EntryId, Index, Member, Round, Time};
+
+use super::{Node, Role};
+
+/// What only a follower knows.
+#[derive(Clone, Debug)]
+pub(super) struct Follower {
+    /// The leader of the present term, once it was heard.
+    pub(super) leader: Option<Member>,
+    /// When it was heard last.
+    pub(super) contact: Option<Time>,
+    pub(super) deadline: Time,
+    /// Up to here the log is known to agree with the leader's, on disk or not.
+    pub(super) verified: Index,
+    /// An append waits for its answer: whose, and in which exchange.
+    owed: Option<(Member, Session)>,
+    /// What was acknowledged last.
+    acked: Index,
+}
+
+impl Follower {
+    pub(super) const fn new(deadline: Time) -> Self {
+        Self {
+            leader: None,
+            contact: None,
+            deadline,
+            verified: Index(0),
+            owed: None,
+            acked: Index(0),
+        }
+    }
+}
+
+impl Follower {
+    /// Entries from `from` on are gone: what was agreed on them is, too.
+    pub(super) fn truncated(&mut self, from: Index) {
+        self.acked = self.acked.min(from.previous());
+        self.verified = self.verified.min(from.previous());
+    }
+}
+
+impl Node {
+    pub(super) fn on_append_entries(
+        &mut self,
+        envelope: &Envelope,
+        previous: EntryId,
+        commit: Index,
+        entries: &Arc<[Entry]>,
+    ) {
+        let leader = envelope.from.member;
+        if check_run(previous, entries, envelope.term).is_err() || previous.term > envelope.term {
+            self.refuse(leader, Refusal::Malformed);
+            return;
+        }
+        let full =
+            self.storage_full || self.log.undurable_bytes() >= self.options.undurable_bytes_max;
+        // As good as lost, and the next heartbeat's answer tells the leader so; but what is here
+        // already is still found to agree.
+        let refused = full && !entries.is_empty();
+        let nothing = Arc::default();
+        let entries = if refused { &nothing } else { entries };
+        if refused {
+            self.refuse(leader, Refusal::Undurable);
+        }
+        match self.agrees_at(previous) {
+            Ok(true) => {}
+            Ok(false) => {
+                let hint = self.log.terms().best_match(EntryId {
+                    term: previous.term,
+                    index: previous.index.previous(),
+                });
+                let conflict = AppendOutcome::Conflict {
+                    previous: previous.index,
+                    hint,
+                };
+                self.send(leader, envelope.session, Body::AppendReply(conflict));
+                return;
+            }
+            Err(reason) => {
+                self.halt(reason);
+                return;
+            }
+        }
+        if let Err(reason) = self.accept(entries) {
+            self.halt(reason);
+            return;
+        }
+        let end = entries
+            .last()
+            .map_or(previous.index, |entry| entry.id.index);
+        let Role::Follower(follower) = &mut self.role else {
+            return;
+        };
+        follower.verified = follower.verified.max(end);
+        if !refused {
+            follower.owed = Some((leader, envelope.session));
+        }
+        let commit = commit.min(follower.verified);
+        self.commit_to(commit);
+    }
+
+    /// Whether the log has the entry that an append follows.
+    fn agrees_at(&self, previous: EntryId) -> Result<bool, HaltReason> {
+        let base = self.log.terms().base();
+        if previous.index < base.index {
+            // Compacted, hence committed, hence the same everywhere.
+            return Ok(true);
+        }
+        match self.log.term(previous.index) {
+            Some(term) if term == previous.term => Ok(true),
+            Some(term) if previous.index <= self.commit_index => {
+                Err(HaltReason::CommittedConflict {
+                    index: previous.index,
+                    committed: term,
+                    found: previous.term,
+                })
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
+
+    /// Takes in what is new, and truncates only where an entry really differs (S47).
+    fn accept(&mut self, entries: &Arc<[Entry]>) -> Result<(), HaltReason> {
+        let base = self.log.terms().base().index;
+        let mut new = entries.len();
+        for (place, entry) in entries.iter().enumerate() {
+            if entry.id.index < base {
+                continue;
+            }
+            match self.log.term(entry.id.index) {
+                Some(term) if term == entry.id.term => {}
+                Some(term) if entry.id.index <= self.commit_index => {
+                    return Err(HaltReason::CommittedConflict {
+                        index: entry.id.index,
+                        committed: term,
+                        found: entry.id.term,
+                    });
+                }
+                Some(_) => {
+                    self.truncate(entry.id.index);
+                    new = place;
+                    break;
+                }
+                None => {
+                    new = place;
+                    break;
+                }
+            }
+        }
+        for entry in &entries[new..] {
+            self.append(entry.clone());
+        }
+        Ok(())
+    }
+
+    /// Answers appends once: with all that is durable of what the leader is known to share.
+    pub(super) fn flush_acknowledgement(&mut self) {
+        let durable = self.acknowledgeable();
+        let Role::Follower(follower) = &mut self.role else {
+            return;
+        };
+        let Some((leader, session)) = follower.owed else {
+            return;
+        };
+        let matched = follower.verified.min(durable);
+        let complete = matched == follower.verified;
+        if !complete && matched <= follower.acked {
+            return;
+        }
+        follower.acked = matched;
+        if complete {
+            follower.owed = None;
+        }
+        let outcome = AppendOutcome::Matched(matched);
+        self.send(leader, session, Body::AppendReply(outcome));
+    }
+
+    /// How much may be acknowledged: what is durable, once the term it is said in is (S3).
+    fn acknowledgeable(&self) -> Index {
+        if self.persistence.hard_state_is_durable() {
+            self.log.durable()
+        } else {
+            Index(0)
+        }
+    }
+
+    pub(super) fn on_heartbeat(&mut self, envelope: &Envelope, commit: Index, round: Round) {
+        let durable = self.acknowledgeable();
+        let Role::Follower(follower) = &self.role else {
+            return;
+        };
+        let (received, matched) = (follower.verified, follower.verified.min(durable));
+        self.commit_to(commit.min(received));
+        let reply = Body::HeartbeatReply {
+            round,
+            received,
+            matched,
+        };
+        self.send(envelope.from.member, envelope.session, reply);
+    }
+}
