@@ -8,6 +8,7 @@
 
 mod chain;
 mod disk;
+mod range_crc;
 mod record;
 mod recovery;
 mod segment;
@@ -27,7 +28,9 @@ use crate::event::LogReadOutcome;
 use crate::types::{Boot, EntryId, HardState, Identity, Index};
 
 pub use self::disk::{Disk, DiskError};
-use self::record::{Control, Footer, Kind, Seed, Start, append_pad, append_record, encode_persist};
+use self::record::{
+    Control, Footer, Kind, Seed, Start, append_pad, append_record, encode_persist, padded,
+};
 pub use self::recovery::RecoveryError;
 use self::segment::{Beginning, Header, Link, Summary, segment_name};
 
@@ -234,7 +237,8 @@ impl<D: Disk> Wal<D> {
         );
         let size = (self.buffer.len() - before) as u64;
         let used = self.current.end > self.current.begun;
-        if used && self.current.end + size > self.options.segment_bytes {
+        // The rest of its last sector has to fit as well.
+        if used && padded(self.current.end + size) > self.options.segment_bytes {
             self.buffer.truncate(before);
             self.rotate()?;
             return self.append(persist);

@@ -15,6 +15,8 @@ use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::types::{Boot, EntryId, HardState, Index};
 
+use super::range_crc::RangeCrc;
+
 pub(super) const RECORD_HEADER_BYTES: usize = 16;
 const ALIGNMENT: usize = 8;
 /// What a device writes as one.
@@ -145,12 +147,30 @@ pub(super) fn append_record(
     crc
 }
 
+impl Seed {
+    fn hasher(self) -> Hasher {
+        let mut hasher = Hasher::new();
+        hasher.update(&self.number.to_le_bytes());
+        hasher.update(&self.header.to_le_bytes());
+        hasher
+    }
+}
+
 fn checksum(seed: Seed, covered: &[u8]) -> u32 {
-    let mut hasher = Hasher::new();
-    hasher.update(&seed.number.to_le_bytes());
-    hasher.update(&seed.header.to_le_bytes());
+    let mut hasher = seed.hasher();
     hasher.update(covered);
     hasher.finalize()
+}
+
+/// Whether the bytes at `place`, which `peek_watermark` found to look like a record, pass as one.
+pub(super) fn passes(seed: Seed, bytes: &[u8], ranges: &RangeCrc<'_>, place: usize) -> bool {
+    let Some(header) = bytes[place..].first_chunk::<RECORD_HEADER_BYTES>() else {
+        return false;
+    };
+    let end = record_bytes(header).and_then(|size| place.checked_add(size));
+    end.filter(|end| *end <= bytes.len()).is_some_and(|end| {
+        (&header[..4]).get_u32_le() == ranges.after(seed.hasher(), place + 4, end)
+    })
 }
 
 /// How many bytes a record takes whose header is given: header, payload and padding. `None` if the

@@ -33,7 +33,8 @@ use super::{
     name_segment, seal,
 };
 
-/// Why a log cannot be opened: the operator must act, and nothing was changed.
+/// Why a log cannot be opened: the operator must act. Unless the disk itself failed half way, nothing was
+/// changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecoveryError {
     /// There is no log.
@@ -127,7 +128,8 @@ impl<D: Disk> Wal<D> {
     ///
     /// # Errors
     ///
-    /// If there is no log, or it cannot be believed. Nothing was changed then.
+    /// If there is no log, or it cannot be believed; nothing was changed then. If the disk fails; what
+    /// it holds is as good as before then.
     pub fn recover(mut disk: D, options: WalOptions) -> Result<(Self, Restored), RecoveryError> {
         options.validate()?;
         let names = disk.list()?;
@@ -164,9 +166,15 @@ impl<D: Disk> Wal<D> {
         let (records, summary) = recovered.rewrite(&header, copied)?;
         let tail = load_tail(header.number, &walk.records, options.tail_bytes_max)?;
 
-        // Everything above only read. From here on the disk changes, and the fresh segment is durable
-        // before anything that it replaces is touched.
-        let spare = prepare(&mut disk, &names, options.segment_bytes)?;
+        // Everything above only read. From here on the disk changes. Names that were only in a cache so
+        // far are made durable before anything builds on them, and the fresh segment before anything
+        // that it replaces is touched.
+        disk.sync_directory()?;
+        for name in stale {
+            disk.remove(&name)?;
+        }
+        let needed = Beginning::new(header, 0, &records).header.allocated;
+        let spare = prepare(&mut disk, &names, needed, options.segment_bytes)?;
         let fresh = Header {
             number: header.number + 1,
             link,
@@ -185,9 +193,6 @@ impl<D: Disk> Wal<D> {
         match footer {
             Some(footer) => seal(&mut disk, &file, seed, link, &footer)?,
             None => spare_left = recycle(&mut disk, file, header.number, options.segment_bytes)?,
-        }
-        for name in stale {
-            disk.remove(&name)?;
         }
         let wal = Self {
             disk,
@@ -409,11 +414,15 @@ impl Recovered {
     }
 }
 
-/// A zero-filled file under the spare's name: the one that is there, or a new one, of full size if there
+/// Room for votes in a segment that had to be made on a full disk.
+const HEADROOM_BYTES: u64 = 256 << 10;
+
+/// A file under the spare's name: the one that is there, or a new one, zero-filled to full size if there
 /// is room for that.
 fn prepare<D: Disk>(
     disk: &mut D,
     names: &[String],
+    needed: u64,
     segment_bytes: u64,
 ) -> Result<Spare<D::File>, DiskError> {
     let there = names.iter().any(|name| name == SPARE_NAME);
@@ -422,18 +431,36 @@ fn prepare<D: Disk>(
     } else {
         disk.create(SPARE_NAME)?
     };
-    let mut filled = disk.length(&file)?;
-    let zeroes = vec![0; FILL_BYTES];
-    while filled < segment_bytes {
-        let step = (segment_bytes - filled).min(FILL_BYTES as u64);
-        let step = usize::try_from(step).unwrap_or(FILL_BYTES);
-        match disk.write_at(&file, filled, &zeroes[..step]) {
-            Ok(()) => filled += step as u64,
-            // A node on a full disk still has its vote.
-            Err(DiskError::Full { .. }) => break,
-            Err(error) => return Err(error),
+    match fill(disk, &file, segment_bytes) {
+        Ok(()) => {}
+        // A node on a full disk still has its vote, and leaves some room for its next start.
+        Err(DiskError::Full { .. }) => {
+            let file = disk.create(SPARE_NAME)?;
+            match fill(disk, &file, needed + HEADROOM_BYTES) {
+                Ok(()) | Err(DiskError::Full { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let filled = disk.length(&file)?;
+            return Ok(Spare { file, filled });
         }
+        Err(error) => return Err(error),
     }
     let filled = disk.length(&file)?;
     Ok(Spare { file, filled })
+}
+
+/// Grows a file with zeros to a size.
+fn fill<D: Disk>(disk: &mut D, file: &D::File, size: u64) -> Result<(), DiskError> {
+    let mut filled = disk.length(file)?;
+    let zeroes = vec![0; FILL_BYTES];
+    while filled < size {
+        let step = (size - filled).min(FILL_BYTES as u64);
+        disk.write_at(
+            file,
+            filled,
+            &zeroes[..usize::try_from(step).unwrap_or(FILL_BYTES)],
+        )?;
+        filled += step;
+    }
+    Ok(())
 }
