@@ -13,6 +13,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::configuration::Configuration;
+use crate::entry::Entry;
 use crate::error::OptionsError;
 use crate::node::Restored;
 use crate::term_runs::TermRuns;
@@ -205,20 +206,12 @@ impl<D: Disk> Wal<D> {
             file: spare.file,
             reading: None,
             buffer: Vec::new(),
-            points: recovered.points,
+            points: core::mem::take(&mut recovered.points),
             spare: spare_left,
             failed: false,
             stats: WalStats::default(),
         };
-        let restored = Restored {
-            identity: wal.identity,
-            boot: recovered.start.boot,
-            hard_state: wal.hard_state,
-            terms: recovered.terms,
-            tail,
-            configuration: Arc::new(recovered.start.configuration),
-            configurations: recovered.configurations,
-        };
+        let restored = recovered.into_restored(header.identity, tail);
         Ok((wal, restored))
     }
 }
@@ -269,6 +262,18 @@ impl Recovered {
         self.begun = true;
         self.hard_state = start.hard_state;
         self.start = start;
+    }
+
+    fn into_restored(self, identity: Identity, tail: Vec<Entry>) -> Restored {
+        Restored {
+            identity,
+            boot: self.start.boot,
+            hard_state: self.hard_state,
+            terms: self.terms,
+            tail,
+            configuration: Arc::new(self.start.configuration),
+            configurations: self.configurations,
+        }
     }
 
     /// The newest segment stays up to where it is known to be synced: how the next one follows it, and
