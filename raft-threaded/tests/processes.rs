@@ -44,7 +44,8 @@ fn write_through(port: u16, writer: usize, stop: &AtomicBool, count: &AtomicU64)
 fn check_all(cluster: &Cluster, acknowledged: &[Vec<u64>]) {
     for node in &cluster.nodes {
         for (writer, keys) in acknowledged.iter().enumerate() {
-            let mut client = Client::connect(node.client).unwrap();
+            // A node that was started last may not listen yet.
+            let mut client = eventually("the node to listen", || Client::connect(node.client).ok());
             for chunk in keys.chunks(500) {
                 let names = chunk.iter().map(|key| format!("{writer}:{key}"));
                 let words: Vec<String> = ["MGET".to_string()].into_iter().chain(names).collect();

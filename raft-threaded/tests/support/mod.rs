@@ -10,6 +10,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,10 +60,14 @@ pub fn run(arguments: &[&str]) -> Ran {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and lies below those that the system gives to connections, one of
+/// which could take it while its node is down.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 1_000).unwrap() * 20;
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let next = || 10_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000;
+    std::iter::repeat_with(next).find(free).unwrap()
 }
 
 /// One node, running or not.
