@@ -30,10 +30,14 @@ fn options() -> WalOptions {
 }
 
 fn new_store() -> MemoryDisk {
+    store_of(ClusterId(0xc1))
+}
+
+fn store_of(cluster: ClusterId) -> MemoryDisk {
     let mut disk = MemoryDisk::new();
     let identity = Identity {
         group: GroupId(0),
-        cluster: ClusterId(0xc1),
+        cluster,
         member: MEMBER,
     };
     Wal::create(&mut disk, identity, &Configuration::of_voters([MEMBER])).unwrap();
@@ -396,13 +400,7 @@ fn foreign_and_newer_files_are_refused_and_left_alone() {
 
     // A segment of another store, with a higher number, does not take this one's place.
     let disk = new_store();
-    let mut other = MemoryDisk::new();
-    let identity = Identity {
-        group: GroupId(0),
-        cluster: ClusterId(0xc2),
-        member: MEMBER,
-    };
-    Wal::create(&mut other, identity, &Configuration::of_voters([MEMBER])).unwrap();
+    let other = store_of(ClusterId(0xc2));
     drop(Wal::recover(other.clone(), options()).unwrap());
     let stray = other
         .names()

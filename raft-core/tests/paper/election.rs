@@ -253,6 +253,47 @@ fn a_candidate_outside_the_configuration_gets_a_vote() {
     assert_eq!(granted(&subject.persisted(&asked)), Some(true));
 }
 
+fn configuration(change: raft_core::Configuration) -> raft_core::Entry {
+    raft_core::Entry {
+        id: id(1, 1),
+        payload: raft_core::Payload::Configuration(change.into()),
+    }
+}
+
+/// It may have been promoted without knowing it yet. // S22
+#[test]
+fn a_learner_votes_when_asked_and_does_not_ask() {
+    let mut subject = Subject::new(3);
+    let mut change = raft_core::Configuration::of_voters([member(2), member(3)]);
+    change.learners.insert(member(1));
+    let body = append(id(0, 0), 1, vec![configuration(change)]);
+    subject.settle(Input::Receive(subject.envelope(2, 1, session(1), body)));
+    subject.time_out();
+    assert_eq!(subject.role(), RoleKind::Follower);
+    let asked = subject.receive(3, 2, session(2), Body::RequestVote { last: id(1, 1) });
+    assert_eq!(granted(&subject.persisted(&asked)), Some(true));
+}
+
+/// Dissertation §4.2.2: until the change is committed, nobody else may be able to lead. // S30
+#[test]
+fn a_node_that_an_uncommitted_configuration_leaves_out_still_campaigns_without_its_own_vote() {
+    let mut subject = Subject::new(3);
+    let change = raft_core::Configuration::of_voters([member(2), member(3)]);
+    let body = append(id(0, 0), 0, vec![configuration(change)]);
+    subject.settle(Input::Receive(subject.envelope(2, 1, session(1), body)));
+    let asking = subject.time_out();
+    assert_eq!(subject.role(), RoleKind::PreCandidate);
+    let question = sent(&asking).next().unwrap().session;
+    subject.receive(2, 1, question, Body::PreVoteReply { granted: true });
+    assert_eq!(
+        subject.role(),
+        RoleKind::PreCandidate,
+        "one of two, its own not counted"
+    );
+    subject.receive(3, 1, question, Body::PreVoteReply { granted: true });
+    assert_eq!(subject.role(), RoleKind::Candidate);
+}
+
 // S24
 #[test]
 fn the_last_term_ends_the_node_instead_of_wrapping() {
