@@ -1,0 +1,141 @@
+//! Servers with a state machine of one's own, in one process.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread;
+
+use raft_core::NodeId;
+use raft_core::replica::{Applied, RequestError, Serde, StateMachine};
+use raft_threaded::{Client, ClientError, Seat, Server, ServerOptions, StopError, init};
+
+use support::{eventually, free_port};
+
+/// A counter that remembers how often it was added to.
+#[derive(Debug, Default)]
+struct Counter {
+    sum: u64,
+    times: u64,
+}
+
+impl StateMachine for Counter {
+    type Command = Serde<u64>;
+    type Query = ();
+    type Reply = (u64, u64);
+
+    fn apply(&mut self, entry: Applied<Serde<u64>>) -> (u64, u64) {
+        assert!(
+            entry.command.0 < 1_000,
+            "a command that the machine cannot bear"
+        );
+        self.sum += entry.command.0;
+        self.times += 1;
+        (self.sum, self.times)
+    }
+
+    fn query(&self, (): &()) -> (u64, u64) {
+        (self.sum, self.times)
+    }
+}
+
+fn seats(folder: &Path, nodes: u64) -> Vec<Seat> {
+    let seat = |node| Seat {
+        node: NodeId(node),
+        data: folder.join(format!("node-{node}")),
+        address: format!("localhost:{}", free_port()),
+    };
+    let seats: Vec<Seat> = (1..=nodes).map(seat).collect();
+    init(&seats).unwrap();
+    seats
+}
+
+fn start(seat: &Seat) -> Server<Counter> {
+    let port: u16 = seat.address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let listen = SocketAddr::from(([127, 0, 0, 1], port));
+    Server::start(ServerOptions::new(&seat.data, listen), Counter::default()).unwrap()
+}
+
+/// Proposes until it is taken; what is refused had no effect.
+fn add(client: &Client<Counter>, amount: u64) -> (u64, u64) {
+    eventually("a leader", || match client.propose(Serde(amount)) {
+        Ok(reply) => Some(reply),
+        Err(ClientError::Request(RequestError::Rejected(_) | RequestError::Superseded(_))) => None,
+        Err(error) => panic!("{error}"),
+    })
+}
+
+#[test]
+fn three_servers_agree_over_host_names_and_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let seats = seats(folder.path(), 3);
+    for round in 1..=2 {
+        let servers: Vec<Server<Counter>> = seats.iter().map(start).collect();
+        for (place, server) in servers.iter().enumerate() {
+            let expected = (round - 1) * 3 + place as u64 + 1;
+            assert_eq!(add(&server.client(), 10), (expected * 10, expected));
+        }
+        for server in &servers {
+            let client = server.client();
+            let read = eventually("a leader", || client.query(()).ok());
+            assert_eq!(read, (round * 30, round * 3));
+            assert_eq!(server.status().unwrap().voters, [1, 2, 3]);
+        }
+        for server in servers {
+            server.shutdown().unwrap();
+        }
+    }
+}
+
+#[test]
+fn many_threads_share_one_client_and_each_command_takes_effect_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let seats = seats(folder.path(), 1);
+    let server = start(&seats[0]);
+    add(&server.client(), 0);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let client = server.client();
+            scope.spawn(move || {
+                for _ in 0..100 {
+                    client.propose(Serde(1)).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(server.client().query(()).unwrap(), (800, 801));
+}
+
+/// Found by review: calls that came too late waited for ever.
+#[test]
+fn calls_end_with_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let seats = seats(folder.path(), 1);
+    let server = start(&seats[0]);
+    let client = server.client();
+    add(&client, 1);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let client = client.clone();
+            scope.spawn(move || while client.propose(Serde(1)).is_ok() {});
+        }
+        server.shutdown().unwrap();
+    });
+    assert_eq!(client.propose(Serde(1)), Err(ClientError::Stopped));
+    assert_eq!(client.query(()), Err(ClientError::Stopped));
+}
+
+/// T03: a state machine that panics takes its server with it, and whoever waits is told.
+#[test]
+fn a_panic_in_the_state_machine_stops_the_server_and_no_call_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let seats = seats(folder.path(), 1);
+    let server = start(&seats[0]);
+    let client = server.client();
+    add(&client, 1);
+    assert_eq!(client.propose(Serde(1_000)), Err(ClientError::Stopped));
+    let thread = "replica";
+    assert_eq!(server.wait(), Err(StopError::Panicked { thread }));
+}
