@@ -97,10 +97,9 @@ impl Progress {
         self.check();
     }
 
-    /// The peer has everything up to `matched`, durably. True if that is news.
-    pub(crate) fn acknowledged(&mut self, matched: Index) -> bool {
-        let news = matched > self.match_index;
-        if news {
+    /// The peer has everything up to `matched`, durably.
+    pub(crate) fn acknowledged(&mut self, matched: Index) {
+        if matched > self.match_index {
             self.match_index = matched;
             self.next_index = self.next_index.max(matched.next());
             self.inflight.acknowledged(matched);
@@ -117,7 +116,6 @@ impl Progress {
             }
         }
         self.check();
-        news
     }
 
     /// The peer lacks the entry at `previous`; the logs may agree just before `next`. Ignored if that
@@ -231,7 +229,7 @@ mod tests {
                         let end = last.min(Index(peer.next_index.0 + 3));
                         peer.sent(end, 100, Index(0));
                     }
-                    1 => { peer.acknowledged(one); }
+                    1 => peer.acknowledged(one),
                     2 => peer.rejected(one, other),
                     3 => { round += 1; peer.ask(Round(round)); }
                     4 => peer.heard(Round(other.0.min(round)), one.max(other)),

@@ -150,7 +150,7 @@ impl<D: Disk> Wal<D> {
         if walk.end < header.begun {
             return Err(walk.damage(header.number));
         }
-        let synced = known_synced(&header, &walk)?;
+        let synced = known_synced(&header, &bytes, &walk);
         check_torn(seed, &bytes, &walk)?;
 
         // A short segment is copied whole, so that restarts do not pile up segments.
@@ -174,7 +174,7 @@ impl<D: Disk> Wal<D> {
         for name in stale {
             disk.remove(&name)?;
         }
-        let needed = Beginning::new(header, 0, &records).header.allocated;
+        let needed = Beginning::size(&records);
         let spare = prepare(&mut disk, &names, needed, options.segment_bytes)?;
         let fresh = Header {
             number: header.number + 1,

@@ -148,12 +148,22 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    /// `offsets` of the records follow from their sizes, so that they can be known before.
-    pub(super) fn new(mut header: Header, allocated: u64, records: &[(Kind, Vec<u8>)]) -> Self {
+    /// Where records of these sizes end, without what fills their last sector.
+    fn end(records: &[(Kind, Vec<u8>)]) -> u64 {
         let sizes = records
             .iter()
             .map(|(_, payload)| record_size(payload.len()));
-        let end = HEADER_BYTES as u64 + sizes.sum::<u64>();
+        HEADER_BYTES as u64 + sizes.sum::<u64>()
+    }
+
+    /// How many bytes a beginning with these records takes.
+    pub(super) fn size(records: &[(Kind, Vec<u8>)]) -> u64 {
+        padded(Self::end(records))
+    }
+
+    /// A segment's beginning, in a file of this length.
+    pub(super) fn new(mut header: Header, allocated: u64, records: &[(Kind, Vec<u8>)]) -> Self {
+        let end = Self::end(records);
         header.begun = padded(end);
         header.allocated = allocated.max(header.begun);
         let (first, crc) = header.encode();

@@ -126,14 +126,10 @@ pub(super) fn walk(seed: Seed, bytes: &Bytes, limit: u64) -> Walk {
 }
 
 /// Up to which offset header and records themselves say that everything was synced.
-pub(super) fn known_synced(header: &Header, walk: &Walk) -> Result<u64, RecoveryError> {
-    let mut synced = header.begun;
-    for (offset, record) in &walk.records {
-        if let Some((control, _)) = persist_of(header.number, *offset, record)? {
-            synced = synced.max(control.watermark);
-        }
-    }
-    Ok(synced)
+pub(super) fn known_synced(header: &Header, bytes: &Bytes, walk: &Walk) -> u64 {
+    let records = walk.records.iter();
+    let watermarks = records.filter_map(|(offset, _)| peek_watermark(bytes, *offset));
+    watermarks.fold(header.begun, u64::max)
 }
 
 /// Tells a torn end from damage: a record behind the gap that knows the gap to have been synced proves
