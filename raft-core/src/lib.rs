@@ -91,7 +91,7 @@
 //! | --- | --- |
 //! | `types` `entry` `message` | terms, indexes, identities; log entries; the RPCs and their envelope |
 //! | `event` `action` `options` `error` | what goes in, what comes out, tunables, errors |
-//! | `log` `term_runs` `persistence` `quorum` `configuration` `progress` `inflight` `read_queue` `proposal_queue` `forward_window` | machines that know nothing of `Node` |
+//! | `log` `term_runs` `persistence` `quorum` `configuration` `progress` `inflight` `read_queue` `proposal_queue` `sent_requests` `forward_window` | machines that know nothing of `Node` |
 //! | `node/` | consensus: one submodule for each section of the paper |
 //! | `replica/` | hosting a `StateMachine` |
 //! | `wal/` | the log file: records, segments, recovery |
@@ -128,6 +128,7 @@ mod proposal_queue;
 pub mod quorum;
 mod read_queue;
 pub mod replica;
+mod sent_requests;
 mod term_runs;
 mod types;
 pub mod wal;

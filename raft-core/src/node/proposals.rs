@@ -11,8 +11,9 @@ use bytes::Bytes;
 use crate::action::{Outcome, Quota, Refusal, Rejection};
 use crate::entry::{OVERHEAD_BYTES, Payload};
 use crate::forward_window::ForwardWindow;
-use crate::message::{Body, Envelope, ForwardOutcome, Session};
+use crate::message::{Body, Envelope, ForwardOutcome};
 use crate::proposal_queue::Decided;
+use crate::sent_requests::{Sent, SentRequests};
 use crate::types::{Boot, EntryId, Index, Member, RequestId, Term, Time};
 
 use super::{Node, Role};
@@ -22,32 +23,19 @@ use super::{Node, Role};
 pub(super) struct Forwards {
     /// Not sent yet: what one drain sends goes together.
     outgoing: Vec<(RequestId, Bytes)>,
-    /// The number of the last message, never used twice in one life of the node.
-    last: u64,
-    /// Sent, by number.
-    sent: BTreeMap<u64, Forwarded>,
-}
-
-#[derive(Clone, Debug)]
-struct Forwarded {
-    leader: Member,
-    term: Term,
-    requests: Vec<RequestId>,
-    deadline: Time,
+    sent: SentRequests,
 }
 
 impl Forwards {
     pub(super) const fn new(boot: Boot) -> Self {
         Self {
             outgoing: Vec::new(),
-            last: boot.first_number(),
-            sent: BTreeMap::new(),
+            sent: SentRequests::new(boot),
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        // Numbers ascend, and so do deadlines.
-        self.sent.values().next().map(|message| message.deadline)
+        self.sent.next_deadline()
     }
 }
 
@@ -159,21 +147,12 @@ impl Node {
     }
 
     fn forward(&mut self, leader: Member, requests: Vec<RequestId>, commands: Vec<Bytes>) {
-        let term = self.hard_state.term;
-        self.forwards.last += 1;
-        let number = self.forwards.last;
-        let forwarded = Forwarded {
+        let session = self.forwards.sent.send(Sent {
             leader,
-            term,
+            term: self.hard_state.term,
             requests,
             deadline: self.request_deadline(),
-        };
-        self.forwards.sent.insert(number, forwarded);
-        let session = Session {
-            term,
-            added: Index(0),
-            counter: number,
-        };
+        });
         self.send(leader, session, Body::ForwardProposals { commands });
     }
 
@@ -232,18 +211,14 @@ impl Node {
         outcomes: &[ForwardOutcome],
     ) {
         let from = envelope.from.member;
-        let number = envelope.session.counter;
-        let fits = self.forwards.sent.get(&number).is_some_and(|sent| {
-            sent.leader == from
-                && sent.term == envelope.session.term
-                && sent.requests.len() == outcomes.len()
-                && are_ascending(outcomes)
-        });
-        if !fits {
+        let answered = self
+            .forwards
+            .sent
+            .answered(from, envelope.session, |count| {
+                count == outcomes.len() && are_ascending(outcomes)
+            });
+        let Some(sent) = answered else {
             self.refuse(from, Refusal::StaleSession);
-            return;
-        }
-        let Some(sent) = self.forwards.sent.remove(&number) else {
             return;
         };
         for (request, outcome) in sent.requests.into_iter().zip(outcomes) {
@@ -299,11 +274,7 @@ impl Node {
             self.hard_state.term,
             self.now + self.options.election_timeout,
         );
-        for sent in self.forwards.sent.values_mut() {
-            if sent.term < term {
-                sent.deadline = sent.deadline.min(soon);
-            }
-        }
+        self.forwards.sent.shorten(term, soon);
         self.ask_reads_again();
     }
 
@@ -313,10 +284,8 @@ impl Node {
         while let Some(request) = self.proposals.expired(now) {
             self.resolve(request, Outcome::Unknown);
         }
-        while let Some(entry) = self.forwards.sent.first_entry()
-            && entry.get().deadline <= now
-        {
-            for request in entry.remove().requests {
+        while let Some(requests) = self.forwards.sent.expired(now) {
+            for request in requests {
                 self.resolve(request, Outcome::Unknown);
             }
         }
@@ -328,10 +297,8 @@ impl Node {
         while let Some(request) = self.proposals.pop() {
             self.resolve(request, Outcome::Unknown);
         }
-        for (_, sent) in core::mem::take(&mut self.forwards.sent) {
-            for request in sent.requests {
-                self.resolve(request, Outcome::Unknown);
-            }
+        for request in self.forwards.sent.take_all() {
+            self.resolve(request, Outcome::Unknown);
         }
         for (request, _) in core::mem::take(&mut self.forwards.outgoing) {
             self.resolve(request, Outcome::Rejected(Rejection::Halted));

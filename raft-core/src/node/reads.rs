@@ -3,13 +3,13 @@
 //! Always holds: a read is answered at an index that covers the leader's first entry of its term
 //! (S37), and only after a round that began later was answered by a majority (S38).
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::action::{Outcome, Refusal, Rejection};
 use crate::message::{Body, Envelope, Session};
 use crate::read_queue::ReadQueue;
-use crate::types::{Boot, Index, Member, RequestId, Round, Term, Time};
+use crate::sent_requests::{Sent, SentRequests};
+use crate::types::{Boot, Index, Member, RequestId, Round, Time};
 
 use super::{Node, Role};
 
@@ -29,18 +29,7 @@ pub(super) struct ReadForwards {
     outgoing: Vec<RequestId>,
     /// When the first of those gives up that were asked of an earlier leader.
     oldest: Option<Time>,
-    /// The number of the last question.
-    last: u64,
-    /// Asked, by number.
-    sent: BTreeMap<u64, ForwardedReads>,
-}
-
-#[derive(Clone, Debug)]
-struct ForwardedReads {
-    leader: Member,
-    term: Term,
-    requests: Vec<RequestId>,
-    deadline: Time,
+    sent: SentRequests,
 }
 
 impl ReadForwards {
@@ -48,13 +37,12 @@ impl ReadForwards {
         Self {
             outgoing: Vec::new(),
             oldest: None,
-            last: boot.first_number(),
-            sent: BTreeMap::new(),
+            sent: SentRequests::new(boot),
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.sent.values().next().map(|question| question.deadline)
+        self.sent.next_deadline()
     }
 }
 
@@ -109,21 +97,12 @@ impl Node {
             }
             return;
         };
-        let term = self.hard_state.term;
-        self.read_forwards.last += 1;
-        let number = self.read_forwards.last;
-        let question = ForwardedReads {
+        let session = self.read_forwards.sent.send(Sent {
             leader,
-            term,
+            term: self.hard_state.term,
             requests,
             deadline,
-        };
-        self.read_forwards.sent.insert(number, question);
-        let session = Session {
-            term,
-            added: Index(0),
-            counter: number,
-        };
+        });
         self.send(leader, session, Body::ForwardRead);
     }
 
@@ -187,17 +166,9 @@ impl Node {
 
     pub(super) fn on_forward_read_reply(&mut self, envelope: &Envelope, index: Option<Index>) {
         let from = envelope.from.member;
-        let number = envelope.session.counter;
-        let fits = self
-            .read_forwards
-            .sent
-            .get(&number)
-            .is_some_and(|sent| sent.leader == from && sent.term == envelope.session.term);
-        if !fits {
+        let sent = &mut self.read_forwards.sent;
+        let Some(sent) = sent.answered(from, envelope.session, |_| true) else {
             self.refuse(from, Refusal::StaleSession);
-            return;
-        }
-        let Some(sent) = self.read_forwards.sent.remove(&number) else {
             return;
         };
         let outcome = match index {
@@ -226,13 +197,10 @@ impl Node {
 
     /// Whoever was asked does not lead any more.
     pub(super) fn ask_reads_again(&mut self) {
-        let term = self.hard_state.term;
         let forwards = &mut self.read_forwards;
-        let sent = core::mem::take(&mut forwards.sent).into_iter();
-        let (earlier, current): (BTreeMap<_, _>, _) = sent.partition(|(_, sent)| sent.term < term);
-        forwards.sent = current;
-        forwards.oldest = earlier.values().map(|sent| sent.deadline).min();
-        let requests = earlier.into_values().flat_map(|sent| sent.requests);
+        let earlier = forwards.sent.take_back(self.hard_state.term);
+        forwards.oldest = earlier.iter().map(|sent| sent.deadline).min();
+        let requests = earlier.into_iter().flat_map(|sent| sent.requests);
         forwards.outgoing.extend(requests);
     }
 
@@ -248,19 +216,16 @@ impl Node {
                 }
             }
         }
-        while let Some(entry) = self.read_forwards.sent.first_entry()
-            && entry.get().deadline <= now
-        {
-            for request in entry.remove().requests {
+        while let Some(requests) = self.read_forwards.sent.expired(now) {
+            for request in requests {
                 self.resolve(request, Outcome::Rejected(Rejection::NoQuorum));
             }
         }
     }
 
     pub(super) fn fail_reads(&mut self) {
-        let sent = core::mem::take(&mut self.read_forwards.sent);
+        let asked = self.read_forwards.sent.take_all();
         let outgoing = core::mem::take(&mut self.read_forwards.outgoing);
-        let asked = sent.into_values().flat_map(|question| question.requests);
         for request in asked.chain(outgoing) {
             self.resolve(request, Outcome::Rejected(Rejection::Halted));
         }

@@ -1,0 +1,96 @@
+//! Requests on their way through another node: numbered messages that wait for an answer.
+//!
+//! Always holds: a number is used once, also across lives of the node, so that an answer is taken for the
+//! message it answers and for no other; deadlines follow the order of numbers.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::message::Session;
+use crate::types::{Boot, Index, Member, RequestId, Term, Time};
+
+/// The requests in one message.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    /// The leader it went to.
+    pub(crate) leader: Member,
+    /// The term in which that node led.
+    pub(crate) term: Term,
+    pub(crate) requests: Vec<RequestId>,
+    pub(crate) deadline: Time,
+}
+
+/// Messages without an answer, by number.
+#[derive(Clone, Debug)]
+pub(crate) struct SentRequests {
+    last: u64,
+    sent: BTreeMap<u64, Sent>,
+}
+
+impl SentRequests {
+    pub(crate) const fn new(boot: Boot) -> Self {
+        Self {
+            last: boot.first_number(),
+            sent: BTreeMap::new(),
+        }
+    }
+
+    /// A message goes out: the session that names it.
+    pub(crate) fn send(&mut self, sent: Sent) -> Session {
+        self.last += 1;
+        let session = Session {
+            term: sent.term,
+            added: Index(0),
+            counter: self.last,
+        };
+        self.sent.insert(self.last, sent);
+        session
+    }
+
+    /// An answer came: what it answers, if it comes from whom it should and `fits` so many requests.
+    pub(crate) fn answered(
+        &mut self,
+        from: Member,
+        session: Session,
+        fits: impl FnOnce(usize) -> bool,
+    ) -> Option<Sent> {
+        let sent = self.sent.get(&session.counter)?;
+        let right = sent.leader == from && sent.term == session.term && fits(sent.requests.len());
+        if !right {
+            return None;
+        }
+        self.sent.remove(&session.counter)
+    }
+
+    /// When the first one's time is up.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.sent.values().next().map(|sent| sent.deadline)
+    }
+
+    /// The requests of the next message whose time is up.
+    pub(crate) fn expired(&mut self, now: Time) -> Option<Vec<RequestId>> {
+        let first = self.sent.first_entry()?;
+        (first.get().deadline <= now).then(|| first.remove().requests)
+    }
+
+    /// What was sent to leaders of earlier terms is worth no more than a wait until `deadline`.
+    pub(crate) fn shorten(&mut self, before: Term, deadline: Time) {
+        for sent in self.sent.values_mut().filter(|sent| sent.term < before) {
+            sent.deadline = sent.deadline.min(deadline);
+        }
+    }
+
+    /// Takes back what was sent to leaders of earlier terms.
+    pub(crate) fn take_back(&mut self, before: Term) -> Vec<Sent> {
+        let sent = core::mem::take(&mut self.sent).into_iter();
+        let (earlier, current): (BTreeMap<_, _>, _) = sent.partition(|(_, s)| s.term < before);
+        self.sent = current;
+        earlier.into_values().collect()
+    }
+
+    /// Gives up on everything.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = RequestId> + use<> {
+        let sent = core::mem::take(&mut self.sent).into_values();
+        sent.flat_map(|sent| sent.requests)
+    }
+}
