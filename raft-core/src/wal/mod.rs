@@ -405,10 +405,7 @@ impl<D: Disk> Wal<D> {
         if spare.filled >= size {
             return Ok(false);
         }
-        let step = (size - spare.filled).min(FILL_BYTES as u64);
-        let zeroes = vec![0; usize::try_from(step).unwrap_or(FILL_BYTES)];
-        self.disk.write_at(&spare.file, spare.filled, &zeroes)?;
-        spare.filled += step;
+        spare.filled = fill_step(&mut self.disk, &spare.file, spare.filled, size)?;
         let done = spare.filled >= size;
         if done {
             self.disk.sync(&spare.file).map_err(no_retry)?;
@@ -547,6 +544,19 @@ fn seal<D: Disk>(
         Ok(()) | Err(DiskError::Full { .. }) => disk.sync(file).map_err(no_retry),
         Err(error) => Err(error),
     }
+}
+
+/// Writes the next zeroes of a file that is to have a size; how many it has then.
+fn fill_step<D: Disk>(
+    disk: &mut D,
+    file: &D::File,
+    filled: u64,
+    size: u64,
+) -> Result<u64, DiskError> {
+    let step = (size - filled).min(FILL_BYTES as u64);
+    let zeroes = vec![0; usize::try_from(step).unwrap_or(FILL_BYTES)];
+    disk.write_at(file, filled, &zeroes)?;
+    Ok(filled + step)
 }
 
 /// Turns the spare into a segment: durable first, then named.

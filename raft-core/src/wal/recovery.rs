@@ -30,7 +30,7 @@ use super::walk::{
     summarize, walk,
 };
 use super::{
-    Control, Current, FILL_BYTES, Point, SPARE_NAME, Spare, Wal, WalOptions, WalStats, damaged,
+    Control, Current, Point, SPARE_NAME, Spare, Wal, WalOptions, WalStats, damaged, fill_step,
     name_segment, seal,
 };
 
@@ -457,15 +457,8 @@ fn prepare<D: Disk>(
 /// Grows a file with zeros to a size.
 fn fill<D: Disk>(disk: &mut D, file: &D::File, size: u64) -> Result<(), DiskError> {
     let mut filled = disk.length(file)?;
-    let zeroes = vec![0; FILL_BYTES];
     while filled < size {
-        let step = (size - filled).min(FILL_BYTES as u64);
-        disk.write_at(
-            file,
-            filled,
-            &zeroes[..usize::try_from(step).unwrap_or(FILL_BYTES)],
-        )?;
-        filled += step;
+        filled = fill_step(disk, file, filled, size)?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use tracing::warn;
 
 use crate::resp::{Limits, Protocol, Reply, Request as Words};
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
+use crate::runtime::socket::keep_alive;
 use crate::status::ServerStatus;
 
 use super::connection::{Connection, Slot, Waiting};
@@ -21,6 +22,10 @@ use super::machine::KvStore;
 use super::table::{self, COMMANDS, Local, Parsed};
 
 const LISTENER: Token = Token(FRONT_TOKENS);
+/// How long a client may say nothing before the system asks whether it is there.
+const CLIENT_SILENCE: Duration = Duration::from_secs(60);
+/// How long between such questions.
+const CLIENT_INTERVAL: Duration = Duration::from_secs(10);
 /// Commands taken from one connection before others get their turn.
 const TURN_COMMANDS: usize = 1_024;
 
@@ -85,7 +90,7 @@ impl RespFront {
         self.last_token += 1;
         let token = Token(self.last_token);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let set_up = keep_alive(&stream)
+        let set_up = keep_alive(&stream, CLIENT_SILENCE, CLIENT_INTERVAL)
             .and_then(|()| stream.set_nodelay(true))
             .and_then(|()| registry.register(&mut stream, token, interest));
         if let Err(error) = set_up {
@@ -174,14 +179,6 @@ impl RespFront {
             self.ready.insert(token);
         }
     }
-}
-
-/// A client that vanished without a word does not keep its place for ever.
-fn keep_alive(stream: &mio::net::TcpStream) -> io::Result<()> {
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(10));
-    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 impl Front<KvStore> for RespFront {

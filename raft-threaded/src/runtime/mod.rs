@@ -5,3 +5,4 @@ pub(crate) mod front;
 pub(crate) mod inbox;
 pub(crate) mod log_thread;
 pub(crate) mod replica_thread;
+pub(crate) mod socket;

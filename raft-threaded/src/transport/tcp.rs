@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use raft_core::{Boot, Configuration, Envelope, Identity, Member, Span, Time};
 use tracing::{info, warn};
@@ -15,6 +15,7 @@ use super::frame::Encoder;
 use super::hello::Hello;
 use super::incoming::{Incoming, IncomingError, Turn};
 use super::outgoing::{Need, Outgoing};
+use crate::runtime::socket::keep_alive;
 
 /// Accepted connections at a time; a cluster needs one from each peer.
 const INCOMING_MAX: usize = 256;
@@ -24,13 +25,10 @@ const READ_BYTES: usize = 64 << 10;
 /// How long a dialer may take to introduce itself.
 const HELLO_PATIENCE: Span = Span(5_000_000_000);
 
-/// A peer whose machine vanished without a word does not keep its connection for ever.
-fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(10))
-        .with_interval(Duration::from_secs(5));
-    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
-}
+/// How long a peer may say nothing before the system asks whether it is there.
+const PEER_SILENCE: Duration = Duration::from_secs(10);
+/// How long between such questions.
+const PEER_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Every connection to and from peers.
 #[derive(Debug)]
@@ -240,7 +238,7 @@ impl Tcp {
                         continue;
                     }
                     let token = self.token();
-                    let set_up = keep_alive(&stream)
+                    let set_up = keep_alive(&stream, PEER_SILENCE, PEER_INTERVAL)
                         .and_then(|()| registry.register(&mut stream, token, Interest::READABLE));
                     if set_up.is_ok() {
                         self.incoming.insert(token, Incoming::new(stream, now));
