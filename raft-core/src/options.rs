@@ -73,6 +73,11 @@ pub struct Options {
     ///
     /// Default 65,536; legal 1 to 16,777,216.
     pub requests_max: u32,
+    /// Whether the node compares its state before and after every event with the rules of Figure 2, and
+    /// panics if it broke one itself.
+    ///
+    /// Default: in debug builds. The simulator always does.
+    pub check_invariants: bool,
 }
 
 impl Default for Options {
@@ -93,6 +98,7 @@ impl Default for Options {
             tail_bytes_max: 16 * MIB,
             apply_bytes_max: 4 * MIB,
             requests_max: 65_536,
+            check_invariants: cfg!(debug_assertions),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What never happens from one event to the next, checked in debug builds.
+//! What never happens from one event to the next, checked where `Options::check_invariants` says so.
 
 use crate::types::{HardState, Index};
 
@@ -27,9 +27,9 @@ impl Node {
 
     /// # Panics
     ///
-    /// In debug builds, if a rule of Figure 2 was broken by this node itself.
+    /// If they are to be checked and a rule of Figure 2 was broken by this node itself.
     pub(super) fn check_invariants(&self, before: &Checkpoint) {
-        if !cfg!(debug_assertions) || self.halted.is_some() {
+        if !self.options.check_invariants || self.halted.is_some() {
             return;
         }
         let (old, new) = (before.hard_state, self.hard_state);

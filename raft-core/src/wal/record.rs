@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Persist = 2,
     /// What a sealed segment holds.
     Footer = 3,
-    /// The store was closed in order: everything before is synced.
+    /// Nothing was waiting: everything before is synced. The next write takes its place.
     Close = 4,
     /// Fills up to the end of a sector, so that what is written later shares none with what is synced.
     Pad = 5,

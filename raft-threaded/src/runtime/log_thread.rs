@@ -71,6 +71,9 @@ pub(crate) fn run(wal: Wal<FileDisk>, jobs: &Receiver<LogJob>, events: Outlet<Lo
             return;
         }
         thread.answer_reads();
+        if jobs.is_empty() && !closing {
+            thread.rest();
+        }
         if closing {
             if let Err(failure) = thread.wal.close() {
                 warn!(%failure, "the log was not closed in order; the next start recovers it");
@@ -177,6 +180,16 @@ impl LogThread {
             self.prepared = !self.wal.maintain()?;
         }
         Ok(())
+    }
+
+    /// Nothing waits: damage to what was written last shows from now on. Should this fail, so will the
+    /// next write, and tell.
+    fn rest(&mut self) {
+        if self.unsynced.is_none()
+            && let Err(failure) = self.wal.rest()
+        {
+            warn!(%failure, "the log could not note that it is at rest");
+        }
     }
 
     fn answer_reads(&mut self) {
