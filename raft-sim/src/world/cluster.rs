@@ -1,109 +1,130 @@
-//! A cluster in one thread: real replicas over real logs, everything else virtual.
+//! A cluster on virtual time: when each thing happens, and what the network does to messages.
 //!
 //! Always holds: the same seed and the same calls give the same run, event by event.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
+use std::sync::Arc;
 
-use raft_core::replica::{Output, Replica, RequestError, StateMachine};
-use raft_core::wal::{RecoveryError, Wal, WalOptions};
+use raft_core::replica::RequestError;
+use raft_core::wal::RecoveryError;
 use raft_core::{
-    Action, Alert, Boot, Bytes, ClusterId, Configuration, Envelope, Event, GroupId, HaltReason,
-    Identity, Index, Input, Member, NodeId, Observation, Options, PersistId, RequestId, RoleKind,
-    Span, Status, StorageId, Term, Time, codec,
+    Alert, Boot, Bytes, ClusterId, Envelope, HaltReason, Index, Input, NodeId, Options, RequestId,
+    Span, Status, Time, codec,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+use super::clock::LocalClock;
 use super::disk::MemoryDisk;
-
-/// What the virtual network and disks do to what passes through them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// The shortest way of a message, in nanoseconds.
-    pub delay_min: u64,
-    /// The longest; different delays reorder messages.
-    pub delay_max: u64,
-    /// How many of 1,000 messages are lost.
-    pub lost_per_mille: u64,
-    /// How many of 1,000 messages arrive twice.
-    pub repeated_per_mille: u64,
-    /// The longest a sync takes, in nanoseconds.
-    pub sync_max: u64,
-}
-
-impl Default for Network {
-    /// A quiet local network: half a millisecond each way, nothing lost, quick disks.
-    fn default() -> Self {
-        Self {
-            delay_min: 500_000,
-            delay_max: 500_000,
-            lost_per_mille: 0,
-            repeated_per_mille: 0,
-            sync_max: 200_000,
-        }
-    }
-}
-
-impl Network {
-    /// A bad day: long and varying delays, one message in fifty lost, one in fifty repeated.
-    #[must_use]
-    pub const fn bad() -> Self {
-        Self {
-            delay_min: 100_000,
-            delay_max: 30_000_000,
-            lost_per_mille: 20,
-            repeated_per_mille: 20,
-            sync_max: 5_000_000,
-        }
-    }
-}
+use super::mechanism::{Setup, WAL_OPTIONS, World};
+use super::network::{Links, Network};
+use super::server::Death;
+use crate::judge::{Violation, mix};
+use crate::machine::{Machine, OpId};
+use crate::schedule::{Recorder, Sent, Step};
+use crate::trace::{Fate, Happening, Trace, message_name, message_text};
 
 /// A cluster whose every member is in this process, and in this thread.
-pub struct Cluster<S: StateMachine> {
-    now: Time,
+///
+/// The simulator's judge looks on: a broken rule of Raft panics, in a sentence.
+pub struct Cluster<S: Machine> {
+    pub(crate) world: World<S>,
     rng: ChaCha8Rng,
-    network: Network,
-    options: Options,
-    servers: BTreeMap<NodeId, Server<S>>,
-    queue: BTreeMap<(Time, u64), Happening>,
+    pub(crate) network: Network,
+    queue: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
-    cut: BTreeSet<(NodeId, NodeId)>,
-    last_request: u64,
+    flights: Vec<Option<Flight>>,
+    free: Vec<u32>,
+    pub(crate) links: Links,
+    seats: Vec<Seat>,
+    /// Messages that may come back much later.
+    old: Vec<Flight>,
+    last_op: OpId,
     replies: BTreeMap<RequestId, Result<S::Reply, RequestError>>,
-    leaders: BTreeMap<Term, NodeId>,
-    alerts: Vec<(NodeId, Alert)>,
-    later: VecDeque<(NodeId, Input)>,
+    /// Whether answers are kept for whoever asks for them.
+    pub(crate) keeps_replies: bool,
+    hash: u64,
+    events: u64,
+    pub(crate) odd: OddCounts,
+    pub(crate) recorder: Option<Recorder>,
 }
 
-struct Server<S: StateMachine> {
-    member: Member,
-    disk: MemoryDisk,
-    running: Option<Running<S>>,
-    halted: Option<HaltReason>,
+/// How often something rare happened to a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OddCounts {
+    pub(crate) lost: u64,
+    pub(crate) cut: u64,
+    pub(crate) repeated: u64,
+    pub(crate) old: u64,
+    pub(crate) flipped: u64,
+    pub(crate) stray: u64,
 }
 
-struct Running<S: StateMachine> {
-    replica: Replica<S>,
-    wal: Wal<MemoryDisk>,
-    boot: Boot,
-    /// The last write that no scheduled sync covers yet.
-    unsynced: Option<PersistId>,
-    /// When a `Tick` is scheduled.
+/// A message on its way.
+#[derive(Clone)]
+struct Flight {
+    envelope: Envelope,
+    to: NodeId,
+    sent: Time,
+    /// What a recorded schedule calls it.
+    name: Option<Sent>,
+}
+
+/// Where one server is in time.
+#[derive(Clone, Debug)]
+struct Seat {
+    clock: LocalClock,
     tick: Option<Time>,
-    syncing: bool,
+    lane: Option<Boot>,
+    drain: Option<Boot>,
+    paused_until: Time,
+    /// How many times as long as others its disk takes.
+    slow: u64,
 }
 
-enum Happening {
-    Deliver(Bytes, NodeId),
-    Synced(NodeId, Boot),
-    Tick(NodeId, Boot),
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Scheduled {
+    at: Time,
+    number: u64,
+    what: What,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Deliver(u32),
+    Lane(NodeId, Boot),
+    Drain(NodeId, Boot),
+    Tick(NodeId),
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// No test needs the cluster to be idle for longer, in nanoseconds of virtual time.
 const PATIENCE: Span = Span(60_000_000_000);
+/// How long a full disk is left alone before it is tried again.
+const FULL_RETRY: Span = Span::from_millis(200);
+/// The longest that reading entries back takes.
+const READ_MAX: Span = Span(100_000);
+/// How long a message takes on a link that healed.
+const HEALTHY_DELAY: Span = Span(500_000);
+/// How many messages may come back much later.
+const OLD_KEPT: usize = 64;
+/// One in so many messages takes the way through its bytes; the others would say the same.
+const ENCODED_ONE_IN: u64 = 64;
 
-impl<S: StateMachine + Default> Cluster<S> {
+impl<S: Machine + Default + 'static> Cluster<S> {
     /// A new cluster of `nodes` voters, all of them running and none elected yet.
     ///
     /// # Panics
@@ -125,45 +146,52 @@ impl<S: StateMachine + Default> Cluster<S> {
     /// If the options are not legal.
     #[must_use]
     pub fn with_options(nodes: u64, network: Network, options: Options) -> Self {
-        let members = (1..=nodes).map(|n| Member {
-            node: NodeId(n),
-            store: StorageId(u128::from(n) + 0x5700),
-        });
-        let members: Vec<Member> = members.collect();
-        let configuration = Configuration::of_voters(members.iter().copied());
-        let mut cluster = Self {
-            now: Time(1),
-            rng: ChaCha8Rng::seed_from_u64(options.seed),
-            network,
+        let setup = Setup {
+            nodes,
             options,
-            servers: BTreeMap::new(),
-            queue: BTreeMap::new(),
-            scheduled: 0,
-            cut: BTreeSet::new(),
-            last_request: 0,
-            replies: BTreeMap::new(),
-            leaders: BTreeMap::new(),
-            alerts: Vec::new(),
-            later: VecDeque::new(),
+            wal_options: WAL_OPTIONS,
+            fresh: Arc::new(S::default),
+            reference: Box::new(S::default()),
         };
-        for member in members {
-            let mut disk = MemoryDisk::new();
-            let identity = Identity {
-                group: GroupId(0),
-                cluster: ClusterId(0xc1),
-                member,
-            };
-            Wal::create(&mut disk, identity, &configuration).expect("an empty disk takes a log");
-            let server = Server {
-                member,
-                disk,
-                running: None,
-                halted: None,
-            };
-            cluster.servers.insert(member.node, server);
-            cluster.start(member.node).expect("a new log opens");
+        let mut cluster = Self::stopped(setup, network);
+        for node in cluster.nodes() {
+            cluster.start(node).expect("a new log opens");
         }
         cluster
+    }
+}
+
+impl<S: Machine> Cluster<S> {
+    /// A cluster of which no node runs yet.
+    pub(crate) fn stopped(setup: Setup<S>, network: Network) -> Self {
+        let nodes = usize::try_from(setup.nodes).unwrap_or(usize::MAX);
+        let seat = Seat {
+            clock: LocalClock::new(),
+            tick: None,
+            lane: None,
+            drain: None,
+            paused_until: Time(0),
+            slow: 1,
+        };
+        Self {
+            rng: ChaCha8Rng::seed_from_u64(setup.options.seed),
+            world: World::new(setup),
+            network,
+            queue: BinaryHeap::new(),
+            scheduled: 0,
+            flights: Vec::new(),
+            free: Vec::new(),
+            links: Links::new(nodes),
+            seats: vec![seat; nodes],
+            old: Vec::new(),
+            last_op: 0,
+            replies: BTreeMap::new(),
+            keeps_replies: true,
+            hash: 0,
+            events: 0,
+            odd: OddCounts::default(),
+            recorder: None,
+        }
     }
 
     /// Starts a node from what its disk holds.
@@ -176,94 +204,80 @@ impl<S: StateMachine + Default> Cluster<S> {
     ///
     /// If it runs already, or what was recovered contradicts itself.
     pub fn start(&mut self, node: NodeId) -> Result<(), RecoveryError> {
-        let options = self.options;
-        let now = self.now;
-        let server = self.server_mut(node);
-        assert!(server.running.is_none(), "node {node} runs already");
-        let wal_options = WalOptions {
-            segment_bytes: 64 << 10,
-            tail_bytes_max: 16 << 10,
-        };
-        let (wal, restored) = Wal::recover(server.disk.clone(), wal_options)?;
-        let boot = restored.boot;
-        let replica = Replica::new(now, options, restored, S::default())
-            .unwrap_or_else(|error| panic!("node {node} does not start: {error}"));
-        server.halted = None;
-        server.running = Some(Running {
-            replica,
-            wal,
-            boot,
-            unsynced: None,
-            tick: None,
-            syncing: false,
-        });
-        self.settle_all(node);
+        self.record(|| Step::Start { node });
+        let at = self.local(node);
+        self.world.start(at, node)?;
+        self.collect(node);
         Ok(())
-    }
-}
-
-impl<S: StateMachine> Cluster<S> {
-    fn server_mut(&mut self, node: NodeId) -> &mut Server<S> {
-        self.servers
-            .get_mut(&node)
-            .unwrap_or_else(|| panic!("there is no node {node}"))
     }
 
     /// The process dies; what it wrote stays in the page cache.
     pub fn kill(&mut self, node: NodeId) {
-        self.server_mut(node).running = None;
+        self.record(|| Step::Kill { node });
+        self.world.kill(node);
+        self.collect(node);
     }
 
     /// The machine loses power: any part of what was not synced is gone.
     pub fn lose_power(&mut self, node: NodeId) {
-        self.kill(node);
-        let disk = self.server_mut(node).disk.clone();
-        let rng = &mut self.rng;
-        disk.lose_power(|| rng.next_u64().is_multiple_of(2));
+        let pattern = self.rng.next_u64();
+        self.lose_power_with(node, pattern);
+    }
+
+    pub(crate) fn lose_power_with(&mut self, node: NodeId, pattern: u64) {
+        self.record(|| Step::LosePower { node, pattern });
+        self.world.lose_power(node, pattern);
+        self.collect(node);
+    }
+
+    /// The process dies in the middle of what it asks for next: so many actions are carried out yet.
+    pub(crate) fn doom(&mut self, node: NodeId, death: Death) {
+        self.record(|| Step::Doom { node, death });
+        self.world.doom(node, death);
     }
 
     /// A node's disk, running or not.
     #[must_use]
     pub fn disk(&self, node: NodeId) -> MemoryDisk {
-        self.servers[&node].disk.clone()
+        self.world.server(node).disk.clone()
     }
 
     /// Cuts every link between the two groups, in both directions.
     pub fn partition(&mut self, one: &[NodeId], other: &[NodeId]) {
         for a in one {
             for b in other {
-                self.cut.insert((*a, *b));
-                self.cut.insert((*b, *a));
+                self.links.cut(*a, *b);
+                self.links.cut(*b, *a);
             }
         }
     }
 
     /// Cuts one direction of one link.
     pub fn cut(&mut self, from: NodeId, to: NodeId) {
-        self.cut.insert((from, to));
+        self.links.cut(from, to);
     }
 
     /// Mends every link.
     pub fn heal(&mut self) {
-        self.cut.clear();
+        self.links.mend_all();
     }
 
     /// All nodes, running or not.
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeId> {
-        self.servers.keys().copied().collect()
+        self.world.nodes().collect()
     }
 
     /// Whether the node runs.
     #[must_use]
     pub fn is_running(&self, node: NodeId) -> bool {
-        self.servers[&node].running.is_some()
+        self.world.server(node).process.is_some()
     }
 
     /// Why the node halted, if it did.
     #[must_use]
     pub fn halted(&self, node: NodeId) -> Option<HaltReason> {
-        self.servers[&node].halted
+        self.world.server(node).halted
     }
 
     /// A number from the run's seed, below `bound`: for tests that draw their own faults.
@@ -274,7 +288,7 @@ impl<S: StateMachine> Cluster<S> {
     /// The virtual time.
     #[must_use]
     pub const fn now(&self) -> Time {
-        self.now
+        self.world.now
     }
 
     /// What a running node knows.
@@ -284,7 +298,8 @@ impl<S: StateMachine> Cluster<S> {
     /// If it does not run.
     #[must_use]
     pub fn status(&self, node: NodeId) -> Status<'_> {
-        self.running(node).replica.status()
+        let status = self.world.status(node);
+        status.unwrap_or_else(|| panic!("node {node} does not run"))
     }
 
     /// A running node's state machine.
@@ -294,29 +309,50 @@ impl<S: StateMachine> Cluster<S> {
     /// If it does not run.
     #[must_use]
     pub fn machine(&self, node: NodeId) -> &S {
-        self.running(node).replica.machine()
-    }
-
-    fn running(&self, node: NodeId) -> &Running<S> {
-        let running = self.servers[&node].running.as_ref();
-        running.unwrap_or_else(|| panic!("node {node} does not run"))
+        let process = self.world.server(node).process.as_ref();
+        let process = process.unwrap_or_else(|| panic!("node {node} does not run"));
+        &process.replica.machine().machine
     }
 
     /// The running leader of the highest term, if there is one.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
-        let running = self.servers.iter().filter(|(_, s)| s.running.is_some());
-        running
-            .map(|(node, _)| (*node, self.status(*node)))
-            .filter(|(_, status)| status.role == RoleKind::Leader)
-            .max_by_key(|(_, status)| status.term)
-            .map(|(node, _)| node)
+        self.world.leader().map(|(node, _)| node)
     }
 
     /// What nodes found alarming so far.
     #[must_use]
     pub fn alerts(&self) -> &[(NodeId, Alert)] {
-        &self.alerts
+        &self.world.alerts
+    }
+
+    /// The rule that was broken, if one was.
+    #[must_use]
+    pub fn violation(&self) -> Option<&Violation> {
+        self.world.violation()
+    }
+
+    /// How many things have happened: messages that arrived, timers, syncs.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// A number that stands for everything that happened, and when.
+    #[must_use]
+    pub const fn trace_hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// What happened so far, if tracing is on.
+    #[must_use]
+    pub const fn trace(&self) -> Option<&Trace> {
+        self.world.trace.as_ref()
+    }
+
+    /// Keeps a trace from now on.
+    pub fn start_trace(&mut self) {
+        self.world.trace.get_or_insert_default();
     }
 
     /// Runs until some node leads, and returns it.
@@ -331,27 +367,30 @@ impl<S: StateMachine> Cluster<S> {
 
     /// Proposes a command at a node; ask [`Cluster::reply`] for what became of it.
     pub fn propose(&mut self, node: NodeId, command: S::Command) -> RequestId {
-        let (now, request) = (self.now, self.next_request());
-        if let Some(running) = &mut self.server_mut(node).running {
-            running.replica.propose(now, request, &command);
-        }
-        self.settle_all(node);
-        request
+        self.last_op += 1;
+        self.propose_as(self.last_op, node, command);
+        RequestId(self.last_op)
     }
 
     /// Asks a linearizable query at a node.
     pub fn query(&mut self, node: NodeId, query: S::Query) -> RequestId {
-        let (now, request) = (self.now, self.next_request());
-        if let Some(running) = &mut self.server_mut(node).running {
-            running.replica.query(now, request, query);
-        }
-        self.settle_all(node);
-        request
+        self.last_op += 1;
+        self.query_as(self.last_op, node, query);
+        RequestId(self.last_op)
     }
 
-    fn next_request(&mut self) -> RequestId {
-        self.last_request += 1;
-        RequestId(self.last_request)
+    pub(crate) fn propose_as(&mut self, op: OpId, node: NodeId, command: S::Command) {
+        self.record(|| Step::Request { node, op });
+        let at = self.local(node);
+        self.world.propose(at, node, op, command);
+        self.settle(node);
+    }
+
+    pub(crate) fn query_as(&mut self, op: OpId, node: NodeId, query: S::Query) {
+        self.record(|| Step::Request { node, op });
+        let at = self.local(node);
+        self.world.query(at, node, op, query);
+        self.settle(node);
     }
 
     /// What became of a request; `None` while it is not decided, or if its node died.
@@ -364,231 +403,489 @@ impl<S: StateMachine> Cluster<S> {
     ///
     /// # Panics
     ///
-    /// If it does not within a virtual minute.
+    /// If it does not within a virtual minute, or a rule of Raft is broken.
     pub fn run_until(&mut self, mut holds: impl FnMut(&Self) -> bool) {
-        let end = self.now + PATIENCE;
+        let end = self.now() + PATIENCE;
         while !holds(self) {
             assert!(
-                self.now < end && self.advance(),
+                self.now() < end && self.advance(),
                 "what was waited for did not happen within a virtual minute: {self:?}"
             );
         }
     }
 
     /// Runs for a length of virtual time.
+    ///
+    /// # Panics
+    ///
+    /// If a rule of Raft is broken.
     pub fn run_for(&mut self, span: Span) {
-        let end = self.now + span;
-        while self.queue.keys().next().is_some_and(|(at, _)| *at <= end) {
+        let end = self.now() + span;
+        while self.next_event().is_some_and(|at| at <= end) {
             self.advance();
         }
-        self.now = end;
+        self.world.now = end;
     }
 
     /// Lets the next thing happen; false if nothing will.
+    ///
+    /// # Panics
+    ///
+    /// If a rule of Raft is broken.
     pub fn advance(&mut self) -> bool {
-        let Some(((at, _), happening)) = self.queue.pop_first() else {
+        let happened = self.step();
+        if let Some(violation) = self.violation() {
+            panic!("{violation}\n{self:?}");
+        }
+        happened
+    }
+
+    /// When the next thing happens.
+    pub(crate) fn next_event(&self) -> Option<Time> {
+        self.queue.peek().map(|Reverse(scheduled)| scheduled.at)
+    }
+
+    /// As [`Cluster::advance`], without looking at the judge's verdict.
+    pub(crate) fn step(&mut self) -> bool {
+        let Some(Reverse(Scheduled { at, what, .. })) = self.queue.pop() else {
             return false;
         };
-        self.now = at;
-        match happening {
-            Happening::Deliver(frame, to) => {
-                let envelope = codec::decode_envelope(&frame).expect("what was sent decodes");
-                self.input(to, Input::Receive(envelope));
-            }
-            Happening::Synced(node, boot) => self.finish_sync(node, boot),
-            Happening::Tick(node, boot) => {
-                if let Some(running) = &mut self.server_mut(node).running
-                    && running.boot == boot
-                    && running.tick == Some(at)
-                {
-                    running.tick = None;
-                    self.input(node, Input::Tick);
-                }
-            }
+        self.world.now = at;
+        match what {
+            What::Deliver(slot) => self.deliver(slot),
+            What::Lane(node, boot) => self.lane(node, boot),
+            What::Drain(node, boot) => self.drain(node, boot),
+            What::Tick(node) => self.tick(node),
         }
         true
     }
 
-    fn input(&mut self, node: NodeId, input: Input) {
-        let at = self.now;
-        if let Some(running) = &mut self.server_mut(node).running {
-            running.replica.handle(Event { at, input });
-        }
-        self.settle_all(node);
+    fn seat(&self, node: NodeId) -> &Seat {
+        &self.seats[seat_of(node)]
     }
 
-    /// Carries out everything a node asks for, and what comes of that.
-    fn settle_all(&mut self, node: NodeId) {
-        let at = self.now;
-        self.settle(node);
-        // What came of carrying out one action waits until the others are carried out, too.
-        while let Some((node, input)) = self.later.pop_front() {
-            if let Some(running) = &mut self.server_mut(node).running {
-                running.replica.handle(Event { at, input });
-            }
-            self.settle(node);
-        }
+    fn seat_mut(&mut self, node: NodeId) -> &mut Seat {
+        &mut self.seats[seat_of(node)]
     }
 
-    fn finish_sync(&mut self, node: NodeId, boot: Boot) {
-        let member = self.servers[&node].member;
-        let Some(running) = &mut self.server_mut(node).running else {
-            return;
-        };
-        if running.boot != boot {
-            return;
-        }
-        running.syncing = false;
-        let Some(id) = running.unsynced.take() else {
-            return;
-        };
-        let store = member.store;
-        let input = match running.wal.sync() {
-            Ok(()) => Input::Persisted { store, boot, id },
-            Err(_) => Input::StorageFailed,
-        };
-        self.input(node, input);
+    fn local(&self, node: NodeId) -> Time {
+        self.seat(node).clock.at(self.now())
     }
 
-    /// Carries out everything a node asks for.
-    fn settle(&mut self, node: NodeId) {
-        let mut outputs = Vec::new();
-        if let Some(running) = &mut self.server_mut(node).running {
-            running.replica.drain(&mut outputs);
-        }
-        for output in outputs {
-            match output {
-                Output::Reply { request, result } => {
-                    let before = self.replies.insert(request, result);
-                    assert!(before.is_none(), "a request has one outcome");
-                }
-                Output::Action(action) => self.carry_out(node, action),
-            }
-        }
-        self.schedule_for(node);
+    fn boot(&self, node: NodeId) -> Option<Boot> {
+        let process = self.world.server(node).process.as_ref();
+        process.map(|process| process.boot)
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "actions are added to, and most observations interest nobody here"
-    )]
-    fn carry_out(&mut self, node: NodeId, action: Action) {
-        match action {
-            Action::Send(envelope) => self.transmit(&envelope),
-            Action::Persist(persist) => {
-                let Some(running) = &mut self.server_mut(node).running else {
-                    return;
-                };
-                let written = running
-                    .wal
-                    .append(&persist)
-                    .and_then(|()| running.wal.write());
-                match written {
-                    Ok(()) => running.unsynced = Some(persist.id),
-                    Err(_) => self.later.push_back((node, Input::StorageFailed)),
-                }
-            }
-            Action::ReadLog(request) => {
-                if let Some(running) = &mut self.server_mut(node).running {
-                    let outcome = running.wal.read(&request);
-                    let ticket = request.ticket;
-                    let input = Input::LogRead { ticket, outcome };
-                    self.later.push_back((node, input));
-                }
-            }
-            Action::Observed(Observation::Role {
-                term,
-                role: RoleKind::Leader,
-            }) => {
-                let known = self.leaders.insert(term, node);
-                assert!(
-                    known.is_none_or(|known| known == node),
-                    "term {term} has one leader"
-                );
-            }
-            Action::Alert(alert) => self.alerts.push((node, alert)),
-            Action::Halt(reason) => {
-                let server = self.server_mut(node);
-                server.halted = Some(reason);
-                server.running = None;
-            }
-            _ => {}
-        }
-    }
-
-    fn transmit(&mut self, envelope: &Envelope) {
-        let (from, to) = (envelope.from.member.node, envelope.to.node);
-        let network = self.network;
-        let mut copies = 1;
-        if self.cut.contains(&(from, to)) || self.draw(1_000) < network.lost_per_mille {
-            copies = 0;
-        } else if self.draw(1_000) < network.repeated_per_mille {
-            copies = 2;
-        }
-        let mut frame = Vec::new();
-        codec::encode_control(envelope, &mut frame);
-        codec::encode_bulk(&envelope.body, &mut frame);
-        let frame = Bytes::from(frame);
-        for _ in 0..copies {
-            let spread = network.delay_max - network.delay_min + 1;
-            let at = self.now + Span(network.delay_min + self.draw(spread));
-            self.schedule(at, Happening::Deliver(frame.clone(), to));
-        }
-    }
-
-    fn schedule_for(&mut self, node: NodeId) {
-        let (now, sync_max) = (self.now, self.network.sync_max);
-        let sync_takes = Span(1 + self.draw(sync_max));
-        let Some(running) = &mut self.server_mut(node).running else {
-            return;
-        };
-        let boot = running.boot;
-        let sync = running.unsynced.is_some() && !running.syncing;
-        running.syncing |= sync;
-        let deadline = running.replica.next_deadline().map(|at| at.max(now));
-        let tick = deadline.filter(|at| running.tick.is_none_or(|tick| *at < tick));
-        if tick.is_some() {
-            running.tick = tick;
-        }
-        if sync {
-            self.schedule(now + sync_takes, Happening::Synced(node, boot));
-        }
-        if let Some(at) = tick {
-            self.schedule(at, Happening::Tick(node, boot));
-        }
-    }
-
-    fn schedule(&mut self, at: Time, happening: Happening) {
+    fn schedule(&mut self, at: Time, what: What) {
         self.scheduled += 1;
-        self.queue.insert((at, self.scheduled), happening);
+        self.queue.push(Reverse(Scheduled {
+            at,
+            number: self.scheduled,
+            what,
+        }));
+    }
+
+    /// Whether the node does nothing now; what was to happen then happens later.
+    fn postponed(&mut self, node: NodeId, what: What) -> bool {
+        let until = self.seat(node).paused_until;
+        let paused = until > self.now();
+        if paused {
+            self.schedule(until, what);
+        }
+        paused
+    }
+
+    fn count(&mut self, kind: u64, node: NodeId) {
+        self.events += 1;
+        self.hash = mix(mix(self.hash, self.world.now.0), kind << 8 | node.0);
+    }
+
+    fn deliver(&mut self, slot: u32) {
+        let place = slot as usize;
+        let Some(to) = self.flights[place].as_ref().map(|flight| flight.to) else {
+            return;
+        };
+        if self.postponed(to, What::Deliver(slot)) {
+            return;
+        }
+        let Some(flight) = self.flights[place].take() else {
+            return;
+        };
+        self.free.push(slot);
+        self.count(1, to);
+        self.trace_message(&flight, to, None);
+        if let Some(message) = flight.name {
+            self.record(|| Step::Deliver { message });
+        }
+        let at = self.local(to);
+        let input = Input::Receive(flight.envelope);
+        self.world.handle(at, to, input);
+        self.settle(to);
+    }
+
+    fn trace_message(&mut self, flight: &Flight, to: NodeId, fate: Option<Fate>) {
+        let nobody = !self.is_running(to);
+        let envelope = &flight.envelope;
+        self.world.note(|| Happening::Message {
+            from: envelope.from.member.node,
+            to,
+            sent: flight.sent,
+            name: message_name(&envelope.body),
+            text: message_text(envelope),
+            fate: fate.unwrap_or(if nobody {
+                Fate::Nobody
+            } else {
+                Fate::Delivered
+            }),
+        });
+    }
+
+    fn lane(&mut self, node: NodeId, boot: Boot) {
+        if self.boot(node) != Some(boot) || self.postponed(node, What::Lane(node, boot)) {
+            return;
+        }
+        self.count(2, node);
+        self.record(|| Step::Disk { node });
+        self.seat_mut(node).lane = None;
+        let at = self.local(node);
+        self.world.lane(at, node);
+        self.settle(node);
+    }
+
+    fn tick(&mut self, node: NodeId) {
+        if self.seat(node).tick != Some(self.now()) {
+            return;
+        }
+        if self.seat(node).paused_until > self.now() {
+            let until = self.seat(node).paused_until;
+            self.seat_mut(node).tick = Some(until);
+            self.schedule(until, What::Tick(node));
+            return;
+        }
+        self.seat_mut(node).tick = None;
+        let at = self.local(node);
+        if self
+            .world
+            .next_deadline(node)
+            .is_some_and(|deadline| deadline <= at)
+        {
+            self.count(3, node);
+            self.record(|| Step::Timeout { node });
+            self.world.handle(at, node, Input::Tick);
+            self.settle(node);
+        } else {
+            self.schedule_tick(node);
+        }
+    }
+
+    fn drain(&mut self, node: NodeId, boot: Boot) {
+        if self.boot(node) != Some(boot) || self.postponed(node, What::Drain(node, boot)) {
+            return;
+        }
+        self.count(4, node);
+        self.record(|| Step::Drain { node });
+        self.seat_mut(node).drain = None;
+        self.world.drain(node);
+        self.collect(node);
+    }
+
+    /// A node was given something: what follows happens now, or with what else comes soon.
+    fn settle(&mut self, node: NodeId) {
+        if self.network.batch_max == 0 {
+            self.record(|| Step::Drain { node });
+            self.world.drain(node);
+            self.collect(node);
+            return;
+        }
+        let boot = self.boot(node);
+        if boot.is_some() && self.seat(node).drain != boot {
+            self.seat_mut(node).drain = boot;
+            let wait = Span(1 + self.rng.next_u64() % self.network.batch_max);
+            if let Some(boot) = boot {
+                self.schedule(self.now() + wait, What::Drain(node, boot));
+            }
+        }
+    }
+
+    /// Takes on what a node's step brought about.
+    pub(crate) fn collect(&mut self, node: NodeId) {
+        let mut sent = core::mem::take(&mut self.world.effects.sent);
+        self.hash = mix(self.hash, sent.len() as u64);
+        for envelope in sent.drain(..) {
+            self.transmit(envelope);
+        }
+        self.world.effects.sent = sent;
+        for (op, result) in self.world.effects.replies.drain(..) {
+            self.hash = mix(self.hash, op << 1 | u64::from(result.is_ok()));
+            if self.keeps_replies {
+                let before = self.replies.insert(RequestId(op), result);
+                assert!(before.is_none(), "a request has one outcome");
+            }
+        }
+        if let Some(status) = self.world.status(node) {
+            let place = mix(
+                status.term.0,
+                status.commit_index.0 << 32 | status.last.index.0,
+            );
+            self.hash = mix(self.hash, place);
+            self.schedule_lane(node);
+            self.schedule_tick(node);
+        }
+    }
+
+    fn schedule_lane(&mut self, node: NodeId) {
+        let Some(process) = &self.world.server(node).process else {
+            return;
+        };
+        let (boot, full, syncs) = (process.boot, process.is_full(), process.is_syncing());
+        if !process.lane_is_busy() || self.seat(node).lane == Some(boot) {
+            return;
+        }
+        self.seat_mut(node).lane = Some(boot);
+        let takes = if full {
+            FULL_RETRY
+        } else {
+            let longest = if syncs {
+                self.network.sync_max
+            } else {
+                READ_MAX.0
+            };
+            let takes = 1 + self.rng.next_u64() % longest;
+            Span(takes * self.seat(node).slow)
+        };
+        self.schedule(self.now() + takes, What::Lane(node, boot));
+    }
+
+    fn schedule_tick(&mut self, node: NodeId) {
+        let Some(deadline) = self.world.next_deadline(node) else {
+            return;
+        };
+        let now = self.now();
+        let seat = self.seat_mut(node);
+        let at = seat.clock.when(deadline).max(Time(now.0 + 1));
+        // One that comes too early finds out, and waits on.
+        if seat.tick.is_none_or(|tick| at < tick) {
+            seat.tick = Some(at);
+            self.schedule(at, What::Tick(node));
+        }
+    }
+
+    fn transmit(&mut self, envelope: Envelope) {
+        let (from, to) = (envelope.from.member.node, envelope.to.node);
+        let name = self.recorder.as_mut().map(|r| r.name(&envelope));
+        let mut flight = Flight {
+            envelope,
+            to,
+            sent: self.now(),
+            name,
+        };
+        if self.links.is_cut(from, to) {
+            self.odd.cut += 1;
+            self.trace_message(&flight, to, Some(Fate::Cut));
+            return;
+        }
+        if self.links.is_healthy(from, to) {
+            self.arrive(flight, self.now() + HEALTHY_DELAY);
+            return;
+        }
+        let network = self.network;
+        let chance = self.rng.next_u64();
+        if chance % 1_000 < network.lost_per_mille {
+            self.odd.lost += 1;
+            self.trace_message(&flight, to, Some(Fate::Lost));
+            return;
+        }
+        if chance / 1_000_000 % ENCODED_ONE_IN == 0 {
+            flight.envelope = through_bytes(&flight.envelope);
+        }
+        let spread = network.delay_max - network.delay_min + 1;
+        if chance / 1_000 % 1_000 < network.repeated_per_mille {
+            self.odd.repeated += 1;
+            let late = network.delay_min + self.rng.next_u64() % spread;
+            self.fly(flight.clone(), late);
+        }
+        if network.is_odd() {
+            self.transmit_odd(&flight);
+        }
+        self.fly(flight, network.delay_min + (chance / 64_000_000) % spread);
+    }
+
+    fn fly(&mut self, flight: Flight, delay: u64) {
+        let mut departure = self.now();
+        if self.network.nanos_per_byte > 0 {
+            let (envelope, cost) = (&flight.envelope, self.network.nanos_per_byte);
+            let left = self.links.departure(departure, envelope, flight.to, cost);
+            let Some(left) = left else {
+                self.odd.lost += 1;
+                self.trace_message(&flight, flight.to, Some(Fate::Lost));
+                return;
+            };
+            departure = left;
+        }
+        self.arrive(flight, departure + Span(delay));
+    }
+
+    fn arrive(&mut self, flight: Flight, at: Time) {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.flights.push(None);
+                u32::try_from(self.flights.len() - 1).expect("fewer messages than memory")
+            }
+        };
+        self.flights[slot as usize] = Some(flight);
+        self.schedule(at, What::Deliver(slot));
+    }
+
+    /// What a correct network does not do, and a real one does once in a while.
+    fn transmit_odd(&mut self, flight: &Flight) {
+        let (network, chance) = (self.network, self.rng.next_u64());
+        if self.old.len() < OLD_KEPT {
+            self.old.push(flight.clone());
+        } else if chance.is_multiple_of(37) {
+            let place = seat_of(NodeId(1 + (chance >> 40) % OLD_KEPT as u64));
+            self.old[place] = flight.clone();
+        }
+        if (chance >> 8) % 1_000 < network.old_per_mille {
+            let place = (chance >> 20) % self.old.len() as u64;
+            let old = self.old[seat_of(NodeId(1 + place))].clone();
+            if !self.links.is_cut(old.envelope.from.member.node, old.to) {
+                self.odd.old += 1;
+                self.fly(old, network.delay_min);
+            }
+        }
+        if (chance >> 16) % 1_000 < network.flipped_per_mille {
+            self.odd.flipped += 1;
+            flip_a_bit(&flight.envelope, chance >> 24);
+            self.trace_message(flight, flight.to, Some(Fate::Refused));
+        }
+        if (chance >> 28) % 1_000 < network.stray_per_mille {
+            self.odd.stray += 1;
+            let mut stray = flight.clone();
+            stray.name = None;
+            if chance & 1 == 0 {
+                stray.envelope.from.cluster = ClusterId(0xbad);
+            } else {
+                let nodes = self.seats.len() as u64;
+                stray.to = NodeId(1 + (chance >> 32) % nodes);
+            }
+            self.fly(stray, network.delay_min);
+        }
+    }
+
+    fn record(&mut self, step: impl FnOnce() -> Step) {
+        if self.recorder.is_none() {
+            return;
+        }
+        let step = step();
+        let at = self.local(step.node());
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(step, at);
+        }
+    }
+
+    /// The node does nothing until then; what comes in meanwhile waits.
+    pub(crate) fn pause(&mut self, node: NodeId, until: Time) {
+        self.world.note(|| Happening::Pause { node, until });
+        self.seat_mut(node).paused_until = until;
+    }
+
+    pub(crate) fn paused_until(&self, node: NodeId) -> Time {
+        self.seat(node).paused_until
+    }
+
+    pub(crate) fn set_clock_rate(&mut self, node: NodeId, rate: u64) {
+        let now = self.now();
+        self.seat_mut(node).clock.set_rate(now, rate);
+        // Its timer ends at another moment now.
+        self.seat_mut(node).tick = None;
+        self.schedule_tick(node);
+    }
+
+    pub(crate) fn jump_clock(&mut self, node: NodeId, span: Span) {
+        let now = self.now();
+        self.seat_mut(node).clock.jump(now, span);
+        self.seat_mut(node).tick = None;
+        self.schedule_tick(node);
+    }
+
+    /// A node's disk has room for so many more bytes, or for as many as it wants.
+    pub(crate) fn set_room(&mut self, node: NodeId, bytes: Option<u64>) {
+        self.record(|| Step::Room { node, bytes });
+        let disk = self.disk(node);
+        disk.set_capacity(bytes.map(|bytes| disk.used() + bytes));
+    }
+
+    pub(crate) fn fail_next_sync(&mut self, node: NodeId) {
+        self.record(|| Step::FailSync { node });
+        self.disk(node).fail_next_sync();
+    }
+
+    pub(crate) fn clear_failing_sync(&mut self, node: NodeId) {
+        self.disk(node).clear_failing_sync();
+    }
+
+    /// A process that was about to die lives on.
+    pub(crate) fn undoom(&mut self, node: NodeId) {
+        self.world.server_mut(node).death = None;
+    }
+
+    pub(crate) fn set_slow_disk(&mut self, node: NodeId, times: u64) {
+        self.seat_mut(node).slow = times;
     }
 
     /// The greatest index that a running node knows to be committed.
     #[must_use]
     pub fn commit_index(&self) -> Index {
-        let running = self.servers.iter().filter(|(_, s)| s.running.is_some());
-        let commits = running.map(|(node, _)| self.status(*node).commit_index);
-        commits.max().unwrap_or_default()
+        self.world.commit_index()
     }
 }
 
-impl<S: StateMachine> fmt::Debug for Cluster<S> {
+fn seat_of(node: NodeId) -> usize {
+    usize::try_from(node.0 - 1).unwrap_or(usize::MAX)
+}
+
+fn frame(envelope: &Envelope) -> Vec<u8> {
+    let mut frame = Vec::new();
+    codec::encode_control(envelope, &mut frame);
+    codec::encode_bulk(&envelope.body, &mut frame);
+    frame
+}
+
+/// The message as it comes out of its bytes.
+fn through_bytes(envelope: &Envelope) -> Envelope {
+    let bytes = Bytes::from(frame(envelope));
+    let decoded = codec::decode_envelope(&bytes).expect("what was sent decodes");
+    assert_eq!(&decoded, envelope, "a message is what its bytes say");
+    decoded
+}
+
+/// A frame's checksum refuses any single flipped bit; what is left to see is that decoding survives it.
+fn flip_a_bit(envelope: &Envelope, chance: u64) {
+    let mut frame = frame(envelope);
+    let bit = chance % (frame.len() as u64 * 8);
+    if let Some(byte) = frame.get_mut(usize::try_from(bit / 8).unwrap_or(0)) {
+        *byte ^= 1 << (bit % 8);
+    }
+    let _ = codec::decode_envelope(&Bytes::from(frame));
+}
+
+impl<S: Machine> fmt::Debug for Cluster<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "cluster at {:?}", self.now)?;
-        for (node, server) in &self.servers {
-            match &server.running {
-                Some(running) => {
-                    let status = running.replica.status();
-                    writeln!(
-                        f,
-                        "  node {node}: {} term {} commit {} last {:?} durable {}",
-                        status.role.as_str(),
-                        status.term,
-                        status.commit_index,
-                        status.last,
-                        status.durable
-                    )?;
-                }
+        writeln!(f, "cluster at {:?}", self.now())?;
+        for server in self.world.servers() {
+            let node = server.member.node;
+            match self.world.status(node) {
+                Some(status) => writeln!(
+                    f,
+                    "  node {node}: {} term {} commit {} last {:?} durable {}",
+                    status.role.as_str(),
+                    status.term,
+                    status.commit_index,
+                    status.last,
+                    status.durable
+                )?,
                 None => writeln!(f, "  node {node}: down, halted {:?}", server.halted)?,
             }
         }

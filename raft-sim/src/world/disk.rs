@@ -4,9 +4,12 @@
 //! written since; names are what they were at the last sync of the directory, or what they were last.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use raft_core::wal::{Disk, DiskError};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
 
 /// What a device writes as one.
 const SECTOR_BYTES: u64 = 512;
@@ -33,23 +36,53 @@ struct Contents {
     /// Every operation after so many fails: the machine is off.
     operations_max: Option<u64>,
     syncs: u64,
+    /// Says that it synced, and did not.
+    lying: bool,
 }
 
 impl Contents {
     /// Counts an operation that changes something, unless the machine is off by then.
-    fn operate(&mut self, operation: &'static str, name: &str) -> Result<(), DiskError> {
+    fn operate(&mut self, operation: &'static str, on: On<'_>) -> Result<(), DiskError> {
         if self
             .operations_max
             .is_some_and(|max| self.operations >= max)
         {
             return Err(DiskError::Failed {
                 operation,
-                name: name.to_string(),
+                name: on.to_string(),
                 message: "the machine is off".to_string(),
             });
         }
         self.operations += 1;
         Ok(())
+    }
+
+    /// Writes to a file that no sync will cover any more.
+    fn drop_unsynced(&mut self, id: u64) {
+        if let Some(file) = self.files.get_mut(&id) {
+            file.unsynced.clear();
+        }
+    }
+
+    fn used(&self) -> u64 {
+        let lengths = self.names.values().map(|id| self.files[id].bytes.len());
+        lengths.sum::<usize>() as u64
+    }
+}
+
+/// What an operation is about, for its error.
+#[derive(Clone, Copy)]
+enum On<'a> {
+    Name(&'a str),
+    File(u64),
+}
+
+impl fmt::Display for On<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::File(number) => write!(f, "file {number}"),
+        }
     }
 }
 
@@ -80,9 +113,21 @@ impl MemoryDisk {
         }
     }
 
-    /// The power fails: of what was not synced, each sector survives as `survives` says, and all names
-    /// or none. The machine is on again afterwards.
-    pub fn lose_power(&self, mut survives: impl FnMut() -> bool) {
+    /// The power fails: of what was not synced, each sector survives or does not as chance decides,
+    /// whose course the pattern determines, and all names or none. The machine is on again afterwards.
+    ///
+    /// Pattern 0 loses everything that was not synced, `u64::MAX` nothing.
+    pub fn lose_power(&self, pattern: u64) {
+        let mut chance = ChaCha8Rng::seed_from_u64(pattern);
+        self.lose_power_where(|| match pattern {
+            0 => false,
+            u64::MAX => true,
+            _ => chance.next_u64().is_multiple_of(2),
+        });
+    }
+
+    /// As [`MemoryDisk::lose_power`]; each sector survives as `survives` says.
+    pub fn lose_power_where(&self, mut survives: impl FnMut() -> bool) {
         let mut contents = self.contents();
         contents.operations_max = None;
         if survives() {
@@ -132,6 +177,42 @@ impl MemoryDisk {
         self.contents().failing_sync = true;
     }
 
+    /// No sync fails any more.
+    pub fn clear_failing_sync(&self) {
+        self.contents().failing_sync = false;
+    }
+
+    /// Whether the last file whose name ends so is on the device, contents and name.
+    #[must_use]
+    pub fn is_durable(&self, ending: &str) -> bool {
+        let contents = self.contents();
+        let newest = contents
+            .names
+            .iter()
+            .rev()
+            .find(|(name, _)| name.ends_with(ending));
+        newest.is_some_and(|(name, id)| {
+            contents.durable_names.get(name) == Some(id) && contents.files[id].unsynced.is_empty()
+        })
+    }
+
+    /// From now on, or no longer, syncs say that they succeeded and make nothing durable.
+    pub fn set_lying(&self, lying: bool) {
+        self.contents().lying = lying;
+    }
+
+    /// The disk becomes what an image holds: a backup was restored, or a snapshot of the machine.
+    pub fn become_image(&self, image: &Self) {
+        let other = image.contents().clone();
+        *self.contents() = other;
+    }
+
+    /// How many bytes all files take together.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.contents().used()
+    }
+
     /// How often a file was synced.
     #[must_use]
     pub fn syncs(&self) -> u64 {
@@ -162,6 +243,7 @@ impl MemoryDisk {
             bytes,
             unsynced: Vec::new(),
         };
+        contents.drop_unsynced(id);
         contents.files.insert(id, file);
     }
 
@@ -190,10 +272,13 @@ impl Disk for MemoryDisk {
 
     fn create(&mut self, name: &str) -> Result<MemoryFile, DiskError> {
         let mut contents = self.contents();
-        contents.operate("creating", name)?;
+        contents.operate("creating", On::Name(name))?;
         let id = contents.next_file;
         contents.next_file += 1;
-        contents.names.insert(name.to_string(), id);
+        let replaced = contents.names.insert(name.to_string(), id);
+        if let Some(replaced) = replaced {
+            contents.drop_unsynced(replaced);
+        }
         contents.files.insert(id, File::default());
         Ok(MemoryFile(id))
     }
@@ -218,19 +303,18 @@ impl Disk for MemoryDisk {
 
     fn write_at(&mut self, file: &MemoryFile, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let mut contents = self.contents();
-        contents.operate("writing", &format!("file {}", file.0))?;
-        let used: u64 = contents
-            .names
-            .values()
-            .map(|id| contents.files[id].bytes.len() as u64)
-            .sum();
-        let capacity = contents.capacity.unwrap_or(u64::MAX);
+        contents.operate("writing", On::File(file.0))?;
+        let room = contents.capacity.map(|capacity| {
+            let used = contents.used();
+            capacity.saturating_sub(used)
+        });
+        let contents = &mut *contents;
         let Some(open) = contents.files.get_mut(&file.0) else {
             unreachable!("files stay as long as they are open");
         };
         let end = index(offset) + bytes.len();
         let growth = end.saturating_sub(open.bytes.len()) as u64;
-        if growth > 0 && used + growth > capacity {
+        if growth > 0 && room.is_some_and(|room| growth > room) {
             // As much as fits over what is there is written all the same.
             let part = open
                 .bytes
@@ -255,8 +339,10 @@ impl Disk for MemoryDisk {
 
     fn sync(&mut self, file: &MemoryFile) -> Result<(), DiskError> {
         let mut contents = self.contents();
-        contents.operate("syncing", &format!("file {}", file.0))?;
+        contents.operate("syncing", On::File(file.0))?;
         if core::mem::take(&mut contents.failing_sync) {
+            // The pages count as clean from now on, and never get to the device.
+            contents.drop_unsynced(file.0);
             return Err(DiskError::Failed {
                 operation: "syncing",
                 name: format!("file {}", file.0),
@@ -264,10 +350,14 @@ impl Disk for MemoryDisk {
             });
         }
         contents.syncs += 1;
+        if contents.lying {
+            return Ok(());
+        }
+        let contents = &mut *contents;
         if let Some(open) = contents.files.get_mut(&file.0) {
             let (bytes, synced) = (&open.bytes, &mut open.synced);
             synced.resize(bytes.len(), 0);
-            for (offset, length) in core::mem::take(&mut open.unsynced) {
+            for (offset, length) in open.unsynced.drain(..) {
                 let range = index(offset)..index(offset + length);
                 synced[range.clone()].copy_from_slice(&bytes[range]);
             }
@@ -277,21 +367,27 @@ impl Disk for MemoryDisk {
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
         let mut contents = self.contents();
-        contents.operate("renaming", from)?;
+        contents.operate("renaming", On::Name(from))?;
         let Some(id) = contents.names.remove(from) else {
             return Err(DiskError::NotFound {
                 name: from.to_string(),
             });
         };
-        contents.names.insert(to.to_string(), id);
+        let replaced = contents.names.insert(to.to_string(), id);
+        if let Some(replaced) = replaced {
+            contents.drop_unsynced(replaced);
+        }
         Ok(())
     }
 
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         let mut contents = self.contents();
-        contents.operate("removing", name)?;
+        contents.operate("removing", On::Name(name))?;
         match contents.names.remove(name) {
-            Some(_) => Ok(()),
+            Some(id) => {
+                contents.drop_unsynced(id);
+                Ok(())
+            }
             None => Err(DiskError::NotFound {
                 name: name.to_string(),
             }),
@@ -304,8 +400,10 @@ impl Disk for MemoryDisk {
 
     fn sync_directory(&mut self) -> Result<(), DiskError> {
         let mut contents = self.contents();
-        contents.operate("syncing", "the directory")?;
-        contents.durable_names = contents.names.clone();
+        contents.operate("syncing", On::Name("the directory"))?;
+        if !contents.lying {
+            contents.durable_names = contents.names.clone();
+        }
         Ok(())
     }
 }

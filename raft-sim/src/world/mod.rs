@@ -1,7 +1,16 @@
-//! The virtual world: disks, and clusters on a virtual network.
+//! The virtual world: servers and their disks, links and clocks.
 
+mod clock;
 mod cluster;
 mod disk;
+mod network;
+mod server;
 
-pub use self::cluster::{Cluster, Network};
+mod mechanism;
+
+pub(crate) use self::clock::TRUE_RATE;
+pub use self::cluster::Cluster;
 pub use self::disk::{MemoryDisk, MemoryFile};
+pub(crate) use self::mechanism::{Fresh, Setup, WAL_OPTIONS, World};
+pub use self::network::Network;
+pub use self::server::Death;

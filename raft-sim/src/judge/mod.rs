@@ -1,0 +1,660 @@
+//! The judge: every rule checked after every event, against a memory that no crash touches.
+//!
+//! Read first: §5.2 to §5.4 and Figure 3 of the paper; [`Invariant`] lists the rules.
+//!
+//! Always holds: the judge asks nodes nothing that they could be wrong about. What is durable it learns
+//! from the disk, what is promised from the messages, what is committed by counting for itself.
+
+mod chain;
+mod ghost;
+mod invariant;
+mod requests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use raft_core::replica::RequestError;
+use raft_core::{
+    AppendOutcome, Body, Configuration, Entry, Envelope, Index, Member, NodeId, Options, Payload,
+    Persist, PersistId, Restored, RoleKind, Status, Term, Time,
+};
+
+pub(crate) use self::chain::mix;
+use self::chain::{Chain, Link};
+use self::ghost::{Ghost, Pending};
+pub use self::invariant::{Invariant, Violation};
+pub(crate) use self::requests::Reference;
+use self::requests::{Broken, Requests};
+use crate::machine::{Execution, Machine, OpId, Witnessed, op_of};
+
+/// Everything that is known about a cluster from outside.
+pub(crate) struct Judge<S: Machine> {
+    ghosts: Vec<Ghost>,
+    /// What entries there are at each index above `known_base`: by term, with the operation in it.
+    known: VecDeque<Vec<(Link, Option<OpId>)>>,
+    known_base: Index,
+    committed: Chain,
+    /// How far leaders of each term, and of those before, have committed.
+    commits: BTreeMap<Term, Index>,
+    leaders: BTreeMap<Term, NodeId>,
+    requests: Requests<S>,
+    limits: Limits,
+    violation: Option<Violation>,
+    /// Promises were broken from outside: what follows is written down, and held against nobody.
+    lenient: bool,
+    excused: Option<Violation>,
+    /// How often something was compared: a run in which this stays low proved little.
+    pub(crate) checks: u64,
+    until_pruned: u32,
+}
+
+/// Bounds on what a node may hold (P5), from its options.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    requests: u32,
+    tail_bytes: u64,
+    /// For each input.
+    actions: usize,
+    /// Once so many writes are under way, a node's log is ahead of what it handed out.
+    persists: usize,
+}
+
+/// Terms whose leaders and votes are remembered; older messages are refused by then.
+const TERMS_KEPT: usize = 256;
+/// Links that are kept behind what every node agrees on: restarted nodes execute these again.
+const LINKS_KEPT: u64 = 4_096;
+/// How many observations pass between two looks at what can be forgotten.
+const PRUNE_EVERY: u32 = 1_024;
+
+impl<S: Machine> Judge<S> {
+    pub(crate) fn new(nodes: usize, options: &Options, reference: Reference<S>) -> Self {
+        let largest = options.command_bytes_max.min(1 << 20) + 4_096;
+        let limits = Limits {
+            requests: options.requests_max,
+            tail_bytes: options
+                .tail_bytes_max
+                .saturating_add(options.undurable_bytes_max)
+                .saturating_add(options.uncommitted_bytes_max)
+                .saturating_add(2 * options.append_bytes_max + largest),
+            actions: 64
+                + 8 * nodes * (1 + options.inflight_appends_max.min(64) as usize)
+                + options.inflight_persists_max as usize,
+            persists: options.inflight_persists_max as usize,
+        };
+        Self {
+            ghosts: vec![Ghost::default(); nodes],
+            known: VecDeque::new(),
+            known_base: Index(0),
+            committed: Chain::default(),
+            commits: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            requests: Requests::new(reference),
+            limits,
+            violation: None,
+            lenient: false,
+            excused: None,
+            checks: 0,
+            until_pruned: PRUNE_EVERY,
+        }
+    }
+
+    pub(crate) fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// The first violation stands: what follows from it is no news.
+    pub(crate) fn report(&mut self, node: Option<NodeId>, invariant: Invariant, text: String) {
+        let excused = self.lenient && invariant != Invariant::I20;
+        let slot = if excused {
+            &mut self.excused
+        } else {
+            &mut self.violation
+        };
+        slot.get_or_insert(Violation {
+            invariant,
+            node,
+            text,
+        });
+    }
+
+    /// Something happened that no protocol can mask.
+    pub(crate) fn excuse(&mut self) {
+        self.lenient = true;
+    }
+
+    /// What was broken after that.
+    pub(crate) fn excused(&self) -> Option<&Violation> {
+        self.excused.as_ref()
+    }
+
+    fn check(&mut self, node: NodeId, result: Result<(), Broken>) {
+        self.checks += 1;
+        if let Err((invariant, text)) = result {
+            self.report(Some(node), invariant, text);
+        }
+    }
+
+    fn ghost(&self, node: NodeId) -> &Ghost {
+        &self.ghosts[place(node)]
+    }
+
+    fn ghost_mut(&mut self, node: NodeId) -> &mut Ghost {
+        &mut self.ghosts[place(node)]
+    }
+
+    pub(crate) fn commit_index(&self) -> Index {
+        self.committed.last_index()
+    }
+
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.requests.acknowledged
+    }
+
+    /// A node begins a life from what recovery found.
+    pub(crate) fn started(&mut self, node: NodeId, restored: &Restored) {
+        if let Err(text) = self.ghost_mut(node).recovered(restored) {
+            self.report(Some(node), Invariant::D1, text);
+        }
+    }
+
+    /// A node's process ended, however.
+    pub(crate) fn ended(&mut self, node: NodeId) {
+        self.ghost_mut(node).leading = None;
+        self.requests.node_died(node);
+    }
+
+    /// A write goes to the log lane.
+    pub(crate) fn persisting(&mut self, node: NodeId, persist: &Persist, status: &Status<'_>) {
+        let ghost = self.ghost(node);
+        let leads = status.role == RoleKind::Leader
+            && ghost.leading == Some(status.term)
+            && ghost.leads_for_certain;
+        let mut links = Vec::with_capacity(persist.entries.len());
+        let first = persist.entries.first().map_or(Index(0), |e| e.id.index);
+        if !persist.entries.is_empty() {
+            let last = ghost.handed.last_index();
+            if first > last.next() {
+                let text = format!("entry {first} is written behind entry {last}");
+                self.report(Some(node), Invariant::I4, text);
+                return;
+            }
+            if leads && first <= last {
+                let text = format!("leader of term {} replaces its entry {first}", status.term);
+                self.report(Some(node), Invariant::I5, text);
+            }
+            self.append(node, first, &persist.entries, &mut links);
+        }
+        self.ghost_mut(node).lane.push_back(Pending {
+            id: persist.id,
+            hard_state: persist.hard_state,
+            first,
+            links,
+        });
+    }
+
+    fn append(&mut self, node: NodeId, first: Index, entries: &[Entry], links: &mut Vec<Link>) {
+        let cut_from = first;
+        let cut_to = self
+            .ghost(node)
+            .handed
+            .last_index()
+            .min(self.commit_index());
+        let mut cut = Vec::new();
+        let mut index = cut_from;
+        while index <= cut_to {
+            cut.push((index, self.ghost(node).handed.get(index)));
+            index = index.next();
+        }
+        self.ghost_mut(node).handed.truncate(first);
+        for entry in entries {
+            let handed = &mut self.ghost_mut(node).handed;
+            let link = handed.last().then(entry);
+            handed.push(link);
+            links.push(link);
+            self.know(node, entry, link);
+        }
+        for (index, before) in cut {
+            let committed = self.committed.get(index);
+            if before.is_some()
+                && before == committed
+                && self.ghost(node).handed.get(index) != before
+            {
+                let text = format!("entry {index} is committed, and is cut from the log");
+                self.report(Some(node), Invariant::I8, text);
+            }
+        }
+    }
+
+    /// Log matching: one index and one term, one log up to there.
+    fn know(&mut self, node: NodeId, entry: &Entry, link: Link) {
+        let index = entry.id.index;
+        let Some(place) = index.0.checked_sub(self.known_base.0 + 1) else {
+            return;
+        };
+        let place = usize::try_from(place).unwrap_or(usize::MAX);
+        while self.known.len() <= place {
+            self.known.push_back(Vec::new());
+        }
+        let there = &mut self.known[place];
+        match there.iter().find(|(known, _)| known.term == link.term) {
+            Some((known, _)) if *known == link => {}
+            Some(_) => {
+                let text = format!(
+                    "entry {index} of term {} differs from another node's entry {index} of that term",
+                    link.term
+                );
+                self.report(Some(node), Invariant::I4, text);
+            }
+            None => {
+                let op = match &entry.payload {
+                    Payload::Command(command) => op_of(command),
+                    Payload::Noop | Payload::Configuration(_) => None,
+                };
+                there.push((link, op));
+            }
+        }
+        self.checks += 1;
+    }
+
+    /// Up to where a node's disk has its log for certain.
+    pub(crate) fn durable_index(&self, node: NodeId) -> Index {
+        self.ghost(node).durable.last_index()
+    }
+
+    /// The disk has everything up to this write, and nothing that is only in a cache.
+    pub(crate) fn synced(&mut self, node: NodeId, id: PersistId) {
+        self.ghost_mut(node).synced(id);
+    }
+
+    /// A message leaves.
+    pub(crate) fn sending(&mut self, node: NodeId, envelope: &Envelope) {
+        let session = envelope.session;
+        match &envelope.body {
+            Body::VoteReply { granted: true } => {
+                self.vote(node, session.term, envelope.to.node);
+            }
+            Body::RequestVote { .. } => self.vote(node, session.term, node),
+            Body::AppendEntries { .. } | Body::Heartbeat { .. } => {
+                self.leads(node, session.term);
+            }
+            Body::AppendReply(AppendOutcome::Matched(matched))
+            | Body::HeartbeatReply { matched, .. } => {
+                self.acknowledge(node, envelope.term, *matched);
+            }
+            Body::RequestPreVote { .. }
+            | Body::PreVoteReply { .. }
+            | Body::VoteReply { granted: false }
+            | Body::AppendReply(AppendOutcome::Conflict { .. })
+            | Body::StaleTerm
+            | Body::ForwardProposals { .. }
+            | Body::ForwardProposalsReply { .. }
+            | Body::ForwardRead
+            | Body::ForwardReadReply { .. } => {}
+        }
+    }
+
+    fn vote(&mut self, node: NodeId, term: Term, candidate: NodeId) {
+        self.checks += 1;
+        let ghost = self.ghost_mut(node);
+        let known = *ghost.votes.entry(term).or_insert(candidate);
+        while ghost.votes.len() > TERMS_KEPT {
+            ghost.votes.pop_first();
+        }
+        let durable = ghost.hard_state;
+        let kept =
+            durable.term == term && durable.voted_for.is_some_and(|vote| vote.node == candidate);
+        if known != candidate {
+            let text =
+                format!("votes for node {candidate} in term {term}, having voted for {known}");
+            self.report(Some(node), Invariant::I2, text);
+        } else if !kept {
+            let text = format!(
+                "says that it votes for node {candidate} in term {term}, which its disk does not have"
+            );
+            self.report(Some(node), Invariant::I11, text);
+        }
+    }
+
+    fn leads(&mut self, node: NodeId, term: Term) {
+        let known = match self.leaders.last_key_value() {
+            Some((last, leader)) if *last == term => *leader,
+            Some(_) | None => *self.leaders.entry(term).or_insert(node),
+        };
+        while self.leaders.len() > TERMS_KEPT {
+            self.leaders.pop_first();
+        }
+        if known != node {
+            let text = format!("leads term {term}, which node {known} leads");
+            self.report(Some(node), Invariant::I1, text);
+        }
+    }
+
+    fn acknowledge(&mut self, node: NodeId, term: Term, matched: Index) {
+        self.checks += 1;
+        let ghost = self.ghost(node);
+        if matched == Index(0) {
+            return;
+        }
+        let (durable, known_term) = (ghost.durable.last_index(), ghost.hard_state.term);
+        if matched > durable || known_term < term {
+            let text = format!(
+                "acknowledges entry {matched} in term {term}, and its disk has entry {durable} and \
+                 term {known_term}"
+            );
+            self.report(Some(node), Invariant::I11, text);
+        }
+    }
+
+    /// A node says that it leads now.
+    pub(crate) fn became_leader(&mut self, node: NodeId, term: Term) {
+        self.leads(node, term);
+        let nodes = self.ghosts.len();
+        let ghost = self.ghost_mut(node);
+        ghost.leading = Some(term);
+        ghost.leads_for_certain = false;
+        ghost.matches.clear();
+        ghost.matches.resize(nodes, Index(0));
+    }
+
+    /// Whether a node's log is what it handed to its disk: only so many writes are handed out at once.
+    fn has_handed_all(&self, node: NodeId) -> bool {
+        self.ghost(node).lane.len() < self.limits.persists
+    }
+
+    /// Leader completeness, as soon as all of a new leader's log can be seen.
+    fn check_leader(&mut self, node: NodeId, term: Term) {
+        let ghost = self.ghost(node);
+        if ghost.leading != Some(term) || ghost.leads_for_certain || !self.has_handed_all(node) {
+            return;
+        }
+        self.ghost_mut(node).leads_for_certain = true;
+        self.checks += 1;
+        // A late vote can still make a leader of a term that later ones have left behind.
+        let earlier = self.commits.range(..term).next_back();
+        let commit = earlier.map_or(Index(0), |(_, index)| *index);
+        let ghost = self.ghost(node);
+        let own = ghost.handed.get(commit);
+        if commit > self.known_base && own != self.committed.get(commit) {
+            let text = format!(
+                "leads term {term} without entry {commit}, which is committed; its log ends with \
+                 entry {}",
+                ghost.handed.last_index()
+            );
+            self.report(Some(node), Invariant::I6, text);
+        }
+    }
+
+    /// What a node shows after so many inputs, and what it asks for then.
+    pub(crate) fn observe(
+        &mut self,
+        node: NodeId,
+        status: &Status<'_>,
+        inputs: usize,
+        actions: usize,
+    ) {
+        self.checks += 1;
+        if status.halted.is_some() {
+            return;
+        }
+        let ghost = self.ghost_mut(node);
+        let (term, commit) = (ghost.term, ghost.commit);
+        ghost.term = status.term;
+        ghost.commit = status.commit_index;
+        if ghost.leading.is_some() && status.role != RoleKind::Leader {
+            ghost.leading = None;
+        }
+        self.check_leader(node, status.term);
+        if status.term < term {
+            let text = format!("its term falls from {term} to {}", status.term);
+            self.report(Some(node), Invariant::I3, text);
+        }
+        if status.commit_index < commit {
+            let text = format!(
+                "its commit index falls from {commit} to {}",
+                status.commit_index
+            );
+            self.report(Some(node), Invariant::I8, text);
+        } else if status.commit_index > commit {
+            self.claim(node, status);
+        }
+        if status.role == RoleKind::Leader {
+            self.check_matches(node, status);
+        }
+        self.check_bounds(node, status, inputs, actions);
+        self.until_pruned -= 1;
+        if self.until_pruned == 0 {
+            self.until_pruned = PRUNE_EVERY;
+            self.prune();
+        }
+    }
+
+    /// A node counts more as committed than before.
+    fn claim(&mut self, node: NodeId, status: &Status<'_>) {
+        let index = status.commit_index;
+        if index <= self.commit_index() {
+            let ghost = self.ghost(node);
+            let own = ghost
+                .handed
+                .get(index)
+                .filter(|_| self.has_handed_all(node));
+            if own.is_some() && own != self.committed.get(index) {
+                let text =
+                    format!("counts entry {index} as committed, and holds another one there");
+                self.report(Some(node), Invariant::I9, text);
+            }
+            return;
+        }
+        match self.count(status) {
+            Ok(holder) => {
+                self.commits.insert(status.term, index);
+                while self.commits.len() > TERMS_KEPT {
+                    self.commits.pop_first();
+                }
+                self.commit(node, holder, index);
+            }
+            Err(text) => self.report(Some(node), Invariant::I9, text),
+        }
+    }
+
+    /// Counts for itself whether an entry nobody counted as committed before is; returns a node that
+    /// has it.
+    fn count(&self, status: &Status<'_>) -> Result<NodeId, String> {
+        let index = status.commit_index;
+        let claim = format!("counts entry {index} as committed");
+        if status.role != RoleKind::Leader {
+            return Err(format!("{claim}, which no leader has done"));
+        }
+        let configuration = status.configuration;
+        let links = configuration.members();
+        let links = links.iter().filter_map(|m| self.durable(m.node, index));
+        let Some(link) = links.filter(|link| link.term == status.term).last() else {
+            return Err(format!(
+                "{claim}; no disk has one of its own term {} there",
+                status.term
+            ));
+        };
+        let has = |member: &Member| self.durable(member.node, index) == Some(link);
+        if !quorum_has(configuration, has) {
+            let holders = configuration.members();
+            let holders: Vec<u64> = holders
+                .iter()
+                .filter(|m| has(m))
+                .map(|m| m.node.0)
+                .collect();
+            return Err(format!(
+                "{claim}; only the disks of nodes {holders:?} have it"
+            ));
+        }
+        let holder = configuration.members().into_iter().find(|m| has(m));
+        Ok(holder.map_or(NodeId(1), |member| member.node))
+    }
+
+    fn durable(&self, node: NodeId, index: Index) -> Option<Link> {
+        self.ghosts.get(place(node))?.durable.get(index)
+    }
+
+    fn commit(&mut self, node: NodeId, holder: NodeId, to: Index) {
+        let mut index = self.commit_index().next();
+        while index <= to {
+            let Some(link) = self.durable(holder, index) else {
+                break;
+            };
+            self.committed.push(link);
+            let place = usize::try_from(index.0 - self.known_base.0 - 1).unwrap_or(usize::MAX);
+            let known = self.known.get(place);
+            let known = known.and_then(|known| known.iter().find(|(known, _)| *known == link));
+            let op = known.and_then(|(_, op)| *op);
+            let result = self.requests.committed(link.term, op);
+            self.check(node, result);
+            index = index.next();
+        }
+        let result = self.requests.advance();
+        self.check(node, result);
+    }
+
+    /// What a leader counts for its followers.
+    fn check_matches(&mut self, node: NodeId, status: &Status<'_>) {
+        let ghost = self.ghost(node);
+        if ghost.leading != Some(status.term) || !ghost.leads_for_certain {
+            return;
+        }
+        for (member, matched, _) in status.peers() {
+            let peer = place(member.node);
+            let known = self.ghosts[place(node)].matches[peer];
+            if matched == known {
+                continue;
+            }
+            self.ghosts[place(node)].matches[peer] = matched;
+            self.checks += 1;
+            let own = self.ghost(node).handed.get(matched);
+            let theirs = self.durable(member.node, matched);
+            // Below the kept links everything was compared before.
+            let differs = theirs.is_none() || own.is_some_and(|own| Some(own) != theirs);
+            if matched < known || (differs && matched > self.known_base) {
+                let text = format!(
+                    "counts entry {matched} for node {}, after {known}; the disk there has {}",
+                    member.node,
+                    match theirs {
+                        Some(_) => "another one".to_string(),
+                        None => format!("{} entries", self.ghost(member.node).durable.last_index()),
+                    }
+                );
+                self.report(Some(node), Invariant::I13, text);
+            }
+        }
+    }
+
+    fn check_bounds(&mut self, node: NodeId, status: &Status<'_>, inputs: usize, actions: usize) {
+        let limits = self.limits;
+        let actions_max = (limits.actions * (1 + inputs)) as u64;
+        let found = [
+            (
+                "requests without an outcome",
+                u64::from(status.pending_requests),
+                limits.requests.into(),
+            ),
+            (
+                "bytes of entries in memory",
+                status.tail_bytes,
+                limits.tail_bytes,
+            ),
+            ("actions after one event", actions as u64, actions_max),
+        ];
+        for (what, found, limit) in found {
+            if found > limit {
+                let text = format!("{found} {what}, at most {limit} are allowed");
+                self.report(Some(node), Invariant::I21, text);
+            }
+        }
+    }
+
+    /// A node's state machine executed an operation.
+    pub(crate) fn executed(&mut self, node: NodeId, execution: &Execution<S::Reply>) {
+        let ghost = self.ghost_mut(node);
+        let before = ghost.applied;
+        ghost.applied = execution.at;
+        let result = if execution.at <= before {
+            let text = format!("executes entry {} after entry {before}", execution.at);
+            Err((Invariant::I7, text))
+        } else {
+            self.requests
+                .executed(execution.at, execution.op, &execution.reply)
+        };
+        self.check(node, result);
+    }
+
+    pub(crate) fn proposed(&mut self, op: OpId, node: NodeId, at: Time, command: S::Command) {
+        self.requests.proposed(op, node, at, command);
+    }
+
+    pub(crate) fn queried(&mut self, op: OpId, node: NodeId, at: Time, query: S::Query) {
+        self.requests.queried(op, node, at, query);
+    }
+
+    /// A client got its answer.
+    pub(crate) fn answered(
+        &mut self,
+        node: NodeId,
+        op: OpId,
+        result: &Result<Witnessed<S::Reply>, RequestError>,
+    ) {
+        let result = self.requests.answered(op, result);
+        let result = result.and_then(|()| self.requests.advance());
+        self.check(node, result);
+    }
+
+    pub(crate) fn oldest_open(&self) -> Option<(OpId, NodeId, Time)> {
+        self.requests.oldest_open()
+    }
+
+    /// Whether a node's disk has everything that is committed.
+    pub(crate) fn has_all(&self, node: NodeId) -> bool {
+        let commit = self.commit_index();
+        self.durable(node, commit) == self.committed.get(commit)
+    }
+
+    /// Forgets what every node has on its disk.
+    fn prune(&mut self) {
+        let agreed = self.ghosts.iter().map(|ghost| {
+            let index = ghost.durable.last_index().min(self.commit_index());
+            if ghost.durable.get(index) == self.committed.get(index) {
+                index
+            } else {
+                self.known_base
+            }
+        });
+        let agreed = agreed.min().unwrap_or_default();
+        let floor = Index(agreed.0.saturating_sub(LINKS_KEPT));
+        if floor <= self.known_base {
+            return;
+        }
+        while self.known_base < floor && self.known.pop_front().is_some() {
+            self.known_base = self.known_base.next();
+        }
+        self.committed.forget_below(floor);
+        for ghost in &mut self.ghosts {
+            ghost.durable.forget_below(floor);
+            ghost.handed.forget_below(floor);
+        }
+        self.requests.forget_below(floor);
+    }
+
+    /// How much the judge remembers: for the test that this stays flat.
+    pub(crate) fn remembered(&self) -> usize {
+        let ghosts = self.ghosts.iter();
+        let links: usize = ghosts.map(|g| g.durable.len() + g.handed.len()).sum();
+        links + self.known.len() + self.committed.len() + self.requests.len()
+    }
+}
+
+/// Nodes are numbered from 1.
+fn place(node: NodeId) -> usize {
+    usize::try_from(node.0).map_or(usize::MAX, |number| number.wrapping_sub(1))
+}
+
+/// Counted here and not by the code that is being judged.
+fn quorum_has(configuration: &Configuration, has: impl Fn(&Member) -> bool) -> bool {
+    [&configuration.voters, &configuration.outgoing]
+        .into_iter()
+        .filter(|voters| !voters.is_empty())
+        .all(|voters| 2 * voters.iter().filter(|member| has(member)).count() > voters.len())
+}

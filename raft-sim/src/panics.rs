@@ -1,0 +1,12 @@
+//! What a panic said.
+
+use std::any::Any;
+
+/// The message of a panic that was caught.
+pub(crate) fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panics: {}", text.unwrap_or("without a message"))
+}

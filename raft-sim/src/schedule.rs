@@ -1,0 +1,423 @@
+//! Schedules: what happened in a run, as a list that can be repeated, shortened and read.
+//!
+//! A schedule says what happens and in which order, and nothing of chance: which timer ends, which
+//! message arrives, which disk gets to the end of its work, who dies. What is left out of it did not
+//! happen: a message that is not delivered is lost, one that is delivered twice was repeated.
+//!
+//! Always holds: the same schedule has the same course, and any part of one is one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use raft_core::{Envelope, Input, NodeId, Time};
+
+use crate::judge::Violation;
+use crate::machine::{Machine, OpId};
+use crate::trace::{Fate, Happening, Trace, message_name, message_text};
+use crate::workload::Request;
+use crate::world::{Death, Setup, World};
+
+/// A message, named by what it says: among those that say the same, by their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The sender.
+    pub from: NodeId,
+    /// The receiver.
+    pub to: NodeId,
+    /// Kind and contents.
+    pub text: String,
+    /// Which of those that say the same, from 1.
+    pub nth: u32,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the fields are what the variants' sentences name"
+)]
+#[non_exhaustive]
+pub enum Step {
+    /// A node's timer ends.
+    Timeout { node: NodeId },
+    /// A message arrives.
+    Deliver { message: Sent },
+    /// A node's disk gets to the end of what it was doing.
+    Disk { node: NodeId },
+    /// A node acts on what came in.
+    Drain { node: NodeId },
+    /// A client asks.
+    Request { node: NodeId, op: u64 },
+    /// A process begins.
+    Start { node: NodeId },
+    /// A process dies.
+    Kill { node: NodeId },
+    /// A machine loses power; the pattern decides which unsynced sectors survive.
+    LosePower { node: NodeId, pattern: u64 },
+    /// A process will die in the middle of its next actions.
+    Doom { node: NodeId, death: Death },
+    /// A node's next sync fails.
+    FailSync { node: NodeId },
+    /// A node's disk has room for so many more bytes, or as many as it wants.
+    Room { node: NodeId, bytes: Option<u64> },
+}
+
+impl Step {
+    /// The node at which it happens.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        match self {
+            Self::Timeout { node }
+            | Self::Disk { node }
+            | Self::Drain { node }
+            | Self::Request { node, .. }
+            | Self::Start { node }
+            | Self::Kill { node }
+            | Self::LosePower { node, .. }
+            | Self::Doom { node, .. }
+            | Self::FailSync { node }
+            | Self::Room { node, .. } => *node,
+            Self::Deliver { message } => message.to,
+        }
+    }
+
+    /// Whether it is something that happens to a node, and not something a node does.
+    const fn is_input(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout { .. } | Self::Deliver { .. } | Self::Disk { .. } | Self::Request { .. }
+        )
+    }
+}
+
+/// A step, when its node saw it, and whether the node acted on it at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What happens.
+    pub step: Step,
+    /// What the node's clock shows, at least.
+    pub at: Option<Time>,
+    /// The node acts at once, and does not wait for what else comes in.
+    pub acts: bool,
+}
+
+/// Writes down what happens in a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recorder {
+    pub(crate) lines: Vec<Line>,
+    named: BTreeMap<String, u32>,
+}
+
+impl Recorder {
+    /// A step, and what its node's clock shows then.
+    pub(crate) fn note(&mut self, step: Step, at: Time) {
+        if let (Step::Drain { node }, Some(last)) = (&step, self.lines.last_mut())
+            && last.step.is_input()
+            && last.step.node() == *node
+            && !last.acts
+        {
+            last.acts = true;
+            return;
+        }
+        self.lines.push(Line {
+            step,
+            at: Some(at),
+            acts: false,
+        });
+    }
+
+    pub(crate) fn name(&mut self, envelope: &Envelope) -> Sent {
+        let mut sent = named(envelope);
+        let nth = self.named.entry(sent.key()).or_default();
+        *nth += 1;
+        sent.nth = *nth;
+        sent
+    }
+}
+
+fn named(envelope: &Envelope) -> Sent {
+    Sent {
+        from: envelope.from.member.node,
+        to: envelope.to.node,
+        text: format!(
+            "{} {}",
+            message_name(&envelope.body),
+            message_text(envelope)
+        ),
+        nth: 1,
+    }
+}
+
+impl Sent {
+    fn key(&self) -> String {
+        format!("{}>{} {}", self.from, self.to, self.text)
+    }
+}
+
+/// Plays a schedule.
+pub(crate) struct Player<S: Machine> {
+    pub(crate) world: World<S>,
+    /// Everything that was ever sent, by its name.
+    pool: BTreeMap<String, Vec<Envelope>>,
+    clocks: Vec<Time>,
+    /// How many steps found something to do.
+    pub(crate) effective: u64,
+}
+
+impl<S: Machine> Player<S> {
+    pub(crate) fn new(setup: Setup<S>) -> Self {
+        let nodes = usize::try_from(setup.nodes).unwrap_or(usize::MAX);
+        Self {
+            world: World::new(setup),
+            pool: BTreeMap::new(),
+            clocks: vec![Time(1); nodes],
+            effective: 0,
+        }
+    }
+
+    pub(crate) fn trace(&mut self) {
+        self.world.trace = Some(Trace::default());
+    }
+
+    pub(crate) fn violation(&self) -> Option<&Violation> {
+        self.world.violation()
+    }
+
+    fn clock(&mut self, node: NodeId) -> &mut Time {
+        let place = usize::try_from(node.0 - 1).unwrap_or(usize::MAX);
+        &mut self.clocks[place]
+    }
+
+    /// Lets a step happen, if it can.
+    pub(crate) fn play(
+        &mut self,
+        line: &Line,
+        request: &dyn Fn(OpId) -> Option<Request<S::Command, S::Query>>,
+    ) {
+        let node = line.step.node();
+        if node.0 == 0 || node.0 > self.clocks.len() as u64 {
+            return;
+        }
+        let before = *self.clock(node);
+        let mut at = before.max(line.at.unwrap_or(before));
+        if let Step::Timeout { .. } = line.step {
+            at = at.max(self.world.next_deadline(node).unwrap_or(at));
+        }
+        *self.clock(node) = at;
+        self.world.now = self.clocks.iter().copied().max().unwrap_or(at);
+        if self.happens(&line.step, at, request) {
+            self.effective += 1;
+        }
+        if line.acts {
+            self.world.drain(node);
+        }
+        self.collect();
+    }
+
+    fn happens(
+        &mut self,
+        step: &Step,
+        at: Time,
+        request: &dyn Fn(OpId) -> Option<Request<S::Command, S::Query>>,
+    ) -> bool {
+        let node = step.node();
+        let world = &mut self.world;
+        let runs = world.server(node).process.is_some();
+        match step {
+            Step::Timeout { .. } => world.handle(at, node, Input::Tick),
+            Step::Deliver { message } => return self.deliver(message, at),
+            Step::Disk { .. } => world.lane(at, node),
+            Step::Drain { .. } => world.drain(node),
+            Step::Request { op, .. } => match request(*op) {
+                Some(Request::Command(command)) => world.propose(at, node, *op, command),
+                Some(Request::Query(query)) => world.query(at, node, *op, query),
+                None => return false,
+            },
+            Step::Start { .. } => return !runs && world.start(at, node).is_ok(),
+            Step::Kill { .. } => world.kill(node),
+            Step::LosePower { pattern, .. } => {
+                world.lose_power(node, *pattern);
+                return true;
+            }
+            Step::Doom { death, .. } => world.doom(node, *death),
+            Step::FailSync { .. } => world.server(node).disk.fail_next_sync(),
+            Step::Room { bytes, .. } => {
+                let disk = &world.server(node).disk;
+                disk.set_capacity(bytes.map(|bytes| disk.used() + bytes));
+                return true;
+            }
+        }
+        runs
+    }
+
+    fn deliver(&mut self, message: &Sent, at: Time) -> bool {
+        let Some(sent) = self.pool.get(&message.key()) else {
+            return false;
+        };
+        let wanted = usize::try_from(message.nth.max(1) - 1).unwrap_or(usize::MAX);
+        let Some(envelope) = sent.get(wanted).or_else(|| sent.last()).cloned() else {
+            return false;
+        };
+        let node = message.to;
+        let runs = self.world.server(node).process.is_some();
+        self.world.note(|| Happening::Message {
+            from: message.from,
+            to: node,
+            sent: at,
+            name: message_name(&envelope.body),
+            text: message_text(&envelope),
+            fate: if runs { Fate::Delivered } else { Fate::Nobody },
+        });
+        self.world.handle(at, node, Input::Receive(envelope));
+        runs
+    }
+
+    fn collect(&mut self) {
+        for envelope in self.world.effects.sent.drain(..) {
+            let key = named(&envelope).key();
+            self.pool.entry(key).or_default().push(envelope);
+        }
+        self.world.effects.replies.clear();
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.step.is_input() && !self.acts {
+            f.write_str("hold ")?;
+        }
+        match &self.step {
+            Step::Timeout { node } => write!(f, "timeout {node}")?,
+            Step::Deliver { message } => {
+                write!(
+                    f,
+                    "deliver {}>{} {}",
+                    message.from, message.to, message.text
+                )?;
+                if message.nth > 1 {
+                    write!(f, " #{}", message.nth)?;
+                }
+            }
+            Step::Disk { node } => write!(f, "disk {node}")?,
+            Step::Drain { node } => write!(f, "act {node}")?,
+            Step::Request { node, op } => write!(f, "request {node} {op}")?,
+            Step::Start { node } => write!(f, "start {node}")?,
+            Step::Kill { node } => write!(f, "kill {node}")?,
+            Step::LosePower { node, pattern } => write!(f, "lose-power {node} {pattern}")?,
+            Step::Doom { node, death } => {
+                write!(f, "doom {node} {}", death.actions)?;
+                if let Some(pattern) = death.power {
+                    write!(f, " {pattern}")?;
+                }
+            }
+            Step::FailSync { node } => write!(f, "fail-sync {node}")?,
+            Step::Room { node, bytes } => match bytes {
+                Some(bytes) => write!(f, "room {node} {bytes}")?,
+                None => write!(f, "room {node}")?,
+            },
+        }
+        match self.at {
+            Some(at) => write!(f, " @{}", at.0),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A line of a schedule that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, found \"{found}\"")]
+pub struct LineError {
+    /// What belongs there.
+    pub expected: &'static str,
+    /// What is there.
+    pub found: String,
+}
+
+const STEPS: &str = "timeout, deliver, disk, act, request, start, kill, lose-power, doom, fail-sync or \
+                     room, and a node";
+
+impl FromStr for Line {
+    type Err = LineError;
+
+    fn from_str(line: &str) -> Result<Self, LineError> {
+        let wrong = |expected| LineError {
+            expected,
+            found: line.to_string(),
+        };
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        let mut at = None;
+        if let Some(mark) = words.last().and_then(|word| word.strip_prefix('@')) {
+            let nanos = mark.parse().map_err(|_| wrong("nanoseconds after @"))?;
+            at = Some(Time(nanos));
+            words.pop();
+        }
+        let held = words.first() == Some(&"hold");
+        if held {
+            words.remove(0);
+        }
+        let [verb, first, rest @ ..] = words.as_slice() else {
+            return Err(wrong(STEPS));
+        };
+        let step = if *verb == "deliver" {
+            let message = parse_sent(first, rest).ok_or_else(|| {
+                wrong("deliver FROM>TO, the message's name and contents, and perhaps #NTH")
+            })?;
+            Step::Deliver { message }
+        } else {
+            parse_step(verb, first, rest).ok_or_else(|| wrong(STEPS))?
+        };
+        let acts = step.is_input() && !held;
+        Ok(Self { step, at, acts })
+    }
+}
+
+fn parse_sent(link: &str, rest: &[&str]) -> Option<Sent> {
+    let (from, to) = link.split_once('>')?;
+    let (nth, words) = match rest.split_last() {
+        Some((last, words)) if last.starts_with('#') => (last[1..].parse().ok()?, words),
+        Some(_) | None => (1, rest),
+    };
+    Some(Sent {
+        from: NodeId(from.parse().ok()?),
+        to: NodeId(to.parse().ok()?),
+        text: words.join(" "),
+        nth,
+    })
+}
+
+fn parse_step(verb: &str, node: &str, rest: &[&str]) -> Option<Step> {
+    let node = NodeId(node.parse().ok()?);
+    let mut numbers = Vec::new();
+    for word in rest {
+        numbers.push(word.parse::<u64>().ok()?);
+    }
+    let step = match (verb, numbers.as_slice()) {
+        ("timeout", []) => Step::Timeout { node },
+        ("disk", []) => Step::Disk { node },
+        ("act", []) => Step::Drain { node },
+        ("request", [op]) => Step::Request { node, op: *op },
+        ("start", []) => Step::Start { node },
+        ("kill", []) => Step::Kill { node },
+        ("lose-power", []) => Step::LosePower { node, pattern: 0 },
+        ("lose-power", [pattern]) => Step::LosePower {
+            node,
+            pattern: *pattern,
+        },
+        ("doom", [actions, power @ ..]) if power.len() < 2 => Step::Doom {
+            node,
+            death: Death {
+                actions: u32::try_from(*actions).ok()?,
+                power: power.first().copied(),
+            },
+        },
+        ("fail-sync", []) => Step::FailSync { node },
+        ("room", []) => Step::Room { node, bytes: None },
+        ("room", [bytes]) => Step::Room {
+            node,
+            bytes: Some(*bytes),
+        },
+        _ => return None,
+    };
+    Some(step)
+}

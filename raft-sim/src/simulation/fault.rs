@@ -1,0 +1,279 @@
+//! Faults, as a plan says them and as a cluster meets them.
+
+use std::fmt;
+
+use raft_core::{NodeId, Span, Time};
+
+use crate::workload::Draw;
+
+use super::profile::Profile;
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the fields are what the variants' sentences name"
+)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// A process dies: at once, or after so many more of its node's actions.
+    Crash { actions: Option<u32> },
+    /// A machine loses power, and some of what was not synced.
+    PowerLoss { actions: Option<u32>, pattern: u64 },
+    /// A process dies, and its machine loses power while it starts again, after so many changes of its
+    /// disk.
+    CrashWhileStarting { operations: u64, pattern: u64 },
+    /// A process does nothing.
+    Pause,
+    /// Links are cut, in these directions.
+    Cut { links: Vec<(NodeId, NodeId)> },
+    /// A disk takes so many times as long.
+    SlowDisk { times: u64 },
+    /// A disk has room for so many more bytes.
+    FullDisk { bytes: u64 },
+    /// A clock runs at so many millionths of its rate.
+    ClockRate { rate: u64 },
+    /// A clock jumps ahead.
+    ClockJump { ahead: Span },
+    /// A sync fails.
+    FailedSync,
+    /// Bits of the log on disk flip while the process is down; chance says which.
+    Damage { chance: u64 },
+    /// A disk comes back empty.
+    Wipe,
+    /// A disk comes back as it was so long ago.
+    Rollback { age: Span },
+    /// A disk says that it syncs, and does not, until the power fails.
+    Lies { pattern: u64 },
+}
+
+/// A fault: when and where it begins, and for how long it lasts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// When it begins.
+    pub at: Time,
+    /// Where; links have many places, and this is one.
+    pub node: NodeId,
+    /// What.
+    pub kind: FaultKind,
+    /// For how long it lasts, or the node stays down.
+    pub lasts: Span,
+}
+
+impl FaultKind {
+    /// A word for counting.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Crash { actions: None } => "crash",
+            Self::Crash { actions: Some(_) } => "crash-between-actions",
+            Self::PowerLoss { actions: None, .. } => "power-loss",
+            Self::PowerLoss {
+                actions: Some(_), ..
+            } => "power-loss-between-actions",
+            Self::CrashWhileStarting { .. } => "crash-while-starting",
+            Self::Pause => "pause",
+            Self::Cut { .. } => "cut",
+            Self::SlowDisk { .. } => "slow-disk",
+            Self::FullDisk { .. } => "full-disk",
+            Self::ClockRate { .. } => "clock-rate",
+            Self::ClockJump { .. } => "clock-jump",
+            Self::FailedSync => "failed-sync",
+            Self::Damage { .. } => "damage",
+            Self::Wipe => "wipe",
+            Self::Rollback { .. } => "rollback",
+            Self::Lies { .. } => "lying-disk",
+        }
+    }
+
+    /// Whether the store cannot go on afterwards, so that only a minority may meet it.
+    pub(super) const fn ends_a_store(&self) -> bool {
+        matches!(self, Self::Damage { .. } | Self::Wipe)
+    }
+
+    /// Whether no protocol can mask it.
+    pub(super) const fn is_outside(&self) -> bool {
+        matches!(self, Self::Rollback { .. } | Self::Lies { .. })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let node = self.node;
+        match &self.kind {
+            FaultKind::Crash { actions: None } => write!(f, "node {node} is killed"),
+            FaultKind::Crash {
+                actions: Some(actions),
+            } => write!(f, "node {node} is killed after {actions} more actions"),
+            FaultKind::PowerLoss { actions: None, .. } => write!(f, "node {node} loses power"),
+            FaultKind::PowerLoss {
+                actions: Some(actions),
+                ..
+            } => write!(f, "node {node} loses power after {actions} more actions"),
+            FaultKind::CrashWhileStarting { operations, .. } => write!(
+                f,
+                "node {node} is killed, and loses power after {operations} changes of its disk while it \
+                 starts"
+            ),
+            FaultKind::Pause => write!(f, "node {node} pauses"),
+            FaultKind::Cut { links } => {
+                f.write_str("links are cut:")?;
+                links
+                    .iter()
+                    .try_for_each(|(from, to)| write!(f, " {from}>{to}"))
+            }
+            FaultKind::SlowDisk { times } => {
+                write!(f, "the disk of node {node} takes {times} times as long")
+            }
+            FaultKind::FullDisk { bytes } => {
+                write!(f, "the disk of node {node} has room for {bytes} more bytes")
+            }
+            FaultKind::ClockRate { rate } => {
+                write!(f, "the clock of node {node} runs at {rate} millionths")
+            }
+            FaultKind::ClockJump { ahead } => {
+                write!(f, "the clock of node {node} jumps ahead by {} ns", ahead.0)
+            }
+            FaultKind::FailedSync => write!(f, "the next sync of node {node} fails"),
+            FaultKind::Damage { .. } => write!(f, "node {node} is killed, and its log is damaged"),
+            FaultKind::Wipe => write!(f, "node {node} is killed, and its disk is wiped"),
+            FaultKind::Rollback { age } => {
+                write!(f, "the disk of node {node} goes back by {} ns", age.0)
+            }
+            FaultKind::Lies { .. } => {
+                write!(
+                    f,
+                    "the disk of node {node} lies about syncs, until the power fails"
+                )
+            }
+        }?;
+        write!(
+            f,
+            ", for {}.{:03} ms",
+            self.lasts.0 / 1_000_000,
+            self.lasts.0 / 1_000 % 1_000
+        )
+    }
+}
+
+/// The kinds of faults that a profile knows, each as a way of drawing one.
+pub(super) type DrawKind = fn(&mut Draw, u64, NodeId) -> FaultKind;
+
+const TOLERATED: [DrawKind; 12] = [
+    |_, _, _| FaultKind::Crash { actions: None },
+    |draw, _, _| FaultKind::Crash {
+        actions: Some(few(draw)),
+    },
+    |draw, _, _| FaultKind::PowerLoss {
+        actions: None,
+        pattern: pattern(draw),
+    },
+    |draw, _, _| FaultKind::PowerLoss {
+        actions: Some(few(draw)),
+        pattern: pattern(draw),
+    },
+    |draw, _, _| FaultKind::CrashWhileStarting {
+        operations: draw.below(40),
+        pattern: pattern(draw),
+    },
+    |_, _, _| FaultKind::Pause,
+    |draw, nodes, node| FaultKind::Cut {
+        links: isolate(draw, nodes, node),
+    },
+    |draw, nodes, _| FaultKind::Cut {
+        links: any_links(draw, nodes),
+    },
+    |draw, _, _| FaultKind::SlowDisk {
+        times: draw.between(2, 50),
+    },
+    |draw, _, _| FaultKind::FullDisk {
+        bytes: draw.below(3_000),
+    },
+    |draw, _, _| FaultKind::ClockRate {
+        rate: draw.between(900_000, 1_100_000),
+    },
+    |draw, _, _| FaultKind::ClockJump {
+        ahead: Span(draw.below(2_000_000_000)),
+    },
+];
+
+const DETECTED: [DrawKind; 3] = [
+    |_, _, _| FaultKind::FailedSync,
+    |draw, _, _| FaultKind::Damage {
+        chance: draw.number(),
+    },
+    |_, _, _| FaultKind::Wipe,
+];
+
+const OUTSIDE: [DrawKind; 2] = [
+    |draw, _, _| FaultKind::Rollback {
+        age: Span(draw.below(5_000_000_000)),
+    },
+    |draw, _, _| FaultKind::Lies {
+        pattern: pattern(draw),
+    },
+];
+
+/// What a profile's faults are drawn from.
+pub(super) fn kinds(profile: Profile) -> Vec<DrawKind> {
+    let mut kinds = Vec::new();
+    match profile {
+        Profile::Quiet => {}
+        Profile::Tolerated => kinds.extend(TOLERATED),
+        Profile::Detected => {
+            kinds.extend(TOLERATED);
+            kinds.extend(DETECTED);
+        }
+        Profile::Outside => {
+            kinds.extend(TOLERATED);
+            kinds.extend(OUTSIDE);
+        }
+        Profile::Reference => kinds.extend([TOLERATED[0], TOLERATED[2], TOLERATED[6]]),
+    }
+    kinds
+}
+
+fn few(draw: &mut Draw) -> u32 {
+    u32::try_from(draw.below(12)).unwrap_or(0)
+}
+
+/// Nothing, everything, or anything between survives.
+fn pattern(draw: &mut Draw) -> u64 {
+    match draw.below(4) {
+        0 => 0,
+        1 => u64::MAX,
+        _ => draw.number(),
+    }
+}
+
+/// All links of one node: both directions, or one.
+fn isolate(draw: &mut Draw, nodes: u64, node: NodeId) -> Vec<(NodeId, NodeId)> {
+    let directions = draw.below(4);
+    let others = (1..=nodes).map(NodeId).filter(|other| *other != node);
+    let mut links = Vec::new();
+    for other in others {
+        if directions != 1 {
+            links.push((node, other));
+        }
+        if directions != 2 {
+            links.push((other, node));
+        }
+    }
+    links
+}
+
+/// Two halves, or any set of links.
+fn any_links(draw: &mut Draw, nodes: u64) -> Vec<(NodeId, NodeId)> {
+    let (halves, side, share) = (draw.percent(50), draw.number(), draw.between(10, 70));
+    let mut links = Vec::new();
+    for from in 1..=nodes {
+        for to in 1..=nodes {
+            let apart = (side >> from) & 1 != (side >> to) & 1;
+            let cut = if halves { apart } else { draw.percent(share) };
+            if from != to && cut {
+                links.push((NodeId(from), NodeId(to)));
+            }
+        }
+    }
+    links
+}

@@ -1,0 +1,269 @@
+//! What a seed stands for: everything that will be done to a cluster, drawn before it begins.
+
+use raft_core::wal::WalOptions;
+use raft_core::{NodeId, Options, Span, Time};
+
+use crate::workload::Draw;
+use crate::world::{Network, WAL_OPTIONS};
+
+use super::fault::{Fault, kinds};
+use super::profile::Profile;
+
+/// Where a client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// At the leader, if there is one.
+    Leader,
+    /// At this node.
+    Node(NodeId),
+}
+
+/// A request of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// When.
+    pub at: Time,
+    /// Where.
+    pub target: Target,
+    /// Its number, from which the workload draws what it is.
+    pub op: u64,
+}
+
+/// Everything that a run will meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The seed it was drawn from.
+    pub seed: u64,
+    /// How many voters there are.
+    pub nodes: u64,
+    /// Which faults were to choose from.
+    pub profile: Profile,
+    /// The nodes' tunables.
+    pub options: Options,
+    /// The logs' tunables.
+    pub wal_options: WalOptions,
+    /// What happens to messages.
+    pub network: Network,
+    /// For how long things go wrong; then everything heals.
+    pub time: Span,
+    /// What goes wrong, in order.
+    pub faults: Vec<Fault>,
+    /// What clients ask, in order.
+    pub requests: Vec<Asked>,
+    /// The nodes that heal first.
+    pub core: Vec<NodeId>,
+}
+
+/// What runs have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// How many voters; drawn from 1 to 7 if `None`.
+    pub nodes: Option<u64>,
+    /// For how long things go wrong.
+    pub time: Span,
+    /// Which faults.
+    pub profile: Profile,
+}
+
+const MILLI: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MILLI;
+
+impl Plan {
+    /// Draws what a seed stands for.
+    #[must_use]
+    pub fn draw(seed: u64, scope: &Scope) -> Self {
+        let mut draw = Draw::new(seed, 0);
+        let nodes = match draw.below(16) {
+            0 => 1,
+            1 => 2,
+            2..=8 => 3,
+            9 => 4,
+            10..=13 => 5,
+            14 => 6,
+            _ => 7,
+        };
+        let nodes = scope.nodes.unwrap_or(nodes);
+        let mut plan = Self {
+            seed,
+            nodes,
+            profile: scope.profile,
+            options: Options {
+                seed,
+                ..Options::default()
+            },
+            wal_options: WAL_OPTIONS,
+            network: Network::default(),
+            time: scope.time,
+            faults: Vec::new(),
+            requests: Vec::new(),
+            core: Vec::new(),
+        };
+        match scope.profile {
+            Profile::Quiet => {}
+            Profile::Reference => plan.network = reference_network(),
+            Profile::Tolerated | Profile::Detected | Profile::Outside => {
+                plan.options = draw_options(&mut draw, seed);
+                plan.network = draw_network(&mut draw);
+                let segments = [4 << 10, 8 << 10, 16 << 10, 64 << 10];
+                plan.wal_options.segment_bytes = draw.pick(&segments);
+            }
+        }
+        plan.draw_core(&mut draw);
+        plan.draw_faults(&mut draw);
+        plan.draw_requests(&mut draw);
+        plan
+    }
+
+    /// Any majority: what must go on when it is healed, whatever becomes of the rest.
+    fn draw_core(&mut self, draw: &mut Draw) {
+        let mut left: Vec<NodeId> = (1..=self.nodes).map(NodeId).collect();
+        let majority = self.nodes / 2 + 1;
+        let size = draw.between(majority, self.nodes);
+        while (left.len() as u64) > size {
+            let place = draw.below(left.len() as u64);
+            left.remove(usize::try_from(place).unwrap_or(0));
+        }
+        self.core = left;
+    }
+
+    fn draw_faults(&mut self, draw: &mut Draw) {
+        let mut kinds = kinds(self.profile);
+        if self.profile != Profile::Reference {
+            // Swarm testing: what a run never meets lets it go deeper into what it does.
+            kinds.retain(|_| draw.percent(45));
+        }
+        if kinds.is_empty() {
+            return;
+        }
+        let gap = match self.profile {
+            Profile::Reference => 10 * SECOND,
+            Profile::Quiet | Profile::Tolerated | Profile::Detected | Profile::Outside => {
+                draw.pick(&[300 * MILLI, SECOND, 3 * SECOND, 10 * SECOND])
+            }
+        };
+        let longest = draw.pick(&[200 * MILLI, 2 * SECOND, 10 * SECOND]);
+        // Only a minority may lose its store for good.
+        let mut enders = (self.nodes - 1) / 2;
+        let mut ended = Vec::new();
+        let mut at = draw.below(2 * gap);
+        while at < self.time.0 {
+            let node = NodeId(draw.between(1, self.nodes));
+            let kind = draw.pick(&kinds)(draw, self.nodes, node);
+            let lasts = Span(draw.between(MILLI, longest));
+            let at_now = Time(at);
+            at += draw.below(2 * gap) + 1;
+            if kind.ends_a_store() {
+                if enders == 0 || ended.contains(&node) {
+                    continue;
+                }
+                enders -= 1;
+                ended.push(node);
+            }
+            self.faults.push(Fault {
+                at: at_now,
+                node,
+                kind,
+                lasts,
+            });
+        }
+        // The core is what can go on: stores that ended are no part of it.
+        if !ended.is_empty() {
+            let whole = (1..=self.nodes).map(NodeId);
+            self.core = whole.filter(|node| !ended.contains(node)).collect();
+        }
+    }
+
+    fn draw_requests(&mut self, draw: &mut Draw) {
+        let mean = match self.profile {
+            Profile::Reference => 50 * MILLI,
+            Profile::Quiet | Profile::Tolerated | Profile::Detected | Profile::Outside => {
+                draw.pick(&[5 * MILLI, 20 * MILLI, 50 * MILLI, 200 * MILLI, SECOND])
+            }
+        };
+        let at_leader = draw.pick(&[0, 50, 90]);
+        let burst = if draw.percent(20) { 20 } else { 1 };
+        let mut at = draw.below(2 * mean);
+        let mut op = 0;
+        while at < self.time.0 {
+            for _ in 0..draw.between(1, burst) {
+                op += 1;
+                let node = NodeId(draw.between(1, self.nodes));
+                let target = if draw.percent(at_leader) {
+                    Target::Leader
+                } else {
+                    Target::Node(node)
+                };
+                let at = Time(at);
+                self.requests.push(Asked { at, target, op });
+            }
+            at += draw.below(2 * mean * burst) + 1;
+        }
+    }
+}
+
+fn reference_network() -> Network {
+    Network {
+        delay_min: 200_000,
+        delay_max: 2 * MILLI,
+        lost_per_mille: 1,
+        repeated_per_mille: 1,
+        sync_max: 500_000,
+        ..Network::default()
+    }
+}
+
+fn draw_network(draw: &mut Draw) -> Network {
+    let mut network = Network {
+        delay_min: draw.pick(&[10_000, 200_000, 2 * MILLI]),
+        sync_max: draw.pick(&[50_000, 500_000, 5 * MILLI, 20 * MILLI]),
+        ..Network::default()
+    };
+    let spread = draw.pick(&[0, 500_000, 5 * MILLI, 60 * MILLI]);
+    network.delay_max = network.delay_min + spread;
+    let mut maybe = |values: &[u64]| {
+        if draw.percent(40) {
+            draw.pick(values)
+        } else {
+            0
+        }
+    };
+    network.lost_per_mille = maybe(&[1, 20, 100, 250]);
+    network.repeated_per_mille = maybe(&[1, 20, 200]);
+    network.old_per_mille = maybe(&[1, 10, 50]);
+    network.flipped_per_mille = maybe(&[1, 10]);
+    network.stray_per_mille = maybe(&[1, 10]);
+    network.nanos_per_byte = maybe(&[10, 1_000, 10_000]);
+    network.batch_max = maybe(&[50_000, MILLI, 5 * MILLI]);
+    network
+}
+
+fn draw_options(draw: &mut Draw, seed: u64) -> Options {
+    let mut options = Options {
+        seed,
+        ..Options::default()
+    };
+    let election = draw.pick(&[150 * MILLI, 250 * MILLI, SECOND]);
+    options.election_timeout = Span(election);
+    options.heartbeat_interval = Span(election / draw.between(3, 8));
+    options.request_timeout = Span(election * draw.between(2, 20));
+    let mut maybe = |value: &mut u64, values: &[u64]| {
+        if draw.percent(25) {
+            *value = draw.pick(values);
+        }
+    };
+    maybe(&mut options.append_bytes_max, &[1, 200, 4_096]);
+    maybe(&mut options.inflight_bytes_max, &[1, 1_000]);
+    maybe(&mut options.uncommitted_bytes_max, &[1, 2_000]);
+    maybe(&mut options.undurable_bytes_max, &[1, 2_000]);
+    maybe(&mut options.tail_bytes_max, &[0, 500, 5_000]);
+    maybe(&mut options.apply_bytes_max, &[1, 300]);
+    let mut narrow = |value: &mut u32, values: &[u32]| {
+        if draw.percent(25) {
+            *value = draw.pick(values);
+        }
+    };
+    narrow(&mut options.inflight_appends_max, &[1, 2, 8]);
+    narrow(&mut options.inflight_persists_max, &[1, 2]);
+    narrow(&mut options.requests_max, &[1, 8, 100]);
+    options
+}

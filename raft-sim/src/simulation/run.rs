@@ -1,0 +1,724 @@
+//! One run: a plan, met by a cluster, then the verdict.
+//!
+//! Always holds: what a run does is decided by its plan alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use raft_core::wal::RecoveryError;
+use raft_core::{HaltReason, Index, NodeId, Span, Term, Time};
+
+use crate::judge::{Invariant, Violation};
+use crate::schedule::Recorder;
+use crate::trace::{Happening, Trace};
+use crate::workload::{Draw, Request, Workload};
+use crate::world::{Cluster, Death, MemoryDisk, Setup, TRUE_RATE};
+
+use super::fault::{Fault, FaultKind};
+use super::plan::{Plan, Target};
+use super::profile::Profile;
+use super::report::{Report, Verdict};
+
+/// What is written down of a run besides its report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Keep {
+    pub(crate) trace: bool,
+    pub(crate) schedule: bool,
+}
+
+/// A run and what was written down of it.
+pub(crate) struct Course {
+    pub(crate) report: Report,
+    pub(crate) trace: Option<Trace>,
+    pub(crate) recorder: Option<Recorder>,
+}
+
+/// What happens at a moment that the plan or an earlier moment decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Act {
+    Begin(usize),
+    End(usize),
+    Ask(usize),
+    RollBack(usize),
+    Restart(NodeId),
+}
+
+pub(super) struct Run<'a, W: Workload> {
+    workload: &'a W,
+    plan: &'a Plan,
+    cluster: Cluster<W::Machine>,
+    agenda: BTreeSet<(Time, Act)>,
+    /// Images of disks that may come back.
+    images: BTreeMap<usize, MemoryDisk>,
+    /// Stores whose files were harmed while nobody looked.
+    harmed: BTreeSet<NodeId>,
+    /// Stores that take no further part.
+    lost: BTreeSet<NodeId>,
+    /// Rules that no protocol can keep were broken, as the profile allows.
+    excused: Option<Violation>,
+    hits: BTreeMap<&'static str, u64>,
+    checked: u64,
+    halts: u64,
+    last_op: u64,
+}
+
+/// How many election timeouts a healed cluster has to elect a leader and commit.
+const ELECTION_TIMEOUTS: u64 = 30;
+
+/// Runs a plan to its end, or to the first broken rule.
+pub(crate) fn run<W: Workload>(
+    workload: &W,
+    fresh: crate::world::Fresh<W::Machine>,
+    plan: &Plan,
+    keep: Keep,
+) -> Course {
+    let setup = Setup {
+        nodes: plan.nodes,
+        options: plan.options,
+        wal_options: plan.wal_options,
+        fresh,
+        reference: workload.model(),
+    };
+    let mut cluster = Cluster::stopped(setup, plan.network);
+    cluster.keeps_replies = false;
+    if keep.trace {
+        cluster.start_trace();
+    }
+    if keep.schedule {
+        cluster.recorder = Some(Recorder::default());
+    }
+    let mut run = Run {
+        workload,
+        plan,
+        cluster,
+        agenda: BTreeSet::new(),
+        images: BTreeMap::new(),
+        harmed: BTreeSet::new(),
+        lost: BTreeSet::new(),
+        excused: None,
+        hits: BTreeMap::new(),
+        checked: 0,
+        halts: 0,
+        last_op: plan.requests.last().map_or(0, |asked| asked.op),
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| run.all()));
+    if let Err(panic) = result {
+        let text = crate::panics::text(&*panic);
+        run.cluster.world.judge.report(None, Invariant::I20, text);
+    }
+    run.finish()
+}
+
+impl<W: Workload> Run<'_, W> {
+    fn all(&mut self) {
+        for node in self.cluster.nodes() {
+            self.start(node);
+        }
+        for (place, fault) in self.plan.faults.iter().enumerate() {
+            self.agenda.insert((fault.at, Act::Begin(place)));
+        }
+        for (place, asked) in self.plan.requests.iter().enumerate() {
+            self.agenda.insert((asked.at, Act::Ask(place)));
+        }
+        self.run_until(Time(self.plan.time.0), |_| false);
+        if self.is_over() || self.plan.profile == Profile::Reference {
+            return;
+        }
+        // A protocol whose promises were broken from outside owes nobody progress.
+        if self.plan.profile != Profile::Outside {
+            self.heal_core();
+            self.heal_all();
+        }
+    }
+
+    /// Whether a rule was broken: nothing after it is worth looking at.
+    fn is_over(&self) -> bool {
+        self.cluster.violation().is_some()
+    }
+
+    /// Lets things happen until a moment, or until something holds; true if it does.
+    fn run_until(&mut self, end: Time, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
+        let end = end.max(self.cluster.now());
+        loop {
+            if self.is_over() {
+                return false;
+            }
+            if holds(self) {
+                return true;
+            }
+            let act = self.agenda.first().map(|(at, _)| *at);
+            let event = self.cluster.next_event();
+            let next = match (act, event) {
+                (Some(act), Some(event)) => act.min(event),
+                (Some(at), None) | (None, Some(at)) => at,
+                (None, None) => end,
+            };
+            if next >= end {
+                self.cluster.world.now = end;
+                return holds(self);
+            }
+            if act == Some(next) {
+                if let Some((at, act)) = self.agenda.pop_first() {
+                    self.cluster.world.now = at;
+                    self.act(act);
+                }
+            } else {
+                self.cluster.step();
+            }
+            self.check_own();
+            self.check_halts();
+        }
+    }
+
+    /// A node that halted is looked after, as an operator would.
+    fn check_halts(&mut self) {
+        if self.cluster.world.counts.halts == self.halts {
+            return;
+        }
+        self.halts = self.cluster.world.counts.halts;
+        for node in self.cluster.nodes() {
+            let Some(reason) = self.cluster.halted(node) else {
+                continue;
+            };
+            let excused = self.plan.profile == Profile::Outside;
+            let failed = self.plan.profile == Profile::Detected;
+            match reason {
+                HaltReason::StorageFailed if failed || excused => {
+                    let at = self.cluster.now() + Span(1_000_000_000);
+                    self.agenda.insert((at, Act::Restart(node)));
+                }
+                HaltReason::LogDamaged { .. } if self.harmed.contains(&node) || excused => {
+                    self.lose(node, "its log is damaged");
+                }
+                HaltReason::CommittedConflict { .. } if excused => {
+                    self.lose(node, "its log contradicts what is committed");
+                }
+                reason => {
+                    let text = format!("halts, though nothing harmed it: {reason}");
+                    let judge = &mut self.cluster.world.judge;
+                    judge.report(Some(node), Invariant::D2, text);
+                }
+            }
+        }
+    }
+
+    /// A store that cannot be believed takes no further part.
+    fn lose(&mut self, node: NodeId, why: &str) {
+        if self.lost.insert(node) {
+            self.hit("quarantined");
+            let why = format!("quarantined: {why}");
+            self.cluster.world.note(|| Happening::Down { node, why });
+        }
+    }
+
+    /// The rules of the user's own machine, on whatever executed something.
+    fn check_own(&mut self) {
+        let executed = self.cluster.world.counts.executed;
+        if executed == self.checked {
+            return;
+        }
+        self.checked = executed;
+        let node = self.cluster.world.last_executed;
+        if !self.cluster.is_running(node) {
+            return;
+        }
+        if let Err(text) = self.workload.check(self.cluster.machine(node)) {
+            let judge = &mut self.cluster.world.judge;
+            judge.report(Some(node), Invariant::Own, text);
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Begin(place) => {
+                let fault = &self.plan.faults[place];
+                let end = self.cluster.now() + fault.lasts;
+                self.begin(place, fault);
+                self.agenda.insert((end, Act::End(place)));
+            }
+            Act::End(place) => self.end(&self.plan.faults[place]),
+            Act::Ask(place) => {
+                let asked = self.plan.requests[place];
+                let node = match asked.target {
+                    Target::Node(node) => node,
+                    Target::Leader => self.cluster.leader().unwrap_or(NodeId(1)),
+                };
+                self.ask(node, asked.op);
+            }
+            Act::RollBack(place) => self.roll_back(place),
+            Act::Restart(node) => self.start(node),
+        }
+    }
+
+    fn ask(&mut self, node: NodeId, op: u64) {
+        if !self.cluster.is_running(node) {
+            return;
+        }
+        match request(self.workload, self.plan.seed, op) {
+            Request::Command(command) => self.cluster.propose_as(op, node, command),
+            Request::Query(query) => self.cluster.query_as(op, node, query),
+        }
+    }
+
+    fn hit(&mut self, name: &'static str) {
+        *self.hits.entry(name).or_default() += 1;
+    }
+
+    fn begin(&mut self, place: usize, fault: &Fault) {
+        let node = fault.node;
+        let runs = self.cluster.is_running(node);
+        let text = fault.to_string();
+        let links = match &fault.kind {
+            FaultKind::Cut { links } => Some(links.clone()),
+            _ => None,
+        };
+        self.cluster.world.note(|| match links {
+            Some(links) => Happening::Cut { links, text },
+            None => Happening::Note {
+                node: Some(node),
+                text,
+            },
+        });
+        let took = match &fault.kind {
+            FaultKind::Crash { actions } => {
+                self.die(node, *actions, None);
+                runs
+            }
+            FaultKind::PowerLoss { actions, pattern } => {
+                self.die(node, *actions, Some(*pattern));
+                true
+            }
+            FaultKind::CrashWhileStarting {
+                operations,
+                pattern,
+            } => self.crash_while_starting(node, *operations, *pattern),
+            FaultKind::Pause => {
+                let until = self.cluster.now() + fault.lasts;
+                self.cluster.pause(node, until);
+                runs
+            }
+            FaultKind::Cut { links } => {
+                for (from, to) in links {
+                    self.cluster.cut(*from, *to);
+                }
+                !links.is_empty()
+            }
+            FaultKind::SlowDisk { times } => {
+                self.cluster.set_slow_disk(node, *times);
+                true
+            }
+            FaultKind::FullDisk { bytes } => {
+                self.cluster.set_room(node, Some(*bytes));
+                true
+            }
+            FaultKind::ClockRate { rate } => {
+                self.cluster.set_clock_rate(node, *rate);
+                true
+            }
+            FaultKind::ClockJump { ahead } => {
+                self.cluster.jump_clock(node, *ahead);
+                true
+            }
+            FaultKind::FailedSync => {
+                self.cluster.fail_next_sync(node);
+                runs
+            }
+            FaultKind::Damage { chance } => self.damage(node, *chance),
+            FaultKind::Wipe => {
+                self.cluster.kill(node);
+                self.cluster.disk(node).become_image(&MemoryDisk::new());
+                self.lost.insert(node);
+                true
+            }
+            FaultKind::Rollback { age } => {
+                self.images.insert(place, self.cluster.disk(node).image());
+                let at = self.cluster.now() + *age;
+                self.agenda.insert((at, Act::RollBack(place)));
+                false
+            }
+            FaultKind::Lies { .. } => {
+                self.excuse();
+                self.cluster.disk(node).set_lying(true);
+                true
+            }
+        };
+        if took {
+            self.hit(fault.kind.name());
+        }
+    }
+
+    fn die(&mut self, node: NodeId, actions: Option<u32>, power: Option<u64>) {
+        match (actions, power) {
+            (Some(actions), power) => self.cluster.doom(node, Death { actions, power }),
+            (None, Some(pattern)) => self.cluster.lose_power_with(node, pattern),
+            (None, None) => self.cluster.kill(node),
+        }
+    }
+
+    /// The power fails in the middle of recovery; the start after that has to cope.
+    fn crash_while_starting(&mut self, node: NodeId, operations: u64, pattern: u64) -> bool {
+        self.cluster.kill(node);
+        let disk = self.cluster.disk(node);
+        disk.turn_off_after(disk.operations() + operations);
+        let cut_short = !self.lost.contains(&node) && self.cluster.start(node).is_err();
+        // Whatever it got to, the machine is off now.
+        self.cluster.lose_power_with(node, pattern);
+        cut_short
+    }
+
+    fn damage(&mut self, node: NodeId, chance: u64) -> bool {
+        // After a loss of power nothing may be left that knows the last write to have been synced.
+        if !self.cluster.is_running(node) {
+            return false;
+        }
+        self.cluster.kill(node);
+        let disk = self.cluster.disk(node);
+        let names: Vec<String> = disk.names();
+        let Some(name) =
+            names.get(usize::try_from(chance % names.len().max(1) as u64).unwrap_or(0))
+        else {
+            return false;
+        };
+        let mut bytes = disk.file(name).unwrap_or_default();
+        let used = bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        if used == 0 {
+            return false;
+        }
+        let bit = (chance >> 8) % (used as u64 * 8);
+        bytes[usize::try_from(bit / 8).unwrap_or(0)] ^= 1 << (bit % 8);
+        disk.set_file(name, bytes);
+        self.harmed.insert(node);
+        true
+    }
+
+    fn roll_back(&mut self, place: usize) {
+        let fault = &self.plan.faults[place];
+        let Some(image) = self.images.remove(&place) else {
+            return;
+        };
+        self.cluster.kill(fault.node);
+        self.cluster.disk(fault.node).become_image(&image);
+        self.hit(fault.kind.name());
+        self.excuse();
+        let end = self.cluster.now() + fault.lasts;
+        self.agenda.insert((end, Act::End(place)));
+    }
+
+    /// From here on no rule can be demanded of this cluster but that it does not panic.
+    fn excuse(&mut self) {
+        self.cluster.world.judge.excuse();
+    }
+
+    fn end(&mut self, fault: &Fault) {
+        let node = fault.node;
+        match &fault.kind {
+            FaultKind::Cut { links } => {
+                for (from, to) in links {
+                    self.cluster.links.mend(*from, *to);
+                }
+                self.cluster.world.note(|| Happening::Heal {
+                    links: links.clone(),
+                    text: "links are mended".to_string(),
+                });
+            }
+            FaultKind::SlowDisk { .. } => self.cluster.set_slow_disk(node, 1),
+            FaultKind::FullDisk { .. } => self.cluster.set_room(node, None),
+            FaultKind::ClockRate { .. } => self.cluster.set_clock_rate(node, TRUE_RATE),
+            FaultKind::Lies { pattern } => {
+                self.cluster.lose_power_with(node, *pattern);
+                self.cluster.disk(node).set_lying(false);
+                self.start(node);
+            }
+            FaultKind::Pause | FaultKind::ClockJump { .. } => {}
+            FaultKind::Crash { .. }
+            | FaultKind::PowerLoss { .. }
+            | FaultKind::CrashWhileStarting { .. }
+            | FaultKind::FailedSync
+            | FaultKind::Damage { .. }
+            | FaultKind::Wipe
+            | FaultKind::Rollback { .. } => self.start(node),
+        }
+    }
+
+    /// Starts a node if it does not run and its store still takes part.
+    fn start(&mut self, node: NodeId) {
+        if self.cluster.is_running(node) || self.lost.contains(&node) {
+            return;
+        }
+        match self.cluster.start(node) {
+            // A full disk lets a node start, or not; it is tried again when everything heals.
+            Ok(()) | Err(RecoveryError::Disk(_)) => {}
+            Err(error) if self.harmed.contains(&node) || self.plan.profile == Profile::Outside => {
+                self.lose(node, &error.to_string());
+            }
+            Err(error) => {
+                let text = format!("does not start, though nothing harmed its disk: {error}");
+                let judge = &mut self.cluster.world.judge;
+                judge.report(Some(node), Invariant::D2, text);
+            }
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        let text = text.to_string();
+        self.cluster
+            .world
+            .note(|| Happening::Note { node: None, text });
+    }
+
+    /// A majority heals; all other faults stay as they are. It must elect, and commit.
+    fn heal_core(&mut self) {
+        let core: Vec<NodeId> = self.plan.core.clone();
+        self.note("a majority heals, and everything else stays as it is");
+        self.heal(&core);
+        let end = self.cluster.now() + Span(ELECTION_TIMEOUTS * self.longest_timeout().0);
+        let elected = self.run_until(end, |run| {
+            let leader = run.cluster.world.leader();
+            leader.is_some_and(|(_, term)| run.followers(term) > run.plan.nodes / 2)
+        });
+        if !elected && !self.is_over() {
+            self.report(
+                Invariant::V1,
+                "a majority healed, and no majority follows a leader",
+            );
+        }
+        self.commit_something(&core);
+    }
+
+    /// How many nodes are in a term and know its leader.
+    fn followers(&self, term: Term) -> u64 {
+        let world = &self.cluster.world;
+        let statuses = world.nodes().filter_map(|node| world.status(node));
+        statuses
+            .filter(|s| s.term == term && s.leader.is_some())
+            .count() as u64
+    }
+
+    /// Whatever is proposed to a healed majority commits; tried again while it is refused.
+    fn commit_something(&mut self, nodes: &[NodeId]) {
+        let end = self.cluster.now() + self.patience();
+        let acknowledged = self.cluster.world.judge.acknowledged();
+        let mut next = self.cluster.now();
+        let pause = Span(self.longest_timeout().0 / 4);
+        let mut turn = 0;
+        let committed = self.run_until(end, |run| {
+            if run.cluster.now() >= next {
+                next = run.cluster.now() + pause;
+                let node = nodes[turn % nodes.len()];
+                turn += 1;
+                run.last_op += 1;
+                let op = run.last_op;
+                run.ask(node, op);
+            }
+            run.cluster.world.judge.acknowledged() > acknowledged
+        });
+        if !committed && !self.is_over() {
+            self.report(
+                Invariant::V2,
+                "nothing that is proposed to the majority that healed commits",
+            );
+        }
+    }
+
+    /// How long a healed cluster has: some elections, and what the longest log takes to copy.
+    fn patience(&self) -> Span {
+        let world = &self.cluster.world;
+        let last = world
+            .nodes()
+            .filter_map(|node| Some(world.status(node)?.last.index.0));
+        let entries = last.max().unwrap_or(0);
+        // With the narrowest windows one entry takes a way there and back, and two syncs.
+        let network = &self.plan.network;
+        let each = 2 * (network.sync_max + network.batch_max + 1_000_000);
+        Span(ELECTION_TIMEOUTS * self.longest_timeout().0 + entries * each)
+    }
+
+    fn longest_timeout(&self) -> Span {
+        Span(2 * self.plan.options.election_timeout.0)
+    }
+
+    fn heal(&mut self, nodes: &[NodeId]) {
+        // What waits for a pause to end waits that long.
+        let paused = nodes.iter().map(|node| self.cluster.paused_until(*node));
+        let rested = paused.max().unwrap_or_default();
+        self.run_until(rested, |_| false);
+        for node in nodes {
+            self.cluster.clear_failing_sync(*node);
+            self.cluster.set_clock_rate(*node, TRUE_RATE);
+            self.cluster.set_slow_disk(*node, 1);
+            self.cluster.set_room(*node, None);
+            self.cluster.undoom(*node);
+            for other in nodes {
+                if other != node {
+                    self.cluster.links.heal(*node, *other);
+                }
+            }
+        }
+        // What was about to begin or end at them does not any more.
+        let plan = self.plan;
+        self.agenda.retain(|(_, act)| match act {
+            Act::Begin(place) | Act::End(place) | Act::RollBack(place) => {
+                !nodes.contains(&plan.faults[*place].node)
+            }
+            Act::Ask(_) | Act::Restart(_) => true,
+        });
+        for node in nodes {
+            self.start(*node);
+        }
+    }
+
+    /// Everything heals: logs converge, every request has its outcome, and terms stay as they are.
+    fn heal_all(&mut self) {
+        if self.is_over() {
+            return;
+        }
+        self.note("everything heals");
+        let whole: Vec<NodeId> = self.cluster.nodes();
+        let whole: Vec<NodeId> = whole
+            .into_iter()
+            .filter(|n| !self.lost.contains(n))
+            .collect();
+        self.agenda.clear();
+        self.cluster.links.mend_all();
+        self.heal(&whole);
+        let end = self.cluster.now() + self.patience();
+        let converged = self.run_until(end, Self::has_converged);
+        if !converged && !self.is_over() {
+            self.report(
+                Invariant::V7,
+                "the logs of a healed cluster do not converge",
+            );
+        }
+        self.commit_something(&whole);
+        self.answer_everything();
+        self.keep_still(&whole);
+    }
+
+    /// Whether every store that takes part has the same log, all of it committed and executed.
+    fn has_converged(&mut self) -> bool {
+        let Some((leader, term)) = self.cluster.world.leader() else {
+            return false;
+        };
+        let Some(last) = self.cluster.world.status(leader).map(|status| status.last) else {
+            return false;
+        };
+        let world = &self.cluster.world;
+        world
+            .nodes()
+            .filter(|node| !self.lost.contains(node))
+            .all(|node| {
+                world.status(node).is_some_and(|status| {
+                    status.last == last
+                        && status.term == term
+                        && status.commit_index == last.index
+                        && status.last_applied == last.index
+                        && world.judge.has_all(node)
+                })
+            })
+    }
+
+    fn answer_everything(&mut self) {
+        let patience = self.cluster.world.request_timeout();
+        let end = self.cluster.now() + patience + self.longest_timeout();
+        let answered = self.run_until(end, |run| run.cluster.world.judge.oldest_open().is_none());
+        if !answered && let Some((op, node, asked)) = self.cluster.world.judge.oldest_open() {
+            let text = format!(
+                "request {op}, asked of node {node} at {} ns, has no outcome",
+                asked.0
+            );
+            self.report(Invariant::V3, &text);
+        }
+    }
+
+    /// A healthy cluster keeps its leader and its term.
+    fn keep_still(&mut self, nodes: &[NodeId]) {
+        let timeout = self.longest_timeout();
+        let settled = self.cluster.now() + Span(4 * timeout.0);
+        self.run_until(settled, |_| false);
+        let Some((_, term)) = self.cluster.world.leader() else {
+            return;
+        };
+        self.run_until(settled + Span(8 * timeout.0), |_| false);
+        let later = nodes
+            .iter()
+            .filter_map(|node| self.cluster.world.status(*node));
+        let later = later.map(|status| status.term).max().unwrap_or(term);
+        if later > term && !self.is_over() {
+            let text = format!("term {later} follows term {term} in a cluster where nothing fails");
+            self.report(Invariant::V4, &text);
+        }
+    }
+
+    fn report(&mut self, invariant: Invariant, text: &str) {
+        let state = format!("{text}; {:?}", self.cluster);
+        let state = state.trim_end().replace('\n', ";");
+        self.cluster.world.judge.report(None, invariant, state);
+    }
+
+    fn finish(self) -> Course {
+        let Self {
+            plan,
+            mut cluster,
+            mut hits,
+            ..
+        } = self;
+        let odd = cluster.odd;
+        let counted = [
+            ("lost-message", odd.lost),
+            ("cut-message", odd.cut),
+            ("repeated-message", odd.repeated),
+            ("old-message", odd.old),
+            ("flipped-message", odd.flipped),
+            ("stray-message", odd.stray),
+        ];
+        hits.extend(counted.into_iter().filter(|(_, count)| *count > 0));
+        let counts = cluster.world.counts;
+        let judge = &cluster.world.judge;
+        let violation = judge.violation().cloned();
+        let commits = judge.commit_index();
+        let report = Report {
+            seed: plan.seed,
+            nodes: plan.nodes,
+            profile: plan.profile,
+            verdict: match &violation {
+                Some(_) => Verdict::Violation,
+                None if commits == Index(0) || judge.acknowledged() == 0 => Verdict::Hollow,
+                None if hits.is_empty() && plan.profile != Profile::Quiet => Verdict::Hollow,
+                None => Verdict::Clean,
+            },
+            violation,
+            excused: judge.excused().cloned(),
+            events: cluster.events(),
+            time: Span(cluster.now().0),
+            committed: commits.0,
+            acknowledged: judge.acknowledged(),
+            elections: counts.elections,
+            starts: counts.starts,
+            messages: counts.sent,
+            alerts: counts.alerts + cluster.world.counts.halts,
+            checks: judge.checks,
+            hits,
+            hash: cluster.trace_hash(),
+        };
+        Course {
+            report,
+            trace: cluster.world.trace.take(),
+            recorder: cluster.recorder.take(),
+        }
+    }
+}
+
+/// What a request's number stands for.
+pub(crate) fn request<W: Workload>(
+    workload: &W,
+    seed: u64,
+    op: u64,
+) -> Request<
+    <W::Machine as raft_core::replica::StateMachine>::Command,
+    <W::Machine as raft_core::replica::StateMachine>::Query,
+> {
+    workload.request(&mut Draw::new(seed, op))
+}

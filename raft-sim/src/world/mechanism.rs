@@ -1,0 +1,455 @@
+//! The mechanism: servers that do one thing at a time when they are told to, and the judge beside them.
+//!
+//! Nothing here has a queue, a clock of its own or a random number: [`Cluster`](super::Cluster) decides
+//! when things happen, a [`Schedule`](crate::Schedule) repeats what happened once.
+//!
+//! Always holds: whatever a node asks for is judged before it has any effect.
+
+use std::sync::Arc;
+
+use raft_core::replica::{Output, Replica, RequestError};
+use raft_core::wal::{RecoveryError, Wal, WalOptions};
+use raft_core::{
+    Action, Alert, ClusterId, Configuration, Envelope, Event, GroupId, HaltReason, Identity, Index,
+    Input, Member, NodeId, Observation, Options, Persist, RequestId, RoleKind, Span, Status,
+    StorageId, Term, Time,
+};
+
+use super::disk::MemoryDisk;
+use super::server::{Death, Process, Server};
+use crate::judge::{Invariant, Judge, Reference, Violation};
+use crate::machine::{Machine, OpId, Tagged, Watched, Witnessed};
+use crate::trace::{Happening, Trace};
+
+/// Makes the machine that a node's life begins with.
+pub(crate) type Fresh<S> = Arc<dyn Fn() -> S + Send + Sync>;
+
+/// What one step brought about and its driver must carry on.
+pub(crate) struct Effects<R> {
+    pub(crate) sent: Vec<Envelope>,
+    pub(crate) replies: Vec<(OpId, Result<R, RequestError>)>,
+}
+
+/// What happened so far, as numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) sent: u64,
+    pub(crate) persists: u64,
+    pub(crate) elections: u64,
+    pub(crate) starts: u64,
+    pub(crate) alerts: u64,
+    pub(crate) refused: u64,
+    pub(crate) halts: u64,
+    /// Commands that state machines executed.
+    pub(crate) executed: u64,
+}
+
+/// Servers and a judge.
+pub(crate) struct World<S: Machine> {
+    /// The time of the world, which no node sees.
+    pub(crate) now: Time,
+    servers: Vec<Server<S>>,
+    pub(crate) judge: Judge<S>,
+    options: Options,
+    wal_options: WalOptions,
+    fresh: Fresh<S>,
+    pub(crate) effects: Effects<S::Reply>,
+    pub(crate) counts: Counts,
+    pub(crate) alerts: Vec<(NodeId, Alert)>,
+    /// Whose state machine executed something last.
+    pub(crate) last_executed: NodeId,
+    pub(crate) trace: Option<Trace>,
+    outputs: Vec<Output<Witnessed<S::Reply>>>,
+}
+
+/// How a new world is made.
+pub(crate) struct Setup<S: Machine> {
+    pub(crate) nodes: u64,
+    pub(crate) options: Options,
+    pub(crate) wal_options: WalOptions,
+    pub(crate) fresh: Fresh<S>,
+    pub(crate) reference: Reference<S>,
+}
+
+/// The log files of simulated nodes: small, so that they are changed often.
+pub(crate) const WAL_OPTIONS: WalOptions = WalOptions {
+    segment_bytes: 64 << 10,
+    tail_bytes_max: 16 << 10,
+};
+
+impl<S: Machine> World<S> {
+    /// Servers with the logs of a new cluster, none of them running.
+    pub(crate) fn new(setup: Setup<S>) -> Self {
+        let members = (1..=setup.nodes).map(|n| Member {
+            node: NodeId(n),
+            store: StorageId(u128::from(n) + 0x5700),
+        });
+        let members: Vec<Member> = members.collect();
+        let configuration = Configuration::of_voters(members.iter().copied());
+        let servers = members.iter().map(|member| {
+            let mut disk = MemoryDisk::new();
+            let identity = Identity {
+                group: GroupId(0),
+                cluster: ClusterId(0xc1),
+                member: *member,
+            };
+            Wal::create(&mut disk, identity, &configuration).expect("an empty disk takes a log");
+            Server::new(*member, disk)
+        });
+        let options = Options {
+            check_invariants: true,
+            ..setup.options
+        };
+        Self {
+            now: Time(1),
+            servers: servers.collect(),
+            judge: Judge::new(members.len(), &options, setup.reference),
+            options,
+            wal_options: setup.wal_options,
+            fresh: setup.fresh,
+            effects: Effects {
+                sent: Vec::new(),
+                replies: Vec::new(),
+            },
+            counts: Counts::default(),
+            alerts: Vec::new(),
+            last_executed: NodeId(1),
+            trace: None,
+            outputs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn servers(&self) -> &[Server<S>] {
+        &self.servers
+    }
+
+    pub(crate) fn server(&self, node: NodeId) -> &Server<S> {
+        let place = usize::try_from(node.0.wrapping_sub(1)).unwrap_or(usize::MAX);
+        self.servers
+            .get(place)
+            .unwrap_or_else(|| panic!("there is no node {node}"))
+    }
+
+    pub(crate) fn server_mut(&mut self, node: NodeId) -> &mut Server<S> {
+        let place = usize::try_from(node.0.wrapping_sub(1)).unwrap_or(usize::MAX);
+        self.servers
+            .get_mut(place)
+            .unwrap_or_else(|| panic!("there is no node {node}"))
+    }
+
+    pub(crate) fn process_mut(&mut self, node: NodeId) -> Option<&mut Process<S>> {
+        self.server_mut(node).process.as_mut()
+    }
+
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> + use<'_, S> {
+        self.servers.iter().map(|server| server.member.node)
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn violation(&self) -> Option<&Violation> {
+        self.judge.violation()
+    }
+
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> Happening) {
+        if let Some(trace) = &mut self.trace {
+            trace.note(self.now, what());
+        }
+    }
+
+    /// Begins a node's next life from what its disk holds.
+    pub(crate) fn start(&mut self, at: Time, node: NodeId) -> Result<(), RecoveryError> {
+        let server = self.server(node);
+        assert!(server.process.is_none(), "node {node} runs already");
+        let disk = server.disk.clone();
+        let (wal, restored) = Wal::recover(disk, self.wal_options)?;
+        self.judge.started(node, &restored);
+        self.counts.starts += 1;
+        self.note(|| Happening::up(node, &restored));
+        let boot = restored.boot;
+        let machine = Watched::new((self.fresh)());
+        match Replica::new(at, self.options, restored, machine) {
+            Ok(replica) => {
+                let server = self.server_mut(node);
+                server.halted = None;
+                server.process = Some(Process::new(replica, wal, boot));
+                self.drain(node);
+            }
+            Err(error) => {
+                let text = format!("what was recovered contradicts itself: {error}");
+                self.judge.report(Some(node), Invariant::D2, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// The process dies; what it wrote stays in the page cache.
+    pub(crate) fn kill(&mut self, node: NodeId) {
+        self.end(node, "killed");
+    }
+
+    /// The machine loses power: any part of what was not synced is gone, as the pattern says.
+    pub(crate) fn lose_power(&mut self, node: NodeId, pattern: u64) {
+        self.end(node, "lost power");
+        self.server(node).disk.lose_power(pattern);
+    }
+
+    fn end(&mut self, node: NodeId, why: &str) {
+        let server = self.server_mut(node);
+        server.death = None;
+        let ran = server.process.take().is_some();
+        self.judge.ended(node);
+        if ran || why != "killed" {
+            self.note(|| Happening::down(node, why));
+        }
+    }
+
+    /// The process dies after so many more of its node's actions.
+    pub(crate) fn doom(&mut self, node: NodeId, death: Death) {
+        self.server_mut(node).death = Some(death);
+    }
+
+    /// One input for a node; what follows from it comes with the next drain.
+    pub(crate) fn handle(&mut self, at: Time, node: NodeId, input: Input) {
+        if let Some(process) = self.process_mut(node) {
+            process.inputs += 1;
+            process.replica.handle(Event { at, input });
+        }
+    }
+
+    pub(crate) fn propose(&mut self, at: Time, node: NodeId, op: OpId, command: S::Command) {
+        let now = self.now;
+        self.note(|| Happening::ask(node, op, format!("{command:?}")));
+        let tagged = Tagged { op, command };
+        if let Some(process) = self.process_mut(node) {
+            process.inputs += 1;
+            process.replica.propose(at, RequestId(op), &tagged);
+            self.judge.proposed(op, node, now, tagged.command);
+        }
+    }
+
+    pub(crate) fn query(&mut self, at: Time, node: NodeId, op: OpId, query: S::Query) {
+        let now = self.now;
+        self.note(|| Happening::ask(node, op, format!("{query:?}?")));
+        if let Some(process) = self.process_mut(node) {
+            process.inputs += 1;
+            process.replica.query(at, RequestId(op), query.clone());
+            self.judge.queried(op, node, now, query);
+        }
+    }
+
+    /// The log lane gets to the end of what it is doing, and takes what waits.
+    pub(crate) fn lane(&mut self, at: Time, node: NodeId) {
+        let server = self.server_mut(node);
+        let store = server.member.store;
+        let Some(process) = &mut server.process else {
+            return;
+        };
+        let boot = process.boot;
+        let done = process.lane_step(&server.disk);
+        if let Some(id) = done.synced {
+            // A disk that was not synced holds nothing for certain, whoever says otherwise.
+            if done.is_real {
+                self.judge.synced(node, id);
+                let durable = self.judge.durable_index(node);
+                self.note(|| Happening::Durable {
+                    node,
+                    index: durable,
+                });
+            }
+            self.handle(at, node, Input::Persisted { store, boot, id });
+        }
+        for (ticket, outcome) in done.read {
+            self.handle(at, node, Input::LogRead { ticket, outcome });
+        }
+        if let Some(input) = done.changed {
+            self.note(|| Happening::disk(node, &input));
+            self.handle(at, node, input);
+        }
+    }
+
+    /// Judges and carries out everything a node asks for.
+    pub(crate) fn drain(&mut self, node: NodeId) {
+        let mut outputs = core::mem::take(&mut self.outputs);
+        if let Some(process) = self.process_mut(node) {
+            process.replica.drain(&mut outputs);
+            self.judge_outputs(node, &outputs);
+        }
+        if let Some(process) = self.process_mut(node) {
+            process.inputs = 0;
+        }
+        for output in outputs.drain(..) {
+            if !self.carry_out(node, output) {
+                break;
+            }
+        }
+        outputs.clear();
+        self.outputs = outputs;
+    }
+
+    fn judge_outputs(&mut self, node: NodeId, outputs: &[Output<Witnessed<S::Reply>>]) {
+        let place = usize::try_from(node.0 - 1).unwrap_or(usize::MAX);
+        let Some(process) = &self.servers[place].process else {
+            return;
+        };
+        let status = process.replica.status();
+        let judge = &mut self.judge;
+        for output in outputs {
+            if let Output::Action(Action::Persist(persist)) = output {
+                judge.persisting(node, persist, &status);
+            }
+        }
+        for output in outputs {
+            if let Output::Action(Action::Observed(Observation::Role { term, role })) = output
+                && *role == RoleKind::Leader
+            {
+                judge.became_leader(node, *term);
+            }
+        }
+        let actions = outputs
+            .iter()
+            .filter(|output| matches!(output, Output::Action(_)));
+        judge.observe(node, &status, process.inputs, actions.count());
+        let executions = process.replica.machine().executions.take();
+        for execution in &executions {
+            judge.executed(node, execution);
+            self.counts.executed += 1;
+            self.last_executed = node;
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.observe(self.now, node, &status);
+        }
+    }
+
+    /// Carries out one action; false if the process did not survive it.
+    fn carry_out(&mut self, node: NodeId, output: Output<Witnessed<S::Reply>>) -> bool {
+        if self.is_time_to_die(node) {
+            return false;
+        }
+        match output {
+            Output::Reply { request, result } => self.answer(node, request.0, result),
+            Output::Action(Action::Send(envelope)) => {
+                self.judge.sending(node, &envelope);
+                self.counts.sent += 1;
+                self.effects.sent.push(envelope);
+            }
+            Output::Action(Action::Persist(persist)) => self.persist(node, persist),
+            Output::Action(Action::ReadLog(request)) => {
+                if let Some(process) = self.process_mut(node) {
+                    process.reads.push_back(request);
+                }
+            }
+            Output::Action(Action::Observed(observation)) => self.observed(node, &observation),
+            Output::Action(Action::Alert(alert)) => {
+                self.counts.alerts += 1;
+                self.note(|| Happening::alert(node, &alert));
+                // Only so many are worth keeping; the count says how many there were.
+                if self.alerts.len() < 1_000 {
+                    self.alerts.push((node, alert));
+                }
+            }
+            Output::Action(Action::Halt(reason)) => {
+                self.halt(node, reason);
+                return false;
+            }
+            Output::Action(_) => unreachable!("an action that the simulator does not know"),
+        }
+        true
+    }
+
+    fn is_time_to_die(&mut self, node: NodeId) -> bool {
+        let Some(death) = &mut self.server_mut(node).death else {
+            return false;
+        };
+        if death.actions > 0 {
+            death.actions -= 1;
+            return false;
+        }
+        match death.power {
+            None => self.kill(node),
+            Some(pattern) => self.lose_power(node, pattern),
+        }
+        true
+    }
+
+    fn answer(
+        &mut self,
+        node: NodeId,
+        op: OpId,
+        result: Result<Witnessed<S::Reply>, RequestError>,
+    ) {
+        self.judge.answered(node, op, &result);
+        self.note(|| Happening::answer(node, op, &result));
+        if matches!(result, Err(RequestError::Rejected(_))) {
+            self.counts.refused += 1;
+        }
+        let result = result.map(|witnessed| witnessed.reply);
+        self.effects.replies.push((op, result));
+    }
+
+    fn persist(&mut self, node: NodeId, persist: Persist) {
+        self.counts.persists += 1;
+        self.note(|| Happening::log(node, &persist));
+        if let Some(process) = self.process_mut(node) {
+            process.waiting.push_back(persist);
+            process.lane_begin();
+        }
+    }
+
+    fn observed(&mut self, node: NodeId, observation: &Observation) {
+        if let Observation::Role { term, role } = observation {
+            if *role == RoleKind::Leader {
+                self.counts.elections += 1;
+            }
+            self.note(|| Happening::Role {
+                node,
+                role: *role,
+                term: *term,
+            });
+        }
+    }
+
+    fn halt(&mut self, node: NodeId, reason: HaltReason) {
+        self.end(node, &format!("halted: {reason}"));
+        self.server_mut(node).halted = Some(reason);
+        self.counts.halts += 1;
+    }
+
+    /// What a running node knows.
+    pub(crate) fn status(&self, node: NodeId) -> Option<Status<'_>> {
+        let process = self.server(node).process.as_ref()?;
+        Some(process.replica.status())
+    }
+
+    /// The running leader of the highest term, if there is one.
+    pub(crate) fn leader(&self) -> Option<(NodeId, Term)> {
+        let statuses = self
+            .nodes()
+            .filter_map(|node| Some((node, self.status(node)?)));
+        statuses
+            .filter(|(_, status)| status.role == RoleKind::Leader)
+            .map(|(node, status)| (node, status.term))
+            .max_by_key(|(_, term)| *term)
+    }
+
+    /// The greatest index that a running node knows to be committed.
+    pub(crate) fn commit_index(&self) -> Index {
+        let commits = self
+            .nodes()
+            .filter_map(|n| Some(self.status(n)?.commit_index));
+        commits.max().unwrap_or_default()
+    }
+
+    /// The node's timer, in its own time.
+    pub(crate) fn next_deadline(&self, node: NodeId) -> Option<Time> {
+        let process = self.server(node).process.as_ref()?;
+        process.replica.next_deadline()
+    }
+
+    /// The longest that anything waits for an answer, by the options.
+    pub(crate) fn request_timeout(&self) -> Span {
+        self.options.request_timeout
+    }
+}

@@ -1,0 +1,180 @@
+//! One simulated server: a disk, and a process while there is one.
+//!
+//! Always holds: the log lane does one thing at a time, in order, and syncs what it wrote before it
+//! writes more, as the thread that owns the log does in production.
+
+use std::collections::VecDeque;
+
+use raft_core::replica::Replica;
+use raft_core::wal::{DiskError, Wal};
+use raft_core::{
+    Boot, HaltReason, Input, LogReadOutcome, Member, Persist, PersistId, ReadLog, ReadTicket,
+};
+
+use super::disk::MemoryDisk;
+use crate::machine::{Machine, Watched};
+
+/// A machine with a disk.
+pub(crate) struct Server<S: Machine> {
+    pub(crate) member: Member,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) process: Option<Process<S>>,
+    pub(crate) halted: Option<HaltReason>,
+    pub(crate) death: Option<Death>,
+}
+
+/// How a process is going to die: after so many more actions, with the machine's power or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// How many more of its node's actions are carried out.
+    pub actions: u32,
+    /// Which unsynced sectors survive, if the power goes: see [`MemoryDisk::lose_power`].
+    pub power: Option<u64>,
+}
+
+/// One life of a server.
+pub(crate) struct Process<S: Machine> {
+    pub(crate) replica: Replica<Watched<S>>,
+    pub(crate) boot: Boot,
+    wal: Wal<MemoryDisk>,
+    /// What it was given since it acted last.
+    pub(crate) inputs: usize,
+    /// Handed to the log lane, and not written.
+    pub(crate) waiting: VecDeque<Persist>,
+    /// Written, and about to be synced.
+    written: Option<PersistId>,
+    pub(crate) reads: VecDeque<ReadLog>,
+    full: bool,
+    /// The lane is over: nothing is done in it any more.
+    failed: bool,
+}
+
+/// What came of a step of the log lane.
+#[derive(Debug, Default)]
+pub(crate) struct LaneStep {
+    pub(crate) synced: Option<PersistId>,
+    /// The disk really has it: nothing was left in a cache.
+    pub(crate) is_real: bool,
+    pub(crate) read: Vec<(ReadTicket, LogReadOutcome)>,
+    /// The disk is full, has room again, or failed.
+    pub(crate) changed: Option<Input>,
+}
+
+impl<S: Machine> Server<S> {
+    pub(crate) const fn new(member: Member, disk: MemoryDisk) -> Self {
+        Self {
+            member,
+            disk,
+            process: None,
+            halted: None,
+            death: None,
+        }
+    }
+}
+
+impl<S: Machine> Process<S> {
+    pub(crate) const fn new(
+        replica: Replica<Watched<S>>,
+        wal: Wal<MemoryDisk>,
+        boot: Boot,
+    ) -> Self {
+        Self {
+            replica,
+            boot,
+            wal,
+            inputs: 0,
+            waiting: VecDeque::new(),
+            written: None,
+            reads: VecDeque::new(),
+            full: false,
+            failed: false,
+        }
+    }
+
+    /// Whether the lane has something to finish.
+    pub(crate) fn lane_is_busy(&self) -> bool {
+        !self.failed && (self.written.is_some() || !self.reads.is_empty() || self.full)
+    }
+
+    /// Whether a sync is under way.
+    pub(crate) const fn is_syncing(&self) -> bool {
+        self.written.is_some()
+    }
+
+    /// Whether the lane only waits for room.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Writes what waits, unless a sync is under way. What goes wrong shows at the end of the step.
+    pub(crate) fn lane_begin(&mut self) {
+        if self.failed || self.full || self.written.is_some() {
+            return;
+        }
+        while let Some(persist) = self.waiting.front() {
+            if self.wal.append(persist).is_err() {
+                // Found out again, and reported, by the step that follows.
+                self.full = true;
+                break;
+            }
+            self.written = Some(persist.id);
+            self.waiting.pop_front();
+        }
+        if self.written.is_some() && self.wal.write().is_err() {
+            self.full = true;
+        }
+    }
+
+    /// The sync that is under way ends, reads are answered, and what waits is written.
+    pub(crate) fn lane_step(&mut self, disk: &MemoryDisk) -> LaneStep {
+        let mut step = LaneStep::default();
+        if self.failed {
+            return step;
+        }
+        let was_full = core::mem::take(&mut self.full);
+        let mut result = match self.written {
+            Some(id) => self.wal.sync().map(|()| {
+                self.written = None;
+                step.synced = Some(id);
+                step.is_real = disk.is_durable(".wal");
+            }),
+            None => Ok(()),
+        };
+        if result.is_ok() && was_full {
+            result = self.make_room();
+        }
+        match result {
+            Ok(()) if was_full => step.changed = Some(Input::StorageAvailable),
+            Ok(()) => {}
+            Err(DiskError::Full { .. }) => {
+                self.full = true;
+                step.changed = Some(Input::StorageFull);
+            }
+            Err(DiskError::Failed { .. } | DiskError::NotFound { .. }) => {
+                self.failed = true;
+                step.changed = Some(Input::StorageFailed);
+                return step;
+            }
+        }
+        for read in self.reads.drain(..) {
+            step.read.push((read.ticket, self.wal.read(&read)));
+        }
+        self.lane_begin();
+        if self.written.is_none() && !self.full && self.wal.rest().is_err() {
+            self.failed = true;
+            step.changed = Some(Input::StorageFailed);
+        }
+        step
+    }
+
+    /// A full disk has room again only if the next segment fits, too.
+    fn make_room(&mut self) -> Result<(), DiskError> {
+        while let Some(persist) = self.waiting.front() {
+            self.wal.append(persist)?;
+            self.written = Some(persist.id);
+            self.waiting.pop_front();
+        }
+        while self.wal.maintain()? {}
+        Ok(())
+    }
+}
