@@ -123,6 +123,10 @@ mod message;
 mod node;
 mod options;
 mod persistence;
+#[cfg(not(raft_planted))]
+mod planted;
+#[cfg(raft_planted)]
+pub mod planted;
 mod progress;
 mod proposal_queue;
 pub mod quorum;

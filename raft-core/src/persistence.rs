@@ -9,6 +9,7 @@
 use alloc::collections::VecDeque;
 
 use crate::message::Envelope;
+use crate::planted::{Bug, planted};
 use crate::types::{Index, PersistId};
 
 /// The log lane as the node sees it.
@@ -62,7 +63,7 @@ impl Persistence {
 
     /// Keeps a message until the present hard state is durable; gives it back if it already is.
     pub(crate) fn withhold(&mut self, envelope: Envelope) -> Option<Envelope> {
-        if self.hard_state_is_durable() {
+        if self.hard_state_is_durable() || planted(Bug::VoteBeforeSync) {
             return Some(envelope);
         }
         // Whoever asks again gets one answer.
@@ -83,6 +84,9 @@ impl Persistence {
     pub(crate) fn truncated(&mut self, from: Index) {
         self.next = self.next.min(from);
         for (_, last) in &mut self.pending {
+            if planted(Bug::CompletionAba) {
+                continue;
+            }
             *last = (*last).min(from.previous());
         }
     }

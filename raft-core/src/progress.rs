@@ -5,6 +5,7 @@
 
 use crate::inflight::Inflight;
 use crate::message::Session;
+use crate::planted::{Bug, planted};
 use crate::types::{Boot, Index, ReadTicket, Round, Time};
 
 /// How the leader sends to a peer.
@@ -99,6 +100,9 @@ impl Progress {
 
     /// The peer has everything up to `matched`, durably.
     pub(crate) fn acknowledged(&mut self, matched: Index) {
+        if planted(Bug::MatchRegress) {
+            self.match_index = matched;
+        }
         if matched > self.match_index {
             self.match_index = matched;
             self.next_index = self.next_index.max(matched.next());
@@ -124,6 +128,12 @@ impl Progress {
         let probing = self.state != ProgressState::Replicate;
         // What is acknowledged stays so: such an answer is late, or the peer's disk forgot (S50).
         let stale = previous <= self.match_index || (probing && previous.next() != self.next_index);
+        if planted(Bug::NextBelowMatch) {
+            self.state = ProgressState::Probe;
+            self.next_index = next.min(previous);
+            self.check();
+            return;
+        }
         if !stale {
             self.probe_from(next.min(previous));
         }

@@ -4,6 +4,8 @@
 
 use alloc::vec::Vec;
 
+use crate::planted::{Bug, planted};
+
 /// How many of `voters` make a majority: any two majorities share a voter.
 ///
 /// ```
@@ -13,6 +15,14 @@ use alloc::vec::Vec;
 #[must_use]
 pub const fn majority(voters: usize) -> usize {
     voters / 2 + 1
+}
+
+/// How many are needed here.
+fn needed(voters: usize) -> usize {
+    if planted(Bug::EvenQuorum) {
+        return voters.div_ceil(2);
+    }
+    majority(voters)
 }
 
 /// How a ballot stands.
@@ -30,7 +40,7 @@ pub enum Tally {
 ///
 /// No voters never win, so that an empty configuration elects nobody.
 pub fn tally(ballots: impl ExactSizeIterator<Item = Option<bool>>) -> Tally {
-    let needed = majority(ballots.len());
+    let needed = needed(ballots.len());
     let (mut granted, mut rejected, mut voters) = (0, 0, 0);
     for ballot in ballots {
         voters += 1;
@@ -62,7 +72,7 @@ pub fn reached<T: Copy + Ord + Default>(values: impl ExactSizeIterator<Item = T>
         return None;
     }
     // In ascending order, the values from this place on are a majority.
-    let place = voters - majority(voters);
+    let place = voters - needed(voters);
     if voters <= INLINE_VOTERS {
         let mut inline = [T::default(); INLINE_VOTERS];
         for (slot, value) in inline.iter_mut().zip(values) {

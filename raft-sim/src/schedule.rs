@@ -6,13 +6,15 @@
 //!
 //! Always holds: the same schedule has the same course, and any part of one is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
+use raft_core::wal::RecoveryError;
 use raft_core::{Envelope, Input, NodeId, Time};
 
-use crate::judge::Violation;
+use crate::judge::{Invariant, Violation};
 use crate::machine::{Machine, OpId};
 use crate::trace::{Fate, Happening, Trace, message_name, message_text};
 use crate::workload::Request;
@@ -59,6 +61,14 @@ pub enum Step {
     Doom { node: NodeId, death: Death },
     /// A node's next sync fails.
     FailSync { node: NodeId },
+    /// A node's machine will be off after so many more changes of its disk.
+    TurnOff { node: NodeId, operations: u64 },
+    /// A bit of a file on a node's disk is another one from now on.
+    Flip {
+        node: NodeId,
+        file: String,
+        bit: u64,
+    },
     /// A node's disk has room for so many more bytes, or as many as it wants.
     Room { node: NodeId, bytes: Option<u64> },
 }
@@ -77,9 +87,34 @@ impl Step {
             | Self::LosePower { node, .. }
             | Self::Doom { node, .. }
             | Self::FailSync { node }
+            | Self::TurnOff { node, .. }
+            | Self::Flip { node, .. }
             | Self::Room { node, .. } => *node,
             Self::Deliver { message } => message.to,
         }
+    }
+
+    /// Gives every node another number; `None` if one has none.
+    pub(crate) fn rename(&mut self, number: &dyn Fn(NodeId) -> Option<NodeId>) -> Option<()> {
+        match self {
+            Self::Timeout { node }
+            | Self::Disk { node }
+            | Self::Drain { node }
+            | Self::Request { node, .. }
+            | Self::Start { node }
+            | Self::Kill { node }
+            | Self::LosePower { node, .. }
+            | Self::Doom { node, .. }
+            | Self::FailSync { node }
+            | Self::TurnOff { node, .. }
+            | Self::Flip { node, .. }
+            | Self::Room { node, .. } => *node = number(*node)?,
+            Self::Deliver { message } => {
+                message.from = number(message.from)?;
+                message.to = number(message.to)?;
+            }
+        }
+        Some(())
     }
 
     /// Whether it is something that happens to a node, and not something a node does.
@@ -155,14 +190,51 @@ impl Sent {
     }
 }
 
+/// What became of a schedule.
+#[derive(Clone, Debug)]
+pub struct Play {
+    /// The broken rule.
+    pub violation: Option<Violation>,
+    /// Everything that happened, if it was asked for.
+    pub trace: Trace,
+}
+
+/// Plays a schedule to its end, or to the first broken rule.
+pub(crate) fn play<S: Machine>(
+    setup: Setup<S>,
+    lines: &[Line],
+    trace: bool,
+    request: &dyn Fn(OpId) -> Option<Request<S::Command, S::Query>>,
+) -> Play {
+    let mut player = Player::new(setup);
+    if trace {
+        player.world.trace = Some(Trace::default());
+    }
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        for line in lines {
+            player.play(line, request);
+            if player.world.violation().is_some() {
+                break;
+            }
+        }
+    }));
+    if let Err(panic) = result {
+        let text = crate::panics::text(&*panic);
+        player.world.judge.report(None, Invariant::I20, text);
+    }
+    Play {
+        violation: player.world.violation().cloned(),
+        trace: player.world.trace.unwrap_or_default(),
+    }
+}
+
 /// Plays a schedule.
 pub(crate) struct Player<S: Machine> {
     pub(crate) world: World<S>,
     /// Everything that was ever sent, by its name.
     pool: BTreeMap<String, Vec<Envelope>>,
     clocks: Vec<Time>,
-    /// How many steps found something to do.
-    pub(crate) effective: u64,
+    harmed: BTreeSet<NodeId>,
 }
 
 impl<S: Machine> Player<S> {
@@ -172,16 +244,8 @@ impl<S: Machine> Player<S> {
             world: World::new(setup),
             pool: BTreeMap::new(),
             clocks: vec![Time(1); nodes],
-            effective: 0,
+            harmed: BTreeSet::new(),
         }
-    }
-
-    pub(crate) fn trace(&mut self) {
-        self.world.trace = Some(Trace::default());
-    }
-
-    pub(crate) fn violation(&self) -> Option<&Violation> {
-        self.world.violation()
     }
 
     fn clock(&mut self, node: NodeId) -> &mut Time {
@@ -206,9 +270,7 @@ impl<S: Machine> Player<S> {
         }
         *self.clock(node) = at;
         self.world.now = self.clocks.iter().copied().max().unwrap_or(at);
-        if self.happens(&line.step, at, request) {
-            self.effective += 1;
-        }
+        self.happens(&line.step, at, request);
         if line.acts {
             self.world.drain(node);
         }
@@ -220,44 +282,64 @@ impl<S: Machine> Player<S> {
         step: &Step,
         at: Time,
         request: &dyn Fn(OpId) -> Option<Request<S::Command, S::Query>>,
-    ) -> bool {
+    ) {
         let node = step.node();
         let world = &mut self.world;
-        let runs = world.server(node).process.is_some();
         match step {
             Step::Timeout { .. } => world.handle(at, node, Input::Tick),
-            Step::Deliver { message } => return self.deliver(message, at),
+            Step::Deliver { message } => self.deliver(message, at),
             Step::Disk { .. } => world.lane(at, node),
             Step::Drain { .. } => world.drain(node),
             Step::Request { op, .. } => match request(*op) {
                 Some(Request::Command(command)) => world.propose(at, node, *op, command),
                 Some(Request::Query(query)) => world.query(at, node, *op, query),
-                None => return false,
+                None => {}
             },
-            Step::Start { .. } => return !runs && world.start(at, node).is_ok(),
-            Step::Kill { .. } => world.kill(node),
-            Step::LosePower { pattern, .. } => {
-                world.lose_power(node, *pattern);
-                return true;
+            Step::Start { .. } => {
+                // A start that fails leaves the node down, as the run did that this was made from.
+                if world.server(node).process.is_none() {
+                    let result = world.start(at, node);
+                    self.started(node, result);
+                }
             }
+            Step::Kill { .. } => world.kill(node),
+            Step::LosePower { pattern, .. } => world.lose_power(node, *pattern),
             Step::Doom { death, .. } => world.doom(node, *death),
+            Step::TurnOff { operations, .. } => {
+                let disk = &world.server(node).disk;
+                disk.turn_off_after(disk.operations() + operations);
+            }
+            Step::Flip { file, bit, .. } => {
+                world.server(node).disk.flip(file, *bit);
+                self.harmed.insert(node);
+            }
             Step::FailSync { .. } => world.server(node).disk.fail_next_sync(),
             Step::Room { bytes, .. } => {
                 let disk = &world.server(node).disk;
                 disk.set_capacity(bytes.map(|bytes| disk.used() + bytes));
-                return true;
             }
         }
-        runs
     }
 
-    fn deliver(&mut self, message: &Sent, at: Time) -> bool {
+    /// Only a disk that was harmed, or is off, keeps a node from starting.
+    fn started(&mut self, node: NodeId, result: Result<(), RecoveryError>) {
+        match result {
+            Ok(()) | Err(RecoveryError::Disk(_)) => {}
+            Err(_) if self.harmed.contains(&node) => {}
+            Err(error) => {
+                let text = format!("does not start, though nothing harmed its disk: {error}");
+                self.world.judge.report(Some(node), Invariant::D2, text);
+            }
+        }
+    }
+
+    fn deliver(&mut self, message: &Sent, at: Time) {
         let Some(sent) = self.pool.get(&message.key()) else {
-            return false;
+            return;
         };
         let wanted = usize::try_from(message.nth.max(1) - 1).unwrap_or(usize::MAX);
         let Some(envelope) = sent.get(wanted).or_else(|| sent.last()).cloned() else {
-            return false;
+            return;
         };
         let node = message.to;
         let runs = self.world.server(node).process.is_some();
@@ -270,7 +352,6 @@ impl<S: Machine> Player<S> {
             fate: if runs { Fate::Delivered } else { Fate::Nobody },
         });
         self.world.handle(at, node, Input::Receive(envelope));
-        runs
     }
 
     fn collect(&mut self) {
@@ -312,6 +393,8 @@ impl fmt::Display for Line {
                 }
             }
             Step::FailSync { node } => write!(f, "fail-sync {node}")?,
+            Step::TurnOff { node, operations } => write!(f, "turn-off {node} {operations}")?,
+            Step::Flip { node, file, bit } => write!(f, "flip {node} {file} {bit}")?,
             Step::Room { node, bytes } => match bytes {
                 Some(bytes) => write!(f, "room {node} {bytes}")?,
                 None => write!(f, "room {node}")?,
@@ -334,8 +417,8 @@ pub struct LineError {
     pub found: String,
 }
 
-const STEPS: &str = "timeout, deliver, disk, act, request, start, kill, lose-power, doom, fail-sync or \
-                     room, and a node";
+const STEPS: &str = "timeout, deliver, disk, act, request, start, kill, lose-power, doom, fail-sync, \
+                     turn-off, flip or room, and a node";
 
 impl FromStr for Line {
     type Err = LineError;
@@ -364,6 +447,13 @@ impl FromStr for Line {
                 wrong("deliver FROM>TO, the message's name and contents, and perhaps #NTH")
             })?;
             Step::Deliver { message }
+        } else if let ("flip", [file, bit]) = (*verb, rest) {
+            let node = first.parse().map_err(|_| wrong(STEPS))?;
+            Step::Flip {
+                node: NodeId(node),
+                file: (*file).to_string(),
+                bit: bit.parse().map_err(|_| wrong("flip NODE FILE BIT"))?,
+            }
         } else {
             parse_step(verb, first, rest).ok_or_else(|| wrong(STEPS))?
         };
@@ -410,6 +500,10 @@ fn parse_step(verb: &str, node: &str, rest: &[&str]) -> Option<Step> {
                 actions: u32::try_from(*actions).ok()?,
                 power: power.first().copied(),
             },
+        },
+        ("turn-off", [operations]) => Step::TurnOff {
+            node,
+            operations: *operations,
         },
         ("fail-sync", []) => Step::FailSync { node },
         ("room", []) => Step::Room { node, bytes: None },

@@ -137,6 +137,18 @@ impl Happening {
         Self::Up { node, text }
     }
 
+    /// The end of a log that was found on a disk.
+    pub(crate) fn recovered(node: NodeId, restored: &Restored) -> Self {
+        let end = restored.terms.last().index.next();
+        let first = restored.tail.first().map_or(end, |entry| entry.id.index);
+        let entries = restored.tail.iter().map(entry_text).collect();
+        Self::Log {
+            node,
+            first,
+            entries,
+        }
+    }
+
     pub(crate) fn down(node: NodeId, why: &str) -> Self {
         let why = why.to_string();
         Self::Down { node, why }
@@ -266,7 +278,7 @@ fn entry_text(entry: &Entry) -> (Term, String) {
 
 /// A message's name.
 #[must_use]
-pub const fn message_name(body: &Body) -> &'static str {
+pub(crate) const fn message_name(body: &Body) -> &'static str {
     match body {
         Body::RequestPreVote { .. } => "RequestPreVote",
         Body::PreVoteReply { .. } => "PreVoteReply",
@@ -287,7 +299,7 @@ pub const fn message_name(body: &Body) -> &'static str {
 /// What a message says, without what only tells exchanges apart: the same in a run from which
 /// something was left out.
 #[must_use]
-pub fn message_text(envelope: &Envelope) -> String {
+pub(crate) fn message_text(envelope: &Envelope) -> String {
     let term = envelope.term;
     match &envelope.body {
         Body::RequestPreVote { last } | Body::RequestVote { last } => {
@@ -343,6 +355,11 @@ impl fmt::Display for Happening {
             }
             Self::Commit { node, index } => write!(f, "{node}: commits up to {index}"),
             Self::Durable { node, index } => write!(f, "{node}: its disk has up to {index}"),
+            Self::Log {
+                node,
+                first,
+                entries,
+            } if entries.is_empty() => write!(f, "{node}: its log has nothing from {first} on"),
             Self::Log {
                 node,
                 first,

@@ -12,6 +12,7 @@ use rand_core::{Rng, SeedableRng};
 
 use crate::action::{Alert, HaltReason, Refusal};
 use crate::message::{Body, Envelope, Session};
+use crate::planted::{Bug, planted};
 use crate::quorum::Tally;
 use crate::types::{EntryId, Index, Member, NodeId, Span, Term, Time};
 
@@ -58,6 +59,9 @@ impl Node {
     pub(super) fn become_follower(&mut self, term: Term, leader: Option<Member>) {
         assert!(term >= self.hard_state.term, "the current term never falls");
         let newer = term > self.hard_state.term;
+        if !newer && planted(Bug::SameTermClear) {
+            self.hard_state.voted_for = None;
+        }
         if newer {
             // The vote belongs to the old term; nobody has ours in the new one (S8).
             self.hard_state.term = term;
@@ -83,6 +87,12 @@ impl Node {
         follower.leader = leader;
         let former = core::mem::replace(&mut self.role, Role::Follower(follower));
         if let Role::Leader(leader) = former {
+            while planted(Bug::FalseFailure)
+                && let Some(request) = self.proposals.pop()
+            {
+                let outcome = self.not_leader();
+                self.resolve(request, outcome);
+            }
             self.log_reads
                 .retain(|_, read| read.reader == super::LogReader::Apply);
             self.end_reads(leader.reads);
@@ -157,6 +167,10 @@ impl Node {
         }
         // While the disk stalls, another term would only be one more to wait for.
         if self.may_campaign() && self.persistence.hard_state_is_durable() {
+            if planted(Bug::NoPreVote) {
+                self.start_election();
+                return;
+            }
             self.start_pre_vote();
             return;
         }
@@ -205,7 +219,9 @@ impl Node {
         };
         let own = self.configuration().is_voter(self.me());
         self.hard_state.term = term;
-        self.hard_state.voted_for = own.then_some(self.me());
+        self.hard_state.voted_for = own
+            .then_some(self.me())
+            .filter(|_| !planted(Bug::NoSelfVote));
         self.persistence.forget_withheld();
         self.persistence.hard_state_changed();
         let deadline = self.draw_election_deadline();
@@ -247,7 +263,7 @@ impl Node {
     pub(super) fn count_own_vote(&mut self) {
         let me = self.me();
         if let Role::Candidate(campaign) = &mut self.role
-            && self.hard_state.voted_for == Some(me)
+            && (self.hard_state.voted_for == Some(me) || planted(Bug::NoSelfVote))
         {
             campaign.ballots.insert(me, true);
             self.count_ballots();
@@ -280,10 +296,15 @@ impl Node {
         self.redirect_requests();
         self.refresh_peers();
         // Nothing older commits by counting, so an entry of our own must follow at once (S44).
-        self.append_own(crate::entry::Payload::Noop);
+        if !planted(Bug::NoNoop) {
+            self.append_own(crate::entry::Payload::Noop);
+        }
     }
 
     pub(super) fn on_request_pre_vote(&mut self, envelope: &Envelope, last: EntryId) {
+        if planted(Bug::LowPreVoteIgnored) && envelope.session.term <= self.hard_state.term {
+            return;
+        }
         let granted = envelope.session.term > self.hard_state.term
             && self.is_up_to_date(last)
             && !self.has_live_leader();
@@ -307,6 +328,10 @@ impl Node {
             }
             self.become_follower(envelope.term, None);
         }
+        assert!(
+            !planted(Bug::FollowerAsserts) || self.role_may_vote(),
+            "only a node without a leader is asked for its vote"
+        );
         let open = match self.hard_state.voted_for {
             None => self.role_may_vote(),
             // Its question, or our answer, was lost or repeated (S9).
@@ -347,7 +372,11 @@ impl Node {
 
     /// §5.4.1: the candidate's log is at least as up-to-date as ours (S10).
     fn is_up_to_date(&self, last: EntryId) -> bool {
-        last >= self.log.last()
+        let own = self.log.last();
+        if planted(Bug::UpToDateOrder) {
+            return (last.index, last.term) >= (own.index, own.term);
+        }
+        last >= own
     }
 
     /// A ballot came back; a late one answers a question nobody asks any more (S17).
@@ -362,7 +391,11 @@ impl Node {
         else {
             return;
         };
-        if campaign.session == envelope.session {
+        let current = campaign.session == envelope.session;
+        if current || (planted(Bug::StaleGrant) && matches!(self.role, Role::Candidate(_))) {
+            let (Role::PreCandidate(campaign) | Role::Candidate(campaign)) = &mut self.role else {
+                return;
+            };
             // The first answer stands, so that a repeated one counts once (S9).
             campaign.ballots.entry(voter).or_insert(granted);
             self.count_ballots();

@@ -10,6 +10,7 @@ use alloc::sync::Arc;
 use crate::action::{HaltReason, Refusal};
 use crate::entry::{Entry, check_run};
 use crate::message::{AppendOutcome, Body, Envelope, Session};
+use crate::planted::{Bug, planted};
 use crate::types::{EntryId, Index, Member, Round, Time};
 
 use super::{Node, Role};
@@ -100,6 +101,9 @@ impl Node {
         let end = entries
             .last()
             .map_or(previous.index, |entry| entry.id.index);
+        if planted(Bug::TruncateOnOverlap) && end < self.log.last().index {
+            self.truncate(end.next().max(self.commit_index.next()));
+        }
         let Role::Follower(follower) = &mut self.role else {
             return;
         };
@@ -107,8 +111,12 @@ impl Node {
         if !refused {
             follower.owed = Some((leader, envelope.session));
         }
-        let commit = commit.min(follower.verified);
-        self.commit_to(commit);
+        let verified = if planted(Bug::CommitLast) {
+            self.log.last().index
+        } else {
+            follower.verified
+        };
+        self.commit_to(commit.min(verified));
     }
 
     /// Whether the log has the entry that an append follows.
@@ -174,7 +182,11 @@ impl Node {
         let Some((leader, session)) = follower.owed else {
             return;
         };
-        let matched = follower.verified.min(durable);
+        let matched = if planted(Bug::AckOwnTail) {
+            durable
+        } else {
+            follower.verified.min(durable)
+        };
         let complete = matched == follower.verified;
         if !complete && matched <= follower.acked {
             return;
@@ -189,7 +201,9 @@ impl Node {
 
     /// How much may be acknowledged: what is durable, once the term it is said in is (S3).
     fn acknowledgeable(&self) -> Index {
-        if self.persistence.hard_state_is_durable() {
+        if planted(Bug::AckBeforeSync) {
+            self.log.last().index
+        } else if self.persistence.hard_state_is_durable() {
             self.log.durable()
         } else {
             Index(0)
@@ -202,7 +216,12 @@ impl Node {
             return;
         };
         let (received, matched) = (follower.verified, follower.verified.min(durable));
-        self.commit_to(commit.min(received));
+        let verified = if planted(Bug::CommitLast) {
+            self.log.last().index
+        } else {
+            received
+        };
+        self.commit_to(commit.min(verified));
         let reply = Body::HeartbeatReply {
             round,
             received,

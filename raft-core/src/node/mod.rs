@@ -33,6 +33,7 @@ use crate::log::Log;
 use crate::message::{Body, Envelope, Session};
 use crate::options::Options;
 use crate::persistence::Persistence;
+use crate::planted::{Bug, planted};
 use crate::proposal_queue::ProposalQueue;
 use crate::term_runs::TermRuns;
 use crate::types::{
@@ -330,7 +331,13 @@ impl Node {
                 id,
                 store: self.me().store,
                 boot: self.boot,
-                hard_state: with_hard_state.then_some(self.hard_state),
+                hard_state: with_hard_state.then_some(HardState {
+                    voted_for: self
+                        .hard_state
+                        .voted_for
+                        .filter(|_| !planted(Bug::VoteAmnesia)),
+                    ..self.hard_state
+                }),
                 entries,
             }));
         }

@@ -12,6 +12,7 @@ use crate::action::{Outcome, Quota, Refusal, Rejection};
 use crate::entry::{OVERHEAD_BYTES, Payload};
 use crate::forward_window::ForwardWindow;
 use crate::message::{Body, Envelope, ForwardOutcome};
+use crate::planted::{Bug, planted};
 use crate::proposal_queue::Decided;
 use crate::sent_requests::{Sent, SentRequests};
 use crate::types::{Boot, EntryId, Index, Member, RequestId, Term, Time};
@@ -73,6 +74,10 @@ impl Node {
                     return;
                 }
                 let id = self.append_own(Payload::Command(command));
+                if planted(Bug::AckAtAppend) {
+                    self.resolve(request, Outcome::Committed(id));
+                    return;
+                }
                 let deadline = self.request_deadline();
                 self.proposals.push(id, request, deadline);
             }
@@ -170,7 +175,7 @@ impl Node {
             lives.retain(|(member, _), _| *member != origin);
         }
         let window = lives.entry((origin, envelope.boot)).or_default();
-        if !window.accept(session.counter) {
+        if !window.accept(session.counter) && !planted(Bug::ForwardTwice) {
             return;
         }
         let leads = matches!(self.role, Role::Leader(_)) && self.hard_state.term == session.term;
@@ -259,6 +264,9 @@ impl Node {
             else {
                 break;
             };
+            if decided == Decided::Superseded && planted(Bug::StrandedWaiter) {
+                continue;
+            }
             let outcome = match decided {
                 Decided::Committed => Outcome::Committed(id),
                 Decided::Superseded => Outcome::Superseded(id),

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::action::{Outcome, Refusal, Rejection};
 use crate::message::{Body, Envelope, Session};
+use crate::planted::{Bug, planted};
 use crate::read_queue::ReadQueue;
 use crate::sent_requests::{Sent, SentRequests};
 use crate::types::{Boot, Index, Member, RequestId, Round, Time};
@@ -52,6 +53,10 @@ impl Node {
             return;
         }
         let deadline = self.request_deadline();
+        if planted(Bug::LocalRead) && matches!(self.role, Role::Leader(_)) {
+            self.resolve(request, Outcome::ReadReady(self.commit_index));
+            return;
+        }
         match &mut self.role {
             Role::Leader(leader) => leader.reads.push(Reader::Local(request), deadline),
             Role::Follower(follower) if follower.leader.is_some() => {
@@ -124,9 +129,12 @@ impl Node {
                     .map_or(Round(0), |peer| peer.round)
             }
         });
-        let Some(confirmed) = confirmed else {
+        let Some(mut confirmed) = confirmed else {
             return;
         };
+        if planted(Bug::ReadBeforeRound) {
+            confirmed = latest;
+        }
         while let Role::Leader(leader) = &mut self.role
             && let Some((index, readers)) = leader.reads.confirmed(confirmed, committed)
         {

@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 use crate::action::{Action, Alert, Refusal};
 use crate::entry::{Entry, Payload, check_run};
 use crate::message::{AppendOutcome, Body, Envelope};
+use crate::planted::{Bug, planted};
 use crate::progress::{Progress, ProgressState};
 use crate::read_queue::ReadQueue;
 use crate::types::{Boot, EntryId, Index, Member, Round, Span, Time};
@@ -115,7 +116,9 @@ impl Node {
             }
         });
         // A leader without its majority may have been replaced long ago (dissertation §6.2).
-        if heard.is_none_or(|heard| heard + self.options.election_timeout < now) {
+        if heard.is_none_or(|heard| heard + self.options.election_timeout < now)
+            && !planted(Bug::NoCheckQuorum)
+        {
             self.become_follower(self.hard_state.term, None);
             return;
         }
@@ -138,7 +141,12 @@ impl Node {
         };
         leader.round = leader.round.next();
         let round = leader.round;
-        leader.reads.begin(round, commit.max(leader.noop));
+        let noop = if planted(Bug::ReadWithoutNoop) {
+            Index(0)
+        } else {
+            leader.noop
+        };
+        leader.reads.begin(round, commit.max(noop));
         let mut peers = core::mem::take(&mut leader.peers);
         for (member, peer) in &mut peers {
             // No further than it is known to have the log (S46).
@@ -359,7 +367,11 @@ impl Node {
         let Role::Leader(leader) = &self.role else {
             return;
         };
-        let durable = self.log.durable();
+        let durable = if planted(Bug::SelfUnflushed) {
+            self.log.last().index
+        } else {
+            self.log.durable()
+        };
         let reached = self.configuration().reached(|member| {
             if member == me {
                 durable
@@ -372,7 +384,7 @@ impl Node {
         });
         if let Some(index) = reached
             && index > self.commit_index
-            && self.log.term(index) == Some(self.hard_state.term)
+            && (self.log.term(index) == Some(self.hard_state.term) || planted(Bug::Figure8))
         {
             self.commit_to(index);
         }
@@ -380,6 +392,9 @@ impl Node {
 
     /// Entries up to `index` are committed.
     pub(super) fn commit_to(&mut self, index: Index) {
+        if planted(Bug::CommitRegress) && index < self.commit_index {
+            self.commit_index = index.max(self.apply.handed());
+        }
         if index <= self.commit_index {
             return;
         }

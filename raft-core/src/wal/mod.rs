@@ -25,6 +25,7 @@ use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::error::OptionsError;
 use crate::event::LogReadOutcome;
+use crate::planted::{Bug, planted};
 use crate::types::{Boot, EntryId, HardState, Identity, Index};
 
 pub use self::disk::{Disk, DiskError};
@@ -265,6 +266,9 @@ impl<D: Disk> Wal<D> {
     /// As [`Wal::sync`].
     pub fn write(&mut self) -> Result<(), DiskError> {
         self.check_failed()?;
+        if planted(Bug::SyncBeforeWrite) {
+            return Ok(());
+        }
         self.flush()
     }
 
@@ -280,8 +284,13 @@ impl<D: Disk> Wal<D> {
             return Ok(());
         }
         self.pad();
-        self.flush()?;
-        let result = self.disk.sync(&self.file).map_err(no_retry);
+        if !planted(Bug::SyncBeforeWrite) {
+            self.flush()?;
+        }
+        let mut result = self.disk.sync(&self.file).map_err(no_retry);
+        if result.is_err() && planted(Bug::SyncRetried) {
+            result = self.disk.sync(&self.file).map_err(no_retry);
+        }
         self.remember_failure(result)?;
         self.current.synced = self.current.end;
         self.stats.syncs += 1;
@@ -589,6 +598,9 @@ fn name_segment<D: Disk>(disk: &mut D, file: &D::File, number: u64) -> Result<()
     disk.sync(file).map_err(no_retry)?;
     disk.rename(SPARE_NAME, &segment_name(number))
         .map_err(no_retry)?;
+    if planted(Bug::NoDirectorySync) {
+        return Ok(());
+    }
     disk.sync_directory().map_err(no_retry)
 }
 

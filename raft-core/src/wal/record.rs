@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, DecodeError};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
+use crate::planted::{Bug, planted};
 use crate::types::{Boot, EntryId, HardState, Index};
 
 use super::range_crc::RangeCrc;
@@ -258,7 +259,7 @@ pub(super) fn read_record(
         return Err(BadRecord { found, ..nothing });
     };
     let expected = checksum(seed, &bytes[place + 4..place + size]);
-    if found != expected {
+    if found != expected && !planted(Bug::TornAccepted) {
         return Err(BadRecord { expected, found });
     }
     let length = (&header[4..]).get_u32_le() as usize;

@@ -105,6 +105,10 @@ impl Chain {
         }
     }
 
+    pub(crate) fn terms(&self) -> Vec<Term> {
+        self.links.iter().map(|link| link.term).collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.links.len()
     }

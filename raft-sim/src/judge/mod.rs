@@ -149,6 +149,20 @@ impl<S: Machine> Judge<S> {
         self.requests.acknowledged
     }
 
+    /// A log was written by hand, before any node ran.
+    pub(crate) fn written(&mut self, node: NodeId, persist: &Persist) {
+        let mut links = Vec::new();
+        self.append(node, Index(1), &persist.entries, &mut links);
+        let ghost = self.ghost_mut(node);
+        ghost.durable = ghost.handed.clone();
+        ghost.hard_state = persist.hard_state.unwrap_or_default();
+    }
+
+    /// The terms of a node's log, as far as they are remembered.
+    pub(crate) fn terms(&self, node: NodeId) -> Vec<Term> {
+        self.ghost(node).handed.terms()
+    }
+
     /// A node begins a life from what recovery found.
     pub(crate) fn started(&mut self, node: NodeId, restored: &Restored) {
         if let Err(text) = self.ghost_mut(node).recovered(restored) {

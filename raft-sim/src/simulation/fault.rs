@@ -4,6 +4,8 @@ use std::fmt;
 
 use raft_core::{NodeId, Span, Time};
 
+use super::plan::Target;
+
 use crate::workload::Draw;
 
 use super::profile::Profile;
@@ -25,6 +27,8 @@ pub enum FaultKind {
     CrashWhileStarting { operations: u64, pattern: u64 },
     /// A process does nothing.
     Pause,
+    /// All links of a node are cut: those to it, those from it, or both.
+    Isolate { inbound: bool, outbound: bool },
     /// Links are cut, in these directions.
     Cut { links: Vec<(NodeId, NodeId)> },
     /// A disk takes so many times as long.
@@ -52,8 +56,8 @@ pub enum FaultKind {
 pub struct Fault {
     /// When it begins.
     pub at: Time,
-    /// Where; links have many places, and this is one.
-    pub node: NodeId,
+    /// Where.
+    pub target: Target,
     /// What.
     pub kind: FaultKind,
     /// For how long it lasts, or the node stays down.
@@ -73,6 +77,7 @@ impl FaultKind {
             } => "power-loss-between-actions",
             Self::CrashWhileStarting { .. } => "crash-while-starting",
             Self::Pause => "pause",
+            Self::Isolate { .. } => "isolate",
             Self::Cut { .. } => "cut",
             Self::SlowDisk { .. } => "slow-disk",
             Self::FullDisk { .. } => "full-disk",
@@ -90,16 +95,11 @@ impl FaultKind {
     pub(super) const fn ends_a_store(&self) -> bool {
         matches!(self, Self::Damage { .. } | Self::Wipe)
     }
-
-    /// Whether no protocol can mask it.
-    pub(super) const fn is_outside(&self) -> bool {
-        matches!(self, Self::Rollback { .. } | Self::Lies { .. })
-    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let node = self.node;
+        let node = self.target;
         match &self.kind {
             FaultKind::Crash { actions: None } => write!(f, "node {node} is killed"),
             FaultKind::Crash {
@@ -116,6 +116,14 @@ impl fmt::Display for Fault {
                  starts"
             ),
             FaultKind::Pause => write!(f, "node {node} pauses"),
+            FaultKind::Isolate { inbound, outbound } => {
+                let way = match (inbound, outbound) {
+                    (true, false) => "hears nobody",
+                    (false, true) => "is heard by nobody",
+                    _ => "is cut off",
+                };
+                write!(f, "node {node} {way}")
+            }
             FaultKind::Cut { links } => {
                 f.write_str("links are cut:")?;
                 links
@@ -157,59 +165,57 @@ impl fmt::Display for Fault {
 }
 
 /// The kinds of faults that a profile knows, each as a way of drawing one.
-pub(super) type DrawKind = fn(&mut Draw, u64, NodeId) -> FaultKind;
+pub(super) type DrawKind = fn(&mut Draw, u64) -> FaultKind;
 
 const TOLERATED: [DrawKind; 12] = [
-    |_, _, _| FaultKind::Crash { actions: None },
-    |draw, _, _| FaultKind::Crash {
+    |_, _| FaultKind::Crash { actions: None },
+    |draw, _| FaultKind::Crash {
         actions: Some(few(draw)),
     },
-    |draw, _, _| FaultKind::PowerLoss {
+    |draw, _| FaultKind::PowerLoss {
         actions: None,
         pattern: pattern(draw),
     },
-    |draw, _, _| FaultKind::PowerLoss {
+    |draw, _| FaultKind::PowerLoss {
         actions: Some(few(draw)),
         pattern: pattern(draw),
     },
-    |draw, _, _| FaultKind::CrashWhileStarting {
+    |draw, _| FaultKind::CrashWhileStarting {
         operations: draw.below(40),
         pattern: pattern(draw),
     },
-    |_, _, _| FaultKind::Pause,
-    |draw, nodes, node| FaultKind::Cut {
-        links: isolate(draw, nodes, node),
-    },
-    |draw, nodes, _| FaultKind::Cut {
+    |_, _| FaultKind::Pause,
+    |draw, _| isolate(draw),
+    |draw, nodes| FaultKind::Cut {
         links: any_links(draw, nodes),
     },
-    |draw, _, _| FaultKind::SlowDisk {
+    |draw, _| FaultKind::SlowDisk {
         times: draw.between(2, 50),
     },
-    |draw, _, _| FaultKind::FullDisk {
+    |draw, _| FaultKind::FullDisk {
         bytes: draw.below(3_000),
     },
-    |draw, _, _| FaultKind::ClockRate {
+    |draw, _| FaultKind::ClockRate {
         rate: draw.between(900_000, 1_100_000),
     },
-    |draw, _, _| FaultKind::ClockJump {
+    |draw, _| FaultKind::ClockJump {
         ahead: Span(draw.below(2_000_000_000)),
     },
 ];
 
 const DETECTED: [DrawKind; 3] = [
-    |_, _, _| FaultKind::FailedSync,
-    |draw, _, _| FaultKind::Damage {
+    |_, _| FaultKind::FailedSync,
+    |draw, _| FaultKind::Damage {
         chance: draw.number(),
     },
-    |_, _, _| FaultKind::Wipe,
+    |_, _| FaultKind::Wipe,
 ];
 
 const OUTSIDE: [DrawKind; 2] = [
-    |draw, _, _| FaultKind::Rollback {
+    |draw, _| FaultKind::Rollback {
         age: Span(draw.below(5_000_000_000)),
     },
-    |draw, _, _| FaultKind::Lies {
+    |draw, _| FaultKind::Lies {
         pattern: pattern(draw),
     },
 ];
@@ -247,19 +253,12 @@ fn pattern(draw: &mut Draw) -> u64 {
 }
 
 /// All links of one node: both directions, or one.
-fn isolate(draw: &mut Draw, nodes: u64, node: NodeId) -> Vec<(NodeId, NodeId)> {
+fn isolate(draw: &mut Draw) -> FaultKind {
     let directions = draw.below(4);
-    let others = (1..=nodes).map(NodeId).filter(|other| *other != node);
-    let mut links = Vec::new();
-    for other in others {
-        if directions != 1 {
-            links.push((node, other));
-        }
-        if directions != 2 {
-            links.push((other, node));
-        }
+    FaultKind::Isolate {
+        inbound: directions != 1,
+        outbound: directions != 2,
     }
-    links
 }
 
 /// Two halves, or any set of links.

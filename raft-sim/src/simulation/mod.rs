@@ -14,10 +14,10 @@ pub use self::fault::{Fault, FaultKind};
 pub use self::plan::{Asked, Plan, Scope, Target};
 pub use self::profile::Profile;
 pub use self::report::{Report, Verdict};
-pub(crate) use self::run::{Course, Keep, run};
+pub(crate) use self::run::{Course, Keep, request, run};
 use crate::trace::Trace;
 use crate::workload::Workload;
-use crate::world::Fresh;
+use crate::world::Setup;
 
 /// Runs of one workload, each from a seed.
 #[derive(Clone, Debug)]
@@ -75,13 +75,25 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
         &self.workload
     }
 
-    pub(crate) fn fresh(&self) -> Fresh<W::Machine> {
-        let workload = self.workload.clone();
-        Arc::new(move || workload.machine())
+    pub(crate) fn course(&self, plan: &Plan, keep: Keep) -> Course {
+        run(&*self.workload, self.setup(plan), plan, keep)
     }
 
-    pub(crate) fn course(&self, plan: &Plan, keep: Keep) -> Course {
-        run(&*self.workload, self.fresh(), plan, keep)
+    pub(crate) fn setup(&self, plan: &Plan) -> Setup<W::Machine> {
+        let workload = self.workload.clone();
+        Setup {
+            nodes: plan.nodes,
+            options: plan.options,
+            wal_options: plan.wal_options,
+            fresh: Arc::new(move || workload.machine()),
+            reference: self.workload.model(),
+        }
+    }
+
+    /// One run, from a plan: a drawn one, or what is left of it.
+    #[must_use]
+    pub fn run_plan(&self, plan: &Plan) -> Report {
+        self.course(plan, Keep::default()).report
     }
 
     /// One run, from a seed.

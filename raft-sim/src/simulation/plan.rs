@@ -1,5 +1,7 @@
 //! What a seed stands for: everything that will be done to a cluster, drawn before it begins.
 
+use std::fmt;
+
 use raft_core::wal::WalOptions;
 use raft_core::{NodeId, Options, Span, Time};
 
@@ -9,7 +11,7 @@ use crate::world::{Network, WAL_OPTIONS};
 use super::fault::{Fault, kinds};
 use super::profile::Profile;
 
-/// Where a client asks.
+/// Where something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// At the leader, if there is one.
@@ -52,6 +54,8 @@ pub struct Plan {
     pub requests: Vec<Asked>,
     /// The nodes that heal first.
     pub core: Vec<NodeId>,
+    /// Links that are cut while only the core is healed, in these directions.
+    pub cut: Vec<(NodeId, NodeId)>,
 }
 
 /// What runs have in common.
@@ -67,6 +71,15 @@ pub struct Scope {
 
 const MILLI: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLI;
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leader => f.write_str("that leads"),
+            Self::Node(node) => node.fmt(f),
+        }
+    }
+}
 
 impl Plan {
     /// Draws what a seed stands for.
@@ -97,6 +110,7 @@ impl Plan {
             faults: Vec::new(),
             requests: Vec::new(),
             core: Vec::new(),
+            cut: Vec::new(),
         };
         match scope.profile {
             Profile::Quiet => {}
@@ -110,6 +124,7 @@ impl Plan {
         }
         plan.draw_core(&mut draw);
         plan.draw_faults(&mut draw);
+        plan.draw_cut(&mut draw);
         plan.draw_requests(&mut draw);
         plan
     }
@@ -124,6 +139,19 @@ impl Plan {
             left.remove(usize::try_from(place).unwrap_or(0));
         }
         self.core = left;
+    }
+
+    /// Any links that are not within the core.
+    fn draw_cut(&mut self, draw: &mut Draw) {
+        let share = draw.pick(&[0, 30, 70]);
+        for from in (1..=self.nodes).map(NodeId) {
+            for to in (1..=self.nodes).map(NodeId) {
+                let within = self.core.contains(&from) && self.core.contains(&to);
+                if from != to && !within && draw.percent(share) {
+                    self.cut.push((from, to));
+                }
+            }
+        }
     }
 
     fn draw_faults(&mut self, draw: &mut Draw) {
@@ -145,10 +173,15 @@ impl Plan {
         // Only a minority may lose its store for good.
         let mut enders = (self.nodes - 1) / 2;
         let mut ended = Vec::new();
+        let at_leader = draw.pick(&[0, 30, 80]);
         let mut at = draw.below(2 * gap);
         while at < self.time.0 {
             let node = NodeId(draw.between(1, self.nodes));
-            let kind = draw.pick(&kinds)(draw, self.nodes, node);
+            let mut target = Target::Node(node);
+            let kind = draw.pick(&kinds)(draw, self.nodes);
+            if draw.percent(at_leader) && !kind.ends_a_store() {
+                target = Target::Leader;
+            }
             let lasts = Span(draw.between(MILLI, longest));
             let at_now = Time(at);
             at += draw.below(2 * gap) + 1;
@@ -161,7 +194,7 @@ impl Plan {
             }
             self.faults.push(Fault {
                 at: at_now,
-                node,
+                target,
                 kind,
                 lasts,
             });
@@ -218,7 +251,7 @@ fn draw_network(draw: &mut Draw) -> Network {
         sync_max: draw.pick(&[50_000, 500_000, 5 * MILLI, 20 * MILLI]),
         ..Network::default()
     };
-    let spread = draw.pick(&[0, 500_000, 5 * MILLI, 60 * MILLI]);
+    let spread = draw.pick(&[0, 500_000, 5 * MILLI, 60 * MILLI, 400 * MILLI]);
     network.delay_max = network.delay_min + spread;
     let mut maybe = |values: &[u64]| {
         if draw.percent(40) {

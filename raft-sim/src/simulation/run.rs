@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use raft_core::wal::RecoveryError;
 use raft_core::{HaltReason, Index, NodeId, Span, Term, Time};
 
-use crate::judge::{Invariant, Violation};
+use crate::judge::Invariant;
 use crate::schedule::Recorder;
 use crate::trace::{Happening, Trace};
 use crate::workload::{Draw, Request, Workload};
@@ -48,14 +48,14 @@ pub(super) struct Run<'a, W: Workload> {
     plan: &'a Plan,
     cluster: Cluster<W::Machine>,
     agenda: BTreeSet<(Time, Act)>,
+    /// Where each fault that has begun happens.
+    places: BTreeMap<usize, NodeId>,
     /// Images of disks that may come back.
     images: BTreeMap<usize, MemoryDisk>,
     /// Stores whose files were harmed while nobody looked.
     harmed: BTreeSet<NodeId>,
     /// Stores that take no further part.
     lost: BTreeSet<NodeId>,
-    /// Rules that no protocol can keep were broken, as the profile allows.
-    excused: Option<Violation>,
     hits: BTreeMap<&'static str, u64>,
     checked: u64,
     halts: u64,
@@ -65,20 +65,19 @@ pub(super) struct Run<'a, W: Workload> {
 /// How many election timeouts a healed cluster has to elect a leader and commit.
 const ELECTION_TIMEOUTS: u64 = 30;
 
+/// How a node is away.
+const AWAY: FaultKind = FaultKind::Isolate {
+    inbound: true,
+    outbound: true,
+};
+
 /// Runs a plan to its end, or to the first broken rule.
 pub(crate) fn run<W: Workload>(
     workload: &W,
-    fresh: crate::world::Fresh<W::Machine>,
+    setup: Setup<W::Machine>,
     plan: &Plan,
     keep: Keep,
 ) -> Course {
-    let setup = Setup {
-        nodes: plan.nodes,
-        options: plan.options,
-        wal_options: plan.wal_options,
-        fresh,
-        reference: workload.model(),
-    };
     let mut cluster = Cluster::stopped(setup, plan.network);
     cluster.keeps_replies = false;
     if keep.trace {
@@ -92,10 +91,10 @@ pub(crate) fn run<W: Workload>(
         plan,
         cluster,
         agenda: BTreeSet::new(),
+        places: BTreeMap::new(),
         images: BTreeMap::new(),
         harmed: BTreeSet::new(),
         lost: BTreeSet::new(),
-        excused: None,
         hits: BTreeMap::new(),
         checked: 0,
         halts: 0,
@@ -236,17 +235,24 @@ impl<W: Workload> Run<'_, W> {
                 self.begin(place, fault);
                 self.agenda.insert((end, Act::End(place)));
             }
-            Act::End(place) => self.end(&self.plan.faults[place]),
+            Act::End(place) => {
+                let node = self.places.get(&place).copied().unwrap_or(NodeId(1));
+                self.end(node, &self.plan.faults[place]);
+            }
             Act::Ask(place) => {
                 let asked = self.plan.requests[place];
-                let node = match asked.target {
-                    Target::Node(node) => node,
-                    Target::Leader => self.cluster.leader().unwrap_or(NodeId(1)),
-                };
+                let node = self.node_at(asked.target);
                 self.ask(node, asked.op);
             }
             Act::RollBack(place) => self.roll_back(place),
             Act::Restart(node) => self.start(node),
+        }
+    }
+
+    fn node_at(&self, target: Target) -> NodeId {
+        match target {
+            Target::Node(node) => node,
+            Target::Leader => self.cluster.leader().unwrap_or(NodeId(1)),
         }
     }
 
@@ -265,19 +271,18 @@ impl<W: Workload> Run<'_, W> {
     }
 
     fn begin(&mut self, place: usize, fault: &Fault) {
-        let node = fault.node;
+        let node = self.node_at(fault.target);
+        self.places.insert(place, node);
         let runs = self.cluster.is_running(node);
-        let text = fault.to_string();
-        let links = match &fault.kind {
-            FaultKind::Cut { links } => Some(links.clone()),
-            _ => None,
-        };
-        self.cluster.world.note(|| match links {
-            Some(links) => Happening::Cut { links, text },
-            None => Happening::Note {
-                node: Some(node),
-                text,
-            },
+        let links = self.links_of(node, &fault.kind);
+        self.cluster.world.note(|| {
+            let text = fault.to_string();
+            if links.is_empty() {
+                let node = Some(node);
+                return Happening::Note { node, text };
+            }
+            let links = links.clone();
+            Happening::Cut { links, text }
         });
         let took = match &fault.kind {
             FaultKind::Crash { actions } => {
@@ -297,8 +302,8 @@ impl<W: Workload> Run<'_, W> {
                 self.cluster.pause(node, until);
                 runs
             }
-            FaultKind::Cut { links } => {
-                for (from, to) in links {
+            FaultKind::Isolate { .. } | FaultKind::Cut { .. } => {
+                for (from, to) in &links {
                     self.cluster.cut(*from, *to);
                 }
                 !links.is_empty()
@@ -347,6 +352,27 @@ impl<W: Workload> Run<'_, W> {
         }
     }
 
+    /// The links that a fault cuts.
+    fn links_of(&self, node: NodeId, kind: &FaultKind) -> Vec<(NodeId, NodeId)> {
+        match kind {
+            FaultKind::Cut { links } => links.clone(),
+            FaultKind::Isolate { inbound, outbound } => {
+                let others = self
+                    .cluster
+                    .nodes()
+                    .into_iter()
+                    .filter(|other| *other != node);
+                others
+                    .flat_map(|other| {
+                        let inbound = inbound.then_some((other, node));
+                        inbound.into_iter().chain(outbound.then_some((node, other)))
+                    })
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn die(&mut self, node: NodeId, actions: Option<u32>, power: Option<u64>) {
         match (actions, power) {
             (Some(actions), power) => self.cluster.doom(node, Death { actions, power }),
@@ -358,8 +384,7 @@ impl<W: Workload> Run<'_, W> {
     /// The power fails in the middle of recovery; the start after that has to cope.
     fn crash_while_starting(&mut self, node: NodeId, operations: u64, pattern: u64) -> bool {
         self.cluster.kill(node);
-        let disk = self.cluster.disk(node);
-        disk.turn_off_after(disk.operations() + operations);
+        self.cluster.turn_off_after(node, operations);
         let cut_short = !self.lost.contains(&node) && self.cluster.start(node).is_err();
         // Whatever it got to, the machine is off now.
         self.cluster.lose_power_with(node, pattern);
@@ -374,12 +399,11 @@ impl<W: Workload> Run<'_, W> {
         self.cluster.kill(node);
         let disk = self.cluster.disk(node);
         let names: Vec<String> = disk.names();
-        let Some(name) =
-            names.get(usize::try_from(chance % names.len().max(1) as u64).unwrap_or(0))
-        else {
+        let place = usize::try_from(chance % names.len().max(1) as u64).unwrap_or(0);
+        let Some(name) = names.get(place) else {
             return false;
         };
-        let mut bytes = disk.file(name).unwrap_or_default();
+        let bytes = disk.file(name).unwrap_or_default();
         let used = bytes
             .iter()
             .rposition(|byte| *byte != 0)
@@ -388,8 +412,7 @@ impl<W: Workload> Run<'_, W> {
             return false;
         }
         let bit = (chance >> 8) % (used as u64 * 8);
-        bytes[usize::try_from(bit / 8).unwrap_or(0)] ^= 1 << (bit % 8);
-        disk.set_file(name, bytes);
+        self.cluster.flip(node, name, bit);
         self.harmed.insert(node);
         true
     }
@@ -399,8 +422,9 @@ impl<W: Workload> Run<'_, W> {
         let Some(image) = self.images.remove(&place) else {
             return;
         };
-        self.cluster.kill(fault.node);
-        self.cluster.disk(fault.node).become_image(&image);
+        let node = self.places.get(&place).copied().unwrap_or(NodeId(1));
+        self.cluster.kill(node);
+        self.cluster.disk(node).become_image(&image);
         self.hit(fault.kind.name());
         self.excuse();
         let end = self.cluster.now() + fault.lasts;
@@ -412,17 +436,15 @@ impl<W: Workload> Run<'_, W> {
         self.cluster.world.judge.excuse();
     }
 
-    fn end(&mut self, fault: &Fault) {
-        let node = fault.node;
+    fn end(&mut self, node: NodeId, fault: &Fault) {
         match &fault.kind {
-            FaultKind::Cut { links } => {
-                for (from, to) in links {
+            FaultKind::Isolate { .. } | FaultKind::Cut { .. } => {
+                let links = self.links_of(node, &fault.kind);
+                for (from, to) in &links {
                     self.cluster.links.mend(*from, *to);
                 }
-                self.cluster.world.note(|| Happening::Heal {
-                    links: links.clone(),
-                    text: "links are mended".to_string(),
-                });
+                let text = "links are mended".to_string();
+                self.cluster.world.note(|| Happening::Heal { links, text });
             }
             FaultKind::SlowDisk { .. } => self.cluster.set_slow_disk(node, 1),
             FaultKind::FullDisk { .. } => self.cluster.set_room(node, None),
@@ -474,6 +496,7 @@ impl<W: Workload> Run<'_, W> {
         let core: Vec<NodeId> = self.plan.core.clone();
         self.note("a majority heals, and everything else stays as it is");
         self.heal(&core);
+        self.cut(&self.plan.cut);
         let end = self.cluster.now() + Span(ELECTION_TIMEOUTS * self.longest_timeout().0);
         let elected = self.run_until(end, |run| {
             let leader = run.cluster.world.leader();
@@ -485,7 +508,33 @@ impl<W: Workload> Run<'_, W> {
                 "a majority healed, and no majority follows a leader",
             );
         }
+        let end = self.cluster.now() + self.patience();
+        let committed = self.run_until(end, Self::leader_has_committed_all);
+        if !committed && !self.is_over() {
+            self.report(
+                Invariant::V2,
+                "a majority healed, and what its leader has is not committed",
+            );
+        }
         self.commit_something(&core);
+    }
+
+    fn cut(&mut self, links: &[(NodeId, NodeId)]) {
+        for (from, to) in links {
+            self.cluster.cut(*from, *to);
+        }
+        if !links.is_empty() {
+            let links = links.to_vec();
+            let text = "these links stay cut".to_string();
+            self.cluster.world.note(|| Happening::Cut { links, text });
+        }
+    }
+
+    /// Without anything new being proposed: a leader's first entry is enough (S44).
+    fn leader_has_committed_all(&mut self) -> bool {
+        let world = &self.cluster.world;
+        let leader = world.leader().and_then(|(node, _)| world.status(node));
+        leader.is_some_and(|status| status.commit_index == status.last.index)
     }
 
     /// How many nodes are in a term and know its leader.
@@ -558,10 +607,10 @@ impl<W: Workload> Run<'_, W> {
             }
         }
         // What was about to begin or end at them does not any more.
-        let plan = self.plan;
         self.agenda.retain(|(_, act)| match act {
             Act::Begin(place) | Act::End(place) | Act::RollBack(place) => {
-                !nodes.contains(&plan.faults[*place].node)
+                let place = self.places.get(place).copied();
+                place.is_some_and(|node| !nodes.contains(&node))
             }
             Act::Ask(_) | Act::Restart(_) => true,
         });
@@ -594,7 +643,15 @@ impl<W: Workload> Run<'_, W> {
         }
         self.commit_something(&whole);
         self.answer_everything();
-        self.keep_still(&whole);
+        self.keep_still(&whole, &[]);
+        // One that was away and comes back takes nobody's term (dissertation §9.6).
+        let leader = self.cluster.leader();
+        let follower = whole.iter().find(|node| Some(**node) != leader);
+        if let Some(follower) = follower.copied()
+            && whole.len() as u64 > 1 + self.plan.nodes / 2
+        {
+            self.keep_still(&whole, &[follower]);
+        }
     }
 
     /// Whether every store that takes part has the same log, all of it committed and executed.
@@ -633,15 +690,25 @@ impl<W: Workload> Run<'_, W> {
         }
     }
 
-    /// A healthy cluster keeps its leader and its term.
-    fn keep_still(&mut self, nodes: &[NodeId]) {
+    /// A healthy cluster keeps its leader and its term, also when somebody is away for a while.
+    fn keep_still(&mut self, nodes: &[NodeId], away: &[NodeId]) {
         let timeout = self.longest_timeout();
+        self.run_until(self.cluster.now() + timeout, Self::has_converged);
         let settled = self.cluster.now() + Span(4 * timeout.0);
         self.run_until(settled, |_| false);
         let Some((_, term)) = self.cluster.world.leader() else {
             return;
         };
+        for node in away {
+            self.cut(&self.links_of(*node, &AWAY));
+        }
         self.run_until(settled + Span(8 * timeout.0), |_| false);
+        for node in away {
+            for (from, to) in self.links_of(*node, &AWAY) {
+                self.cluster.links.mend(from, to);
+            }
+        }
+        self.run_until(settled + Span(16 * timeout.0), |_| false);
         let later = nodes
             .iter()
             .filter_map(|node| self.cluster.world.status(*node));

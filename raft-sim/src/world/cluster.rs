@@ -817,6 +817,20 @@ impl<S: Machine> Cluster<S> {
         disk.set_capacity(bytes.map(|bytes| disk.used() + bytes));
     }
 
+    /// The machine will be off after so many more changes of its disk.
+    pub(crate) fn turn_off_after(&mut self, node: NodeId, operations: u64) {
+        self.record(|| Step::TurnOff { node, operations });
+        let disk = self.disk(node);
+        disk.turn_off_after(disk.operations() + operations);
+    }
+
+    /// A bit of a file on a node's disk is another one from now on.
+    pub(crate) fn flip(&mut self, node: NodeId, file: &str, bit: u64) {
+        let file = file.to_string();
+        self.disk(node).flip(&file, bit);
+        self.record(|| Step::Flip { node, file, bit });
+    }
+
     pub(crate) fn fail_next_sync(&mut self, node: NodeId) {
         self.record(|| Step::FailSync { node });
         self.disk(node).fail_next_sync();

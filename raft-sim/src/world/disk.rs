@@ -227,6 +227,16 @@ impl MemoryDisk {
         Some(contents.files[id].bytes.clone())
     }
 
+    /// Flips a bit of a file, durably: damage.
+    pub fn flip(&self, name: &str, bit: u64) {
+        if let Some(mut bytes) = self.file(name)
+            && let Some(byte) = bytes.get_mut(index(bit / 8))
+        {
+            *byte ^= 1 << (bit % 8);
+            self.set_file(name, bytes);
+        }
+    }
+
     /// Replaces a file's bytes, durably: damage, or an operator's hand.
     pub fn set_file(&self, name: &str, bytes: Vec<u8>) {
         let mut contents = self.contents();

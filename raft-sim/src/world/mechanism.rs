@@ -10,9 +10,9 @@ use std::sync::Arc;
 use raft_core::replica::{Output, Replica, RequestError};
 use raft_core::wal::{RecoveryError, Wal, WalOptions};
 use raft_core::{
-    Action, Alert, ClusterId, Configuration, Envelope, Event, GroupId, HaltReason, Identity, Index,
-    Input, Member, NodeId, Observation, Options, Persist, RequestId, RoleKind, Span, Status,
-    StorageId, Term, Time,
+    Action, Alert, ClusterId, Configuration, Entry, EntryId, Envelope, Event, GroupId, HaltReason,
+    HardState, Identity, Index, Input, Member, NodeId, Observation, Options, Payload, Persist,
+    PersistId, RequestId, RoleKind, Span, Status, StorageId, Term, Time,
 };
 
 use super::disk::MemoryDisk;
@@ -168,6 +168,7 @@ impl<S: Machine> World<S> {
         self.judge.started(node, &restored);
         self.counts.starts += 1;
         self.note(|| Happening::up(node, &restored));
+        self.note(|| Happening::recovered(node, &restored));
         let boot = restored.boot;
         let machine = Watched::new((self.fresh)());
         match Replica::new(at, self.options, restored, machine) {
@@ -415,6 +416,40 @@ impl<S: Machine> World<S> {
         self.end(node, &format!("halted: {reason}"));
         self.server_mut(node).halted = Some(reason);
         self.counts.halts += 1;
+    }
+
+    /// Whether a node's log lane has something to finish.
+    pub(crate) fn lane_is_busy(&self, node: NodeId) -> bool {
+        let process = self.server(node).process.as_ref();
+        process.is_some_and(Process::lane_is_busy)
+    }
+
+    /// Writes entries of these terms to a log that nobody has opened yet.
+    pub(crate) fn write_log(&mut self, node: NodeId, terms: &[Term]) {
+        let server = self.server(node);
+        let (mut wal, restored) =
+            Wal::recover(server.disk.clone(), self.wal_options).expect("a new log opens");
+        let entries = terms.iter().zip(1..).map(|(term, index)| Entry {
+            id: EntryId {
+                term: *term,
+                index: Index(index),
+            },
+            payload: Payload::Noop,
+        });
+        let hard_state = HardState {
+            term: terms.last().copied().unwrap_or_default(),
+            ..HardState::default()
+        };
+        let persist = Persist {
+            id: PersistId(1),
+            store: server.member.store,
+            boot: restored.boot,
+            hard_state: Some(hard_state),
+            entries: entries.collect(),
+        };
+        wal.append(&persist).expect("there is room");
+        wal.sync().expect("nothing fails");
+        self.judge.written(node, &persist);
     }
 
     /// What a running node knows.

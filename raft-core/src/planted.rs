@@ -1,0 +1,104 @@
+//! Planted bugs: faults of our own making, one at a time, to see that the checkers see them.
+//!
+//! They exist only in builds made with `RUSTFLAGS="--cfg raft_planted"`, as a switch at run time. In any
+//! other build [`planted`] is a constant `false`, and what it guards is not compiled.
+//!
+//! Read first: `raft-sim/docs/planted-bugs.md`, the table of what caught them.
+
+macro_rules! bugs {
+    ($($bug:ident $id:literal $name:literal $about:literal,)*) => {
+        /// A fault that can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(
+            not(raft_planted),
+            expect(unreachable_pub, reason = "part of the API where bugs are planted")
+        )]
+        pub enum Bug {
+            $(#[doc = $about] $bug,)*
+        }
+
+        #[cfg(raft_planted)]
+        impl Bug {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$bug,)*];
+
+            /// Its code in the test plan.
+            #[must_use]
+            pub const fn id(self) -> &'static str {
+                match self { $(Self::$bug => $id,)* }
+            }
+
+            /// Its name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$bug => $name,)* }
+            }
+
+            /// What is wrong, in a sentence.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$bug => $about,)* }
+            }
+        }
+    };
+}
+
+bugs! {
+    VoteAmnesia "E01" "vote-amnesia" "The vote is left out of what is written.",
+    VoteBeforeSync "E02" "vote-before-sync" "Votes and requests for them leave before they are durable.",
+    SameTermClear "E05" "same-term-clear" "Stepping down within a term forgets the vote.",
+    StaleGrant "E06" "stale-grant" "A vote for an earlier term is counted.",
+    NoSelfVote "E08" "no-self-vote" "A candidate's vote for itself is not recorded.",
+    EvenQuorum "E09" "even-quorum" "Half of an even number of voters is a majority.",
+    UpToDateOrder "E10" "up-to-date-order" "Logs are compared by length before term.",
+    LowPreVoteIgnored "E12" "low-pre-vote-ignored" "A pre-candidate of a low term is neither answered nor taught.",
+    NoPreVote "E15" "no-pre-vote" "A new term begins without asking first.",
+    NoCheckQuorum "E16" "no-check-quorum" "A leader that hears no majority goes on.",
+    FollowerAsserts "E21" "follower-vote-assert" "A node that follows a leader panics when it is asked for a vote.",
+    TruncateOnOverlap "L01" "truncate-on-overlap" "An append cuts whatever lies behind it.",
+    CommitLast "L03" "commit-last" "A follower commits up to its last entry.",
+    CommitRegress "L04" "commit-regress" "The commit index follows the leader's down.",
+    MatchRegress "L05" "match-regress" "A late answer takes the match index down.",
+    NextBelowMatch "L06" "next-below-match" "A late refusal takes the next index below the match index.",
+    CompletionAba "L08" "completion-aba" "The completion of an overwritten write counts for what replaced it.",
+    AckOwnTail "L09" "ack-own-tail" "A follower acknowledges its own last entry.",
+    InflightLeak "L18" "inflight-leak" "What was on its way when a peer was lost counts for ever.",
+    Figure8 "C01" "figure-8" "Entries of older terms commit by counting.",
+    SelfUnflushed "C04" "self-unflushed" "A leader counts its own entries before they are durable.",
+    NoNoop "C05" "no-noop" "A leader begins its term without an entry.",
+    AckAtAppend "C07" "ack-at-append" "A client is told that its command is committed when it is appended.",
+    LocalRead "R01" "local-read" "A leader answers reads from what it has.",
+    ReadBeforeRound "R02" "read-before-round" "A read is answered before its round is.",
+    ReadWithoutNoop "R04" "read-without-noop" "A new leader reads at a commit index that may be old.",
+    ForwardTwice "R08" "forward-twice" "A repeated message proposes again.",
+    FalseFailure "R09" "false-failure" "A leader that steps down says that its proposals failed.",
+    StrandedWaiter "R14" "stranded-waiter" "A request whose entry was replaced is never answered.",
+    AckBeforeSync "D01" "ack-before-sync" "Appends are acknowledged before they are durable.",
+    SyncRetried "D02" "sync-retried" "A failed sync is tried again, and believed.",
+    DamageIsTail "D03" "damage-is-tail" "Damage is taken for a torn end.",
+    TornAccepted "D06" "torn-accepted" "Checksums of records are not looked at.",
+    NoDirectorySync "D07" "no-directory-sync" "A new segment's name is not made durable.",
+    SyncBeforeWrite "D08" "sync-before-write" "A sync leaves out what was not written yet.",
+    CacheTrusted "D14" "cache-trusted" "Recovery believes what may be in a page cache only.",
+}
+
+/// Which bug is on: its place in `Bug::ALL` from 1, or 0 for none.
+#[cfg(raft_planted)]
+static PLANTED: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
+
+/// Plants a bug, for every node and log of this process; `None` takes it out.
+#[cfg(raft_planted)]
+pub fn plant(bug: Option<Bug>) {
+    let number = bug.map_or(0, |bug| bug as usize + 1);
+    PLANTED.store(number, core::sync::atomic::Ordering::SeqCst);
+}
+
+#[cfg(raft_planted)]
+pub(crate) fn planted(bug: Bug) -> bool {
+    PLANTED.load(core::sync::atomic::Ordering::Relaxed) == bug as usize + 1
+}
+
+#[cfg(not(raft_planted))]
+pub(crate) const fn planted(_: Bug) -> bool {
+    false
+}

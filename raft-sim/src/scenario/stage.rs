@@ -1,0 +1,330 @@
+//! The cluster of a scenario: no chance, and no time that nobody asked for.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use raft_core::{Envelope, Input, NodeId, Options, Span, Term, Time};
+
+use crate::judge::Violation;
+use crate::registers::{RegisterCommand, RegisterQuery, Registers};
+use crate::trace::message_name;
+use crate::world::{Setup, WAL_OPTIONS, World};
+
+/// A command that cannot be understood or carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, found \"{found}\"")]
+pub struct CommandError {
+    /// What belongs there.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+}
+
+fn wrong(expected: &str, found: &str) -> CommandError {
+    CommandError {
+        expected: expected.to_string(),
+        found: found.to_string(),
+    }
+}
+
+const COMMANDS: &str = "cluster, log, start, kill, lose-power, campaign, wait, propose, read, partition, \
+                        cut, heal, block or show";
+
+/// Nothing that follows from one command takes more steps.
+const STEPS_MAX: u32 = 100_000;
+
+pub(super) struct Stage {
+    world: World<Registers>,
+    now: Time,
+    /// Messages on their way, in the order in which they were sent.
+    flights: VecDeque<Envelope>,
+    cut: BTreeSet<(NodeId, NodeId)>,
+    blocked: BTreeSet<(NodeId, NodeId, String)>,
+    answers: Vec<String>,
+    last_op: u64,
+    shows_logs: bool,
+}
+
+impl Stage {
+    pub(super) fn new(line: &str) -> Result<Self, CommandError> {
+        let first = "cluster and a number of nodes from 1 to 64";
+        let nodes = line
+            .strip_prefix("cluster ")
+            .and_then(|nodes| nodes.trim().parse().ok());
+        let nodes = nodes.filter(|nodes| (1..=64).contains(nodes));
+        let nodes = nodes.ok_or_else(|| wrong(first, line))?;
+        let setup = Setup {
+            nodes,
+            options: Options::default(),
+            wal_options: WAL_OPTIONS,
+            fresh: Arc::new(Registers::default),
+            reference: Box::new(Registers::default()),
+        };
+        Ok(Self {
+            world: World::new(setup),
+            now: Time(1),
+            flights: VecDeque::new(),
+            cut: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            answers: Vec::new(),
+            last_op: 0,
+            shows_logs: false,
+        })
+    }
+
+    pub(super) fn violation(&self) -> Option<Violation> {
+        self.world.violation().cloned()
+    }
+
+    pub(super) fn command(&mut self, line: &str) -> Result<(), CommandError> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["log", node, terms @ ..] => self.log(line, node, terms)?,
+            ["start", node] => {
+                let node = self.node(node)?;
+                self.start(node)?;
+            }
+            ["kill", node] => {
+                let node = self.node(node)?;
+                self.world.kill(node);
+            }
+            ["lose-power", node] => {
+                let node = self.node(node)?;
+                self.world.lose_power(node, 0);
+            }
+            ["campaign", node] => {
+                let node = self.running(node)?;
+                self.start_all()?;
+                // Whoever heard a leader lately would not vote.
+                self.now = self.now + Span(2 * Options::default().election_timeout.0);
+                self.give(node, Input::Campaign);
+            }
+            ["wait", span] => self.wait(span)?,
+            ["propose", node, command] => self.propose(node, command)?,
+            ["read", node, query] => self.read(node, query)?,
+            ["partition", ..] => self.partition(line)?,
+            ["cut", link] => {
+                let (from, to) = self.link(link)?;
+                self.cut.extend(pairs(&from, &to));
+            }
+            ["block", link, name] => {
+                let (from, to) = self.link(link)?;
+                let pairs = pairs(&from, &to);
+                self.blocked
+                    .extend(pairs.map(|(from, to)| (from, to, (*name).to_string())));
+            }
+            ["heal"] => {
+                self.cut.clear();
+                self.blocked.clear();
+            }
+            ["show", "logs"] => self.shows_logs = true,
+            _ => return Err(wrong(COMMANDS, line)),
+        }
+        self.settle(line)
+    }
+
+    fn node(&self, text: &str) -> Result<NodeId, CommandError> {
+        let known = text.parse().ok().map(NodeId);
+        let known = known.filter(|node| self.world.nodes().any(|other| other == *node));
+        known.ok_or_else(|| wrong("a node of the cluster", text))
+    }
+
+    /// A node that runs, after everything was started that never was.
+    fn running(&mut self, text: &str) -> Result<NodeId, CommandError> {
+        let node = self.node(text)?;
+        self.start_all()?;
+        if self.world.status(node).is_none() {
+            return Err(wrong("a node that runs", text));
+        }
+        Ok(node)
+    }
+
+    /// The first command that needs a running cluster starts it.
+    fn start_all(&mut self) -> Result<(), CommandError> {
+        if self.world.counts.starts > 0 {
+            return Ok(());
+        }
+        let nodes: Vec<NodeId> = self.world.nodes().collect();
+        nodes.into_iter().try_for_each(|node| self.start(node))
+    }
+
+    fn start(&mut self, node: NodeId) -> Result<(), CommandError> {
+        if self.world.status(node).is_some() {
+            return Err(wrong("a node that does not run", &node.to_string()));
+        }
+        let result = self.world.start(self.now, node);
+        result.map_err(|error| wrong("a log that can be believed", &error.to_string()))
+    }
+
+    fn log(&mut self, line: &str, node: &str, terms: &[&str]) -> Result<(), CommandError> {
+        let node = self.node(node)?;
+        let terms: Option<Vec<Term>> = terms.iter().map(|t| t.parse().ok().map(Term)).collect();
+        let terms = terms.filter(|terms| terms.is_sorted() && terms.first() > Some(&Term(0)));
+        let terms = terms.ok_or_else(|| wrong("terms from 1 that never fall", line))?;
+        if self.world.counts.starts > 0 {
+            return Err(wrong("logs before the first start", line));
+        }
+        self.world.write_log(node, &terms);
+        Ok(())
+    }
+
+    fn give(&mut self, node: NodeId, input: Input) {
+        self.world.now = self.now;
+        self.world.handle(self.now, node, input);
+        self.world.drain(node);
+    }
+
+    fn wait(&mut self, text: &str) -> Result<(), CommandError> {
+        let millis = text
+            .strip_suffix("ms")
+            .and_then(|millis| millis.parse().ok());
+        let span = millis.map(Span::from_millis);
+        let span = span.ok_or_else(|| wrong("milliseconds like 100ms", text))?;
+        self.start_all()?;
+        let end = self.now + span;
+        loop {
+            self.settle(text)?;
+            let due = self.world.nodes().filter_map(|node| {
+                let deadline = self.world.next_deadline(node)?;
+                Some((deadline, node))
+            });
+            let Some((deadline, node)) = due.min().filter(|(deadline, _)| *deadline <= end) else {
+                break;
+            };
+            self.now = self.now.max(deadline);
+            self.give(node, Input::Tick);
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    fn propose(&mut self, node: &str, command: &str) -> Result<(), CommandError> {
+        let node = self.running(node)?;
+        let command: RegisterCommand = command
+            .parse()
+            .map_err(|_| wrong("a change of a register like a=5, a+=5 or a:3>5", command))?;
+        self.last_op += 1;
+        self.world.propose(self.now, node, self.last_op, command);
+        self.world.drain(node);
+        Ok(())
+    }
+
+    fn read(&mut self, node: &str, query: &str) -> Result<(), CommandError> {
+        let node = self.running(node)?;
+        let query: RegisterQuery = query
+            .parse()
+            .map_err(|_| wrong("a register from a to z", query))?;
+        self.last_op += 1;
+        self.world.query(self.now, node, self.last_op, query);
+        self.world.drain(node);
+        Ok(())
+    }
+
+    fn partition(&mut self, line: &str) -> Result<(), CommandError> {
+        let groups = line.trim_start_matches("partition");
+        let mut parsed = Vec::new();
+        for group in groups.split('|') {
+            let nodes = group.split(',').map(|node| self.node(node.trim()));
+            parsed.push(nodes.collect::<Result<Vec<NodeId>, CommandError>>()?);
+        }
+        for (place, one) in parsed.iter().enumerate() {
+            for other in parsed.iter().skip(place + 1) {
+                self.cut.extend(pairs(one, other));
+                self.cut.extend(pairs(other, one));
+            }
+        }
+        Ok(())
+    }
+
+    /// `1>2`, where `*` stands for any node.
+    fn link(&self, text: &str) -> Result<(Vec<NodeId>, Vec<NodeId>), CommandError> {
+        let ends = text.split_once('>');
+        let (from, to) = ends.ok_or_else(|| wrong("a link like 1>2 or 1>*", text))?;
+        let end = |end: &str| match end {
+            "*" => Ok(self.world.nodes().collect()),
+            node => self.node(node).map(|node| vec![node]),
+        };
+        Ok((end(from)?, end(to)?))
+    }
+
+    /// Everything that follows happens, without time passing.
+    fn settle(&mut self, line: &str) -> Result<(), CommandError> {
+        for _ in 0..STEPS_MAX {
+            self.collect();
+            let busy = self
+                .world
+                .nodes()
+                .find(|node| self.world.lane_is_busy(*node));
+            if let Some(node) = busy {
+                self.world.lane(self.now, node);
+                self.world.drain(node);
+            } else if let Some(envelope) = self.flights.pop_front() {
+                self.deliver(envelope);
+            } else {
+                return Ok(());
+            }
+        }
+        Err(wrong("a command after which things come to rest", line))
+    }
+
+    fn deliver(&mut self, envelope: Envelope) {
+        let (from, to) = (envelope.from.member.node, envelope.to.node);
+        let name = message_name(&envelope.body);
+        let blocked = self.blocked.contains(&(from, to, name.to_string()));
+        if !blocked && !self.cut.contains(&(from, to)) {
+            self.give(to, Input::Receive(envelope));
+        }
+    }
+
+    fn collect(&mut self) {
+        self.flights.extend(self.world.effects.sent.drain(..));
+        for (op, result) in self.world.effects.replies.drain(..) {
+            let answer = match result {
+                Ok(Some(value)) => format!("request {op}: {value}"),
+                Ok(None) => format!("request {op}: nothing"),
+                Err(error) => format!("request {op}: {error}"),
+            };
+            self.answers.push(answer);
+        }
+    }
+
+    /// What there is to compare.
+    pub(super) fn states(&mut self) -> String {
+        let mut out = String::new();
+        for node in self.world.nodes() {
+            let Some(status) = self.world.status(node) else {
+                let _ = writeln!(out, "{node}: down");
+                continue;
+            };
+            let _ = write!(
+                out,
+                "{node}: {} term={} commit={} last={}",
+                status.role.as_str(),
+                status.term,
+                status.commit_index,
+                status.last.index
+            );
+            if self.shows_logs {
+                let terms = self.world.judge.terms(node);
+                let terms: Vec<String> = terms.iter().map(Term::to_string).collect();
+                let _ = write!(out, " log={}", terms.join(","));
+            }
+            out.push('\n');
+        }
+        for answer in self.answers.drain(..) {
+            let _ = writeln!(out, "{answer}");
+        }
+        out
+    }
+}
+
+fn pairs<'a>(
+    from: &'a [NodeId],
+    to: &'a [NodeId],
+) -> impl Iterator<Item = (NodeId, NodeId)> + use<'a> {
+    let pairs = from
+        .iter()
+        .flat_map(move |from| to.iter().map(|to| (*from, *to)));
+    pairs.filter(|(from, to)| from != to)
+}

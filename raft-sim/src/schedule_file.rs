@@ -1,0 +1,326 @@
+//! Schedules as files: what a shrunk failure is kept as.
+//!
+//! A header says what cluster it is for; then each line says one thing that happens. `raft-sim replay`
+//! plays one, and so does a test: [`Schedule::parse`], then [`Schedule::assert_clean`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use raft_core::{Options, Span};
+
+use crate::judge::Violation;
+use crate::registers::{RegisterCommand, RegisterQuery, RegisterWorkload};
+use crate::schedule::{Line, LineError, Play, Step, play};
+use crate::shrink::Shrunk;
+use crate::simulation::{Plan, Scope, Simulation, request};
+use crate::workload::Request;
+
+/// A cluster of registers, and what happens to it.
+///
+/// ```
+/// let schedule = raft_sim::Schedule::parse("
+///     nodes 1
+///     start 1
+///     timeout 1
+///     disk 1
+///     disk 1
+///     request 1 1 a=5
+///     disk 1
+/// ")?;
+/// schedule.assert_clean();
+/// # Ok::<(), raft_sim::ScheduleError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// What the cluster is like.
+    pub plan: Plan,
+    /// The fault of our own making that must be planted for the failure to show.
+    pub plant: Option<String>,
+    /// What clients ask, by number.
+    pub requests: BTreeMap<u64, Request<RegisterCommand, RegisterQuery>>,
+    /// What happens.
+    pub lines: Vec<Line>,
+}
+
+/// A file that is no schedule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {error}")]
+pub struct ScheduleError {
+    /// Which line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub error: LineError,
+}
+
+type Get = fn(&Options) -> u64;
+type Set = fn(&mut Options, u64);
+
+/// The options that a header may name.
+const OPTIONS: [(&str, Get, Set); 14] = [
+    (
+        "heartbeat_interval",
+        |o| o.heartbeat_interval.0,
+        |o, v| o.heartbeat_interval = Span(v),
+    ),
+    (
+        "election_timeout",
+        |o| o.election_timeout.0,
+        |o, v| o.election_timeout = Span(v),
+    ),
+    (
+        "request_timeout",
+        |o| o.request_timeout.0,
+        |o, v| o.request_timeout = Span(v),
+    ),
+    (
+        "command_bytes_max",
+        |o| o.command_bytes_max,
+        |o, v| o.command_bytes_max = v,
+    ),
+    (
+        "append_bytes_max",
+        |o| o.append_bytes_max,
+        |o, v| o.append_bytes_max = v,
+    ),
+    (
+        "inflight_appends_max",
+        |o| o.inflight_appends_max.into(),
+        |o, v| o.inflight_appends_max = small(v),
+    ),
+    (
+        "inflight_bytes_max",
+        |o| o.inflight_bytes_max,
+        |o, v| o.inflight_bytes_max = v,
+    ),
+    (
+        "uncommitted_bytes_max",
+        |o| o.uncommitted_bytes_max,
+        |o, v| o.uncommitted_bytes_max = v,
+    ),
+    (
+        "undurable_bytes_max",
+        |o| o.undurable_bytes_max,
+        |o, v| o.undurable_bytes_max = v,
+    ),
+    (
+        "inflight_persists_max",
+        |o| o.inflight_persists_max.into(),
+        |o, v| o.inflight_persists_max = small(v),
+    ),
+    (
+        "tail_bytes_max",
+        |o| o.tail_bytes_max,
+        |o, v| o.tail_bytes_max = v,
+    ),
+    (
+        "apply_bytes_max",
+        |o| o.apply_bytes_max,
+        |o, v| o.apply_bytes_max = v,
+    ),
+    (
+        "requests_max",
+        |o| o.requests_max.into(),
+        |o, v| o.requests_max = small(v),
+    ),
+    ("seed", |o| o.seed, |o, v| o.seed = v),
+];
+
+fn small(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+impl Schedule {
+    /// What is left of a failure of the simulator's own workload.
+    #[must_use]
+    pub fn of(shrunk: &Shrunk, plant: Option<String>) -> Self {
+        let ask = |op| (op, request(&RegisterWorkload, shrunk.plan.seed, op));
+        Self {
+            plan: Plan {
+                faults: Vec::new(),
+                requests: Vec::new(),
+                ..shrunk.plan.clone()
+            },
+            plant,
+            requests: shrunk.ops().into_iter().map(ask).collect(),
+            lines: shrunk.lines.clone(),
+        }
+    }
+
+    /// Reads a schedule.
+    ///
+    /// # Errors
+    ///
+    /// The first line that says nothing known.
+    pub fn parse(text: &str) -> Result<Self, ScheduleError> {
+        let scope = Scope {
+            nodes: Some(3),
+            time: Span(0),
+            profile: crate::simulation::Profile::Quiet,
+        };
+        let mut schedule = Self {
+            plan: Plan::draw(0, &scope),
+            plant: None,
+            requests: BTreeMap::new(),
+            lines: Vec::new(),
+        };
+        schedule.plan.options.seed = 0;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let result = schedule.take(line);
+            result.map_err(|error| ScheduleError {
+                line: number + 1,
+                error,
+            })?;
+        }
+        Ok(schedule)
+    }
+
+    fn take(&mut self, line: &str) -> Result<(), LineError> {
+        let wrong = |expected| LineError {
+            expected,
+            found: line.to_string(),
+        };
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["nodes", nodes] => {
+                let nodes = nodes.parse().ok().filter(|nodes| (1..=64).contains(nodes));
+                self.plan.nodes = nodes.ok_or_else(|| wrong("a number of nodes from 1 to 64"))?;
+            }
+            ["plant", bug] => self.plant = Some((*bug).to_string()),
+            ["segment_bytes", bytes] => {
+                let bytes = bytes
+                    .parse()
+                    .map_err(|_| wrong("segment_bytes and a number"))?;
+                self.plan.wal_options.segment_bytes = bytes;
+            }
+            ["option", name, value] => {
+                let known = OPTIONS.iter().find(|(known, ..)| known == name);
+                let (_, _, set) = known.ok_or_else(|| wrong("an option of raft_core::Options"))?;
+                let value = value.parse().map_err(|_| wrong("a number"))?;
+                set(&mut self.plan.options, value);
+            }
+            _ => self.take_step(line, &words)?,
+        }
+        Ok(())
+    }
+
+    fn take_step(&mut self, line: &str, words: &[&str]) -> Result<(), LineError> {
+        let place = words.iter().position(|word| *word == "request");
+        let Some(what) = place.and_then(|place| words.get(place + 3)) else {
+            self.lines.push(line.parse()?);
+            return Ok(());
+        };
+        let line: Line = line.replacen(what, "", 1).parse()?;
+        let Step::Request { op, .. } = line.step else {
+            self.lines.push(line);
+            return Ok(());
+        };
+        let command = what.parse().map(Request::Command);
+        let request = command.or_else(|_| what.parse().map(Request::Query));
+        let request = request.map_err(|_| LineError {
+            expected: "a change of a register like a=5, a+=5 or a:3>5, or a register",
+            found: (*what).to_string(),
+        })?;
+        self.requests.insert(op, request);
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// Plays it to its end, or to the first broken rule.
+    #[must_use]
+    pub fn play(&self, trace: bool) -> Play {
+        let simulation = Simulation::new(RegisterWorkload);
+        let ask = |op| self.requests.get(&op).cloned();
+        play(simulation.setup(&self.plan), &self.lines, trace, &ask)
+    }
+
+    /// The rule that is broken on the way.
+    #[must_use]
+    pub fn violation(&self) -> Option<Violation> {
+        self.play(false).violation
+    }
+
+    /// # Panics
+    ///
+    /// If a rule is broken on the way; for tests.
+    pub fn assert_clean(&self) {
+        let violation = self.violation();
+        assert!(
+            violation.is_none(),
+            "{}",
+            violation.map_or(String::new(), |v| v.to_string())
+        );
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "nodes {}", self.plan.nodes)?;
+        if let Some(plant) = &self.plant {
+            writeln!(f, "plant {plant}")?;
+        }
+        let default = Options::default();
+        for (name, get, _) in OPTIONS {
+            let value = get(&self.plan.options);
+            if value != get(&default) {
+                writeln!(f, "option {name} {value}")?;
+            }
+        }
+        if self.plan.wal_options != crate::world::WAL_OPTIONS {
+            writeln!(f, "segment_bytes {}", self.plan.wal_options.segment_bytes)?;
+        }
+        for line in &self.lines {
+            let text = line.to_string();
+            let Step::Request { op, .. } = line.step else {
+                writeln!(f, "{text}")?;
+                continue;
+            };
+            // What is asked follows its number.
+            let (head, at) = match text.split_once(" @") {
+                Some((head, at)) => (head.to_string(), format!(" @{at}")),
+                None => (text, String::new()),
+            };
+            match self.requests.get(&op) {
+                Some(Request::Command(command)) => writeln!(f, "{head} {command}{at}")?,
+                Some(Request::Query(query)) => writeln!(f, "{head} {query}{at}")?,
+                None => writeln!(f, "{head}{at}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Schedule;
+
+    #[test]
+    fn a_schedule_is_what_it_is_printed_as() {
+        let text = "nodes 3\nplant E02\noption election_timeout 1000\nsegment_bytes 4096\n\
+                    start 1\nhold timeout 1 @17\n\
+                    deliver 1>2 RequestVote term=1 last=0@0 #2\nrequest 1 7 a:1>2 @99\nrequest 2 8 b\n\
+                    lose-power 2 77\ndoom 3 4\ndoom 3 4 5\nact 1\nflip 1 spare 17\nroom 2 100\nroom 2\n\
+                    turn-off 1 3\nfail-sync 3\n";
+        let schedule = Schedule::parse(text).unwrap();
+        assert_eq!(schedule.to_string(), text);
+    }
+
+    #[test]
+    fn what_is_no_line_is_told_with_its_number() {
+        for (text, line) in [
+            ("nodes 3\n\n# fine\nexplode 1", 4),
+            ("nodes 0", 1),
+            ("option no_such 1", 1),
+            ("start", 1),
+            ("deliver 1-2 Heartbeat", 1),
+            ("request 1 1 a-5", 1),
+            ("lose-power 1 x", 1),
+        ] {
+            let error = Schedule::parse(text).unwrap_err();
+            assert_eq!(error.line, line, "{text}: {error}");
+        }
+    }
+}
