@@ -13,6 +13,7 @@ mod schedule;
 mod schedule_file;
 mod shrink;
 mod simulation;
+pub mod sweep;
 mod timeline;
 mod trace;
 mod workload;

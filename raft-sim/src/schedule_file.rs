@@ -209,11 +209,17 @@ impl Schedule {
 
     fn take_step(&mut self, line: &str, words: &[&str]) -> Result<(), LineError> {
         let place = words.iter().position(|word| *word == "request");
-        let Some(what) = place.and_then(|place| words.get(place + 3)) else {
+        let what = place.and_then(|place| words.get(place + 3));
+        let Some(what) = what.filter(|what| !what.starts_with('@')) else {
             self.lines.push(line.parse()?);
             return Ok(());
         };
-        let line: Line = line.replacen(what, "", 1).parse()?;
+        let rest = words
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| Some(*at) != place.map(|p| p + 3));
+        let rest: Vec<&str> = rest.map(|(_, word)| *word).collect();
+        let line: Line = rest.join(" ").parse()?;
         let Step::Request { op, .. } = line.step else {
             self.lines.push(line);
             return Ok(());

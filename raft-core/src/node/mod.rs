@@ -215,7 +215,7 @@ impl Node {
         let before = self.checkpoint();
         match input {
             Input::Tick => self.on_tick(),
-            Input::Receive(envelope) => self.on_receive(envelope),
+            Input::Receive(envelope) => self.on_receive(&envelope),
             Input::Propose { request, command } => self.on_propose(request, command),
             Input::Read { request } => self.on_read(request),
             Input::Campaign => self.on_campaign(),

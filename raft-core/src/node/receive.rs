@@ -7,8 +7,8 @@ use crate::types::Boot;
 use super::{Node, Role};
 
 impl Node {
-    pub(super) fn on_receive(&mut self, envelope: Envelope) {
-        if let Err(refusal) = self.check_identity(&envelope) {
+    pub(super) fn on_receive(&mut self, envelope: &Envelope) {
+        if let Err(refusal) = self.check_identity(envelope) {
             self.refuse(envelope.from.member, refusal);
             return;
         }
@@ -53,30 +53,30 @@ impl Node {
         Ok(())
     }
 
-    fn dispatch(&mut self, envelope: Envelope) {
+    fn dispatch(&mut self, envelope: &Envelope) {
         match &envelope.body {
-            Body::RequestPreVote { last } => self.on_request_pre_vote(&envelope, *last),
-            Body::RequestVote { last } => self.on_request_vote(&envelope, *last),
+            Body::RequestPreVote { last } => self.on_request_pre_vote(envelope, *last),
+            Body::RequestVote { last } => self.on_request_vote(envelope, *last),
             Body::PreVoteReply { granted } | Body::VoteReply { granted } => {
-                self.on_ballot(&envelope, *granted);
+                self.on_ballot(envelope, *granted);
             }
             Body::AppendEntries {
                 previous,
                 commit,
                 entries,
             } => {
-                if self.is_from_leader(&envelope) {
-                    self.on_append_entries(&envelope, *previous, *commit, entries);
+                if self.is_from_leader(envelope) {
+                    self.on_append_entries(envelope, *previous, *commit, entries);
                 }
             }
             Body::Heartbeat { commit, round } => {
-                if self.is_from_leader(&envelope) {
-                    self.on_heartbeat(&envelope, *commit, *round);
+                if self.is_from_leader(envelope) {
+                    self.on_heartbeat(envelope, *commit, *round);
                 }
             }
             Body::AppendReply(outcome) => {
-                if self.is_from_follower(&envelope) {
-                    self.on_append_reply(&envelope, *outcome);
+                if self.is_from_follower(envelope) {
+                    self.on_append_reply(envelope, *outcome);
                 }
             }
             Body::HeartbeatReply {
@@ -84,18 +84,18 @@ impl Node {
                 received,
                 matched,
             } => {
-                if self.is_from_follower(&envelope) {
-                    self.on_heartbeat_reply(&envelope, *round, *received, *matched);
+                if self.is_from_follower(envelope) {
+                    self.on_heartbeat_reply(envelope, *round, *received, *matched);
                 }
             }
             // The term it carries was all it had to say.
             Body::StaleTerm => {}
-            Body::ForwardProposals { commands } => self.on_forward_proposals(&envelope, commands),
+            Body::ForwardProposals { commands } => self.on_forward_proposals(envelope, commands),
             Body::ForwardProposalsReply { outcomes } => {
-                self.on_forward_proposals_reply(&envelope, outcomes);
+                self.on_forward_proposals_reply(envelope, outcomes);
             }
-            Body::ForwardRead => self.on_forward_read(&envelope),
-            Body::ForwardReadReply { index } => self.on_forward_read_reply(&envelope, *index),
+            Body::ForwardRead => self.on_forward_read(envelope),
+            Body::ForwardReadReply { index } => self.on_forward_read_reply(envelope, *index),
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Ghost {
     pub(super) leading: Option<Term>,
     /// In this leadership there was a moment when all of its log had been handed out.
     pub(super) leads_for_certain: bool,
+    /// How much it acknowledged to the leader of each term; the latest terms.
+    pub(super) acknowledged: BTreeMap<Term, Index>,
     /// What it counted for each follower, in this leadership.
     pub(super) matches: Vec<Index>,
 }

@@ -292,7 +292,7 @@ impl<S: Machine> Judge<S> {
             }
             Body::AppendReply(AppendOutcome::Matched(matched))
             | Body::HeartbeatReply { matched, .. } => {
-                self.acknowledge(node, envelope.term, *matched);
+                self.acknowledge(node, envelope.term, session.term, *matched);
             }
             Body::RequestPreVote { .. }
             | Body::PreVoteReply { .. }
@@ -342,12 +342,28 @@ impl<S: Machine> Judge<S> {
         }
     }
 
-    fn acknowledge(&mut self, node: NodeId, term: Term, matched: Index) {
+    /// A follower says to the leader of `led` how much of its log it has.
+    fn acknowledge(&mut self, node: NodeId, term: Term, led: Term, matched: Index) {
         self.checks += 1;
-        let ghost = self.ghost(node);
+        let ghost = self.ghost_mut(node);
         if matched == Index(0) {
             return;
         }
+        let most = ghost.acknowledged.entry(led).or_default();
+        *most = matched.max(*most);
+        while ghost.acknowledged.len() > TERMS_KEPT {
+            ghost.acknowledged.pop_first();
+        }
+        let leader = self.leaders.get(&led).map(|leader| self.ghost(*leader));
+        let leader =
+            leader.filter(|leader| leader.leading == Some(led) && leader.leads_for_certain);
+        let theirs = leader.and_then(|leader| leader.handed.get(matched));
+        let own = self.durable(node, matched);
+        if theirs.is_some() && own.is_some() && own != theirs {
+            let text = format!("acknowledges entry {matched}, which differs from the leader's");
+            self.report(Some(node), Invariant::I13, text);
+        }
+        let ghost = self.ghost(node);
         let (durable, known_term) = (ghost.durable.last_index(), ghost.hard_state.term);
         if matched > durable || known_term < term {
             let text = format!(
@@ -539,18 +555,13 @@ impl<S: Machine> Judge<S> {
             }
             self.ghosts[place(node)].matches[peer] = matched;
             self.checks += 1;
-            let own = self.ghost(node).handed.get(matched);
-            let theirs = self.durable(member.node, matched);
-            // Below the kept links everything was compared before.
-            let differs = theirs.is_none() || own.is_some_and(|own| Some(own) != theirs);
-            if matched < known || (differs && matched > self.known_base) {
+            // Later leaders may have replaced it since; what counts is that it was there when it was said.
+            let said = self.ghost(member.node).acknowledged.get(&status.term);
+            let said = said.copied().unwrap_or_default();
+            if matched < known || matched > said {
                 let text = format!(
-                    "counts entry {matched} for node {}, after {known}; the disk there has {}",
-                    member.node,
-                    match theirs {
-                        Some(_) => "another one".to_string(),
-                        None => format!("{} entries", self.ghost(member.node).durable.last_index()),
-                    }
+                    "counts entry {matched} for node {}, after {known}; that has said {said}",
+                    member.node
                 );
                 self.report(Some(node), Invariant::I13, text);
             }

@@ -65,6 +65,12 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
         self
     }
 
+    /// What the runs have in common.
+    #[must_use]
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// What a seed stands for.
     #[must_use]
     pub fn plan(&self, seed: u64) -> Plan {

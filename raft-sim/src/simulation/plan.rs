@@ -129,6 +129,16 @@ impl Plan {
         plan
     }
 
+    /// Leaves only these of its faults and requests, by their places.
+    pub fn keep(&mut self, faults: &[usize], requests: &[usize]) {
+        let mut place = 0..;
+        self.faults
+            .retain(|_| place.next().is_some_and(|place| faults.contains(&place)));
+        let mut place = 0..;
+        self.requests
+            .retain(|_| place.next().is_some_and(|place| requests.contains(&place)));
+    }
+
     /// Any majority: what must go on when it is healed, whatever becomes of the rest.
     fn draw_core(&mut self, draw: &mut Draw) {
         let mut left: Vec<NodeId> = (1..=self.nodes).map(NodeId).collect();

@@ -43,11 +43,53 @@ enum Act {
     Restart(NodeId),
 }
 
+/// What is still to be done, and when the next of it is.
+#[derive(Debug)]
+struct Agenda {
+    acts: BTreeSet<(Time, Act)>,
+    next: Time,
+}
+
+impl Default for Agenda {
+    fn default() -> Self {
+        Self {
+            acts: BTreeSet::new(),
+            next: Time(u64::MAX),
+        }
+    }
+}
+
+impl Agenda {
+    fn insert(&mut self, at: Time, act: Act) {
+        self.acts.insert((at, act));
+        self.look();
+    }
+
+    fn pop(&mut self) -> Option<(Time, Act)> {
+        let first = self.acts.pop_first();
+        self.look();
+        first
+    }
+
+    fn retain(&mut self, keep: impl FnMut(&(Time, Act)) -> bool) {
+        self.acts.retain(keep);
+        self.look();
+    }
+
+    fn clear(&mut self) {
+        self.retain(|_| false);
+    }
+
+    fn look(&mut self) {
+        self.next = self.acts.first().map_or(Time(u64::MAX), |(at, _)| *at);
+    }
+}
+
 pub(super) struct Run<'a, W: Workload> {
     workload: &'a W,
     plan: &'a Plan,
     cluster: Cluster<W::Machine>,
-    agenda: BTreeSet<(Time, Act)>,
+    agenda: Agenda,
     /// Where each fault that has begun happens.
     places: BTreeMap<usize, NodeId>,
     /// Images of disks that may come back.
@@ -90,7 +132,7 @@ pub(crate) fn run<W: Workload>(
         workload,
         plan,
         cluster,
-        agenda: BTreeSet::new(),
+        agenda: Agenda::default(),
         places: BTreeMap::new(),
         images: BTreeMap::new(),
         harmed: BTreeSet::new(),
@@ -114,10 +156,10 @@ impl<W: Workload> Run<'_, W> {
             self.start(node);
         }
         for (place, fault) in self.plan.faults.iter().enumerate() {
-            self.agenda.insert((fault.at, Act::Begin(place)));
+            self.agenda.insert(fault.at, Act::Begin(place));
         }
         for (place, asked) in self.plan.requests.iter().enumerate() {
-            self.agenda.insert((asked.at, Act::Ask(place)));
+            self.agenda.insert(asked.at, Act::Ask(place));
         }
         self.run_until(Time(self.plan.time.0), |_| false);
         if self.is_over() || self.plan.profile == Profile::Reference {
@@ -145,19 +187,15 @@ impl<W: Workload> Run<'_, W> {
             if holds(self) {
                 return true;
             }
-            let act = self.agenda.first().map(|(at, _)| *at);
+            let act = self.agenda.next;
             let event = self.cluster.next_event();
-            let next = match (act, event) {
-                (Some(act), Some(event)) => act.min(event),
-                (Some(at), None) | (None, Some(at)) => at,
-                (None, None) => end,
-            };
+            let next = act.min(event.unwrap_or(end));
             if next >= end {
                 self.cluster.world.now = end;
                 return holds(self);
             }
-            if act == Some(next) {
-                if let Some((at, act)) = self.agenda.pop_first() {
+            if act == next {
+                if let Some((at, act)) = self.agenda.pop() {
                     self.cluster.world.now = at;
                     self.act(act);
                 }
@@ -184,7 +222,7 @@ impl<W: Workload> Run<'_, W> {
             match reason {
                 HaltReason::StorageFailed if failed || excused => {
                     let at = self.cluster.now() + Span(1_000_000_000);
-                    self.agenda.insert((at, Act::Restart(node)));
+                    self.agenda.insert(at, Act::Restart(node));
                 }
                 HaltReason::LogDamaged { .. } if self.harmed.contains(&node) || excused => {
                     self.lose(node, "its log is damaged");
@@ -233,7 +271,7 @@ impl<W: Workload> Run<'_, W> {
                 let fault = &self.plan.faults[place];
                 let end = self.cluster.now() + fault.lasts;
                 self.begin(place, fault);
-                self.agenda.insert((end, Act::End(place)));
+                self.agenda.insert(end, Act::End(place));
             }
             Act::End(place) => {
                 let node = self.places.get(&place).copied().unwrap_or(NodeId(1));
@@ -338,7 +376,7 @@ impl<W: Workload> Run<'_, W> {
             FaultKind::Rollback { age } => {
                 self.images.insert(place, self.cluster.disk(node).image());
                 let at = self.cluster.now() + *age;
-                self.agenda.insert((at, Act::RollBack(place)));
+                self.agenda.insert(at, Act::RollBack(place));
                 false
             }
             FaultKind::Lies { .. } => {
@@ -428,7 +466,7 @@ impl<W: Workload> Run<'_, W> {
         self.hit(fault.kind.name());
         self.excuse();
         let end = self.cluster.now() + fault.lasts;
-        self.agenda.insert((end, Act::End(place)));
+        self.agenda.insert(end, Act::End(place));
     }
 
     /// From here on no rule can be demanded of this cluster but that it does not panic.

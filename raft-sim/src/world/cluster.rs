@@ -623,15 +623,9 @@ impl<S: Machine> Cluster<S> {
                 assert!(before.is_none(), "a request has one outcome");
             }
         }
-        if let Some(status) = self.world.status(node) {
-            let place = mix(
-                status.term.0,
-                status.commit_index.0 << 32 | status.last.index.0,
-            );
-            self.hash = mix(self.hash, place);
-            self.schedule_lane(node);
-            self.schedule_tick(node);
-        }
+        self.hash = mix(self.hash, self.world.effects.state);
+        self.schedule_lane(node);
+        self.schedule_tick(node);
     }
 
     fn schedule_lane(&mut self, node: NodeId) {

@@ -17,7 +17,7 @@ use raft_core::{
 
 use super::disk::MemoryDisk;
 use super::server::{Death, Process, Server};
-use crate::judge::{Invariant, Judge, Reference, Violation};
+use crate::judge::{Invariant, Judge, Reference, Violation, mix};
 use crate::machine::{Machine, OpId, Tagged, Watched, Witnessed};
 use crate::trace::{Happening, Trace};
 
@@ -27,6 +27,8 @@ pub(crate) type Fresh<S> = Arc<dyn Fn() -> S + Send + Sync>;
 /// What one step brought about and its driver must carry on.
 pub(crate) struct Effects<R> {
     pub(crate) sent: Vec<Envelope>,
+    /// What the node was like when it acted last, as a number.
+    pub(crate) state: u64,
     pub(crate) replies: Vec<(OpId, Result<R, RequestError>)>,
 }
 
@@ -109,6 +111,7 @@ impl<S: Machine> World<S> {
             fresh: setup.fresh,
             effects: Effects {
                 sent: Vec::new(),
+                state: 0,
                 replies: Vec::new(),
             },
             counts: Counts::default(),
@@ -282,7 +285,15 @@ impl<S: Machine> World<S> {
             process.inputs = 0;
         }
         for output in outputs.drain(..) {
-            if !self.carry_out(node, output) {
+            if self.is_time_to_die(node) {
+                break;
+            }
+            // By far the most, and large: kept from being moved about.
+            if let Output::Action(Action::Send(envelope)) = output {
+                self.judge.sending(node, &envelope);
+                self.counts.sent += 1;
+                self.effects.sent.push(envelope);
+            } else if !self.carry_out(node, output) {
                 break;
             }
         }
@@ -313,6 +324,10 @@ impl<S: Machine> World<S> {
             .iter()
             .filter(|output| matches!(output, Output::Action(_)));
         judge.observe(node, &status, process.inputs, actions.count());
+        self.effects.state = mix(
+            status.term.0,
+            status.commit_index.0 << 32 | status.last.index.0,
+        );
         let executions = process.replica.machine().executions.take();
         for execution in &executions {
             judge.executed(node, execution);
@@ -326,16 +341,8 @@ impl<S: Machine> World<S> {
 
     /// Carries out one action; false if the process did not survive it.
     fn carry_out(&mut self, node: NodeId, output: Output<Witnessed<S::Reply>>) -> bool {
-        if self.is_time_to_die(node) {
-            return false;
-        }
         match output {
             Output::Reply { request, result } => self.answer(node, request.0, result),
-            Output::Action(Action::Send(envelope)) => {
-                self.judge.sending(node, &envelope);
-                self.counts.sent += 1;
-                self.effects.sent.push(envelope);
-            }
             Output::Action(Action::Persist(persist)) => self.persist(node, persist),
             Output::Action(Action::ReadLog(request)) => {
                 if let Some(process) = self.process_mut(node) {

@@ -1,0 +1,45 @@
+//! `raft-sim scenario`: small stories, told as text.
+
+use std::path::PathBuf;
+
+use raft_sim::scenario::{self, ScenarioError};
+
+use crate::{Ending, Failure};
+
+/// Run text scenarios.
+///
+/// With UPDATE_EXPECT=1 in the environment the states that are the case are written into the files.
+///
+/// Example: raft-sim scenario raft-sim/scenarios/*.txt
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The files.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Ending, Failure> {
+    let update = std::env::var_os("UPDATE_EXPECT").is_some();
+    let mut ending = Ending::Held;
+    for path in &arguments.files {
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?;
+        let result = if update {
+            scenario::updated(&text).map(|text| std::fs::write(path, text))
+        } else {
+            scenario::run(&text).map(Ok)
+        };
+        match result {
+            Ok(Ok(())) => println!("{}: as it says", path.display()),
+            Ok(Err(error)) => return Err(Failure::writing(path, &error)),
+            Err(error @ ScenarioError::Command { .. }) => {
+                return Err(Failure::Usage(format!("{}: {error}", path.display())));
+            }
+            Err(error) => {
+                println!("{}: {error}", path.display());
+                ending = Ending::Broken;
+            }
+        }
+    }
+    Ok(ending)
+}
