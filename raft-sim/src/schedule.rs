@@ -94,6 +94,14 @@ impl Step {
         }
     }
 
+    /// The request that it makes.
+    pub(crate) const fn op(&self) -> Option<u64> {
+        if let Self::Request { op, .. } = self {
+            return Some(*op);
+        }
+        None
+    }
+
     /// Gives every node another number; `None` if one has none.
     pub(crate) fn rename(&mut self, number: &dyn Fn(NodeId) -> Option<NodeId>) -> Option<()> {
         match self {

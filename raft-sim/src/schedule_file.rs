@@ -125,6 +125,19 @@ const OPTIONS: [(&str, Get, Set); 14] = [
     ("seed", |o| o.seed, |o, v| o.seed = v),
 ];
 
+/// Sets an option by its name.
+pub(crate) fn set_option(options: &mut Options, name: &str, value: &str) -> Result<(), LineError> {
+    let wrong = |expected, found: &str| LineError {
+        expected,
+        found: found.to_string(),
+    };
+    let known = OPTIONS.iter().find(|(known, ..)| *known == name);
+    let (_, _, set) = known.ok_or_else(|| wrong("an option of raft_core::Options", name))?;
+    let value = value.parse().map_err(|_| wrong("a number", value))?;
+    set(options, value);
+    Ok(())
+}
+
 fn small(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
@@ -196,12 +209,7 @@ impl Schedule {
                     .map_err(|_| wrong("segment_bytes and a number"))?;
                 self.plan.wal_options.segment_bytes = bytes;
             }
-            ["option", name, value] => {
-                let known = OPTIONS.iter().find(|(known, ..)| known == name);
-                let (_, _, set) = known.ok_or_else(|| wrong("an option of raft_core::Options"))?;
-                let value = value.parse().map_err(|_| wrong("a number"))?;
-                set(&mut self.plan.options, value);
-            }
+            ["option", name, value] => set_option(&mut self.plan.options, name, value)?,
             _ => self.take_step(line, &words)?,
         }
         Ok(())

@@ -314,12 +314,7 @@ impl Shrunk {
     #[must_use]
     pub fn ops(&self) -> BTreeSet<u64> {
         let steps = self.lines.iter().map(|line| &line.step);
-        steps
-            .filter_map(|step| match step {
-                Step::Request { op, .. } => Some(*op),
-                _ => None,
-            })
-            .collect()
+        steps.filter_map(Step::op).collect()
     }
 }
 

@@ -6,21 +6,23 @@
 //! from the disk, what is promised from the messages, what is committed by counting for itself.
 
 mod chain;
+mod commit;
 mod ghost;
 mod invariant;
+mod log;
 mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    AppendOutcome, Body, Configuration, Entry, Envelope, Index, Member, NodeId, Options, Payload,
-    Persist, PersistId, Restored, RoleKind, Status, Term, Time,
+    AppendOutcome, Body, Envelope, Index, NodeId, Options, Persist, PersistId, Restored, RoleKind,
+    Status, Term, Time,
 };
 
 pub(crate) use self::chain::mix;
 use self::chain::{Chain, Link};
-use self::ghost::{Ghost, Pending};
+use self::ghost::Ghost;
 pub use self::invariant::{Invariant, Violation};
 pub(crate) use self::requests::Reference;
 use self::requests::{Broken, Requests};
@@ -61,7 +63,7 @@ struct Limits {
 /// Terms whose leaders and votes are remembered; older messages are refused by then.
 const TERMS_KEPT: usize = 256;
 /// Links that are kept behind what every node agrees on: restarted nodes execute these again.
-const LINKS_KEPT: u64 = 4_096;
+const LINKS_KEPT: u64 = 1_024;
 /// How many observations pass between two looks at what can be forgotten.
 const PRUNE_EVERY: u32 = 1_024;
 
@@ -174,99 +176,6 @@ impl<S: Machine> Judge<S> {
     pub(crate) fn ended(&mut self, node: NodeId) {
         self.ghost_mut(node).leading = None;
         self.requests.node_died(node);
-    }
-
-    /// A write goes to the log lane.
-    pub(crate) fn persisting(&mut self, node: NodeId, persist: &Persist, status: &Status<'_>) {
-        let ghost = self.ghost(node);
-        let leads = status.role == RoleKind::Leader
-            && ghost.leading == Some(status.term)
-            && ghost.leads_for_certain;
-        let mut links = Vec::with_capacity(persist.entries.len());
-        let first = persist.entries.first().map_or(Index(0), |e| e.id.index);
-        if !persist.entries.is_empty() {
-            let last = ghost.handed.last_index();
-            if first > last.next() {
-                let text = format!("entry {first} is written behind entry {last}");
-                self.report(Some(node), Invariant::I4, text);
-                return;
-            }
-            if leads && first <= last {
-                let text = format!("leader of term {} replaces its entry {first}", status.term);
-                self.report(Some(node), Invariant::I5, text);
-            }
-            self.append(node, first, &persist.entries, &mut links);
-        }
-        self.ghost_mut(node).lane.push_back(Pending {
-            id: persist.id,
-            hard_state: persist.hard_state,
-            first,
-            links,
-        });
-    }
-
-    fn append(&mut self, node: NodeId, first: Index, entries: &[Entry], links: &mut Vec<Link>) {
-        let cut_from = first;
-        let cut_to = self
-            .ghost(node)
-            .handed
-            .last_index()
-            .min(self.commit_index());
-        let mut cut = Vec::new();
-        let mut index = cut_from;
-        while index <= cut_to {
-            cut.push((index, self.ghost(node).handed.get(index)));
-            index = index.next();
-        }
-        self.ghost_mut(node).handed.truncate(first);
-        for entry in entries {
-            let handed = &mut self.ghost_mut(node).handed;
-            let link = handed.last().then(entry);
-            handed.push(link);
-            links.push(link);
-            self.know(node, entry, link);
-        }
-        for (index, before) in cut {
-            let committed = self.committed.get(index);
-            if before.is_some()
-                && before == committed
-                && self.ghost(node).handed.get(index) != before
-            {
-                let text = format!("entry {index} is committed, and is cut from the log");
-                self.report(Some(node), Invariant::I8, text);
-            }
-        }
-    }
-
-    /// Log matching: one index and one term, one log up to there.
-    fn know(&mut self, node: NodeId, entry: &Entry, link: Link) {
-        let index = entry.id.index;
-        let Some(place) = index.0.checked_sub(self.known_base.0 + 1) else {
-            return;
-        };
-        let place = usize::try_from(place).unwrap_or(usize::MAX);
-        while self.known.len() <= place {
-            self.known.push_back(Vec::new());
-        }
-        let there = &mut self.known[place];
-        match there.iter().find(|(known, _)| known.term == link.term) {
-            Some((known, _)) if *known == link => {}
-            Some(_) => {
-                let text = format!(
-                    "entry {index} of term {} differs from another node's entry {index} of that term",
-                    link.term
-                );
-                self.report(Some(node), Invariant::I4, text);
-            }
-            None => {
-                let op = match &entry.payload {
-                    Payload::Command(command) => op_of(command),
-                    Payload::Noop | Payload::Configuration(_) => None,
-                };
-                there.push((link, op));
-            }
-        }
-        self.checks += 1;
     }
 
     /// Up to where a node's disk has its log for certain.
@@ -457,117 +366,6 @@ impl<S: Machine> Judge<S> {
         }
     }
 
-    /// A node counts more as committed than before.
-    fn claim(&mut self, node: NodeId, status: &Status<'_>) {
-        let index = status.commit_index;
-        if index <= self.commit_index() {
-            let ghost = self.ghost(node);
-            let own = ghost
-                .handed
-                .get(index)
-                .filter(|_| self.has_handed_all(node));
-            if own.is_some() && own != self.committed.get(index) {
-                let text =
-                    format!("counts entry {index} as committed, and holds another one there");
-                self.report(Some(node), Invariant::I9, text);
-            }
-            return;
-        }
-        match self.count(status) {
-            Ok(holder) => {
-                self.commits.insert(status.term, index);
-                while self.commits.len() > TERMS_KEPT {
-                    self.commits.pop_first();
-                }
-                self.commit(node, holder, index);
-            }
-            Err(text) => self.report(Some(node), Invariant::I9, text),
-        }
-    }
-
-    /// Counts for itself whether an entry nobody counted as committed before is; returns a node that
-    /// has it.
-    fn count(&self, status: &Status<'_>) -> Result<NodeId, String> {
-        let index = status.commit_index;
-        let claim = format!("counts entry {index} as committed");
-        if status.role != RoleKind::Leader {
-            return Err(format!("{claim}, which no leader has done"));
-        }
-        let configuration = status.configuration;
-        let links = configuration.members();
-        let links = links.iter().filter_map(|m| self.durable(m.node, index));
-        let Some(link) = links.filter(|link| link.term == status.term).last() else {
-            return Err(format!(
-                "{claim}; no disk has one of its own term {} there",
-                status.term
-            ));
-        };
-        let has = |member: &Member| self.durable(member.node, index) == Some(link);
-        if !quorum_has(configuration, has) {
-            let holders = configuration.members();
-            let holders: Vec<u64> = holders
-                .iter()
-                .filter(|m| has(m))
-                .map(|m| m.node.0)
-                .collect();
-            return Err(format!(
-                "{claim}; only the disks of nodes {holders:?} have it"
-            ));
-        }
-        let holder = configuration.members().into_iter().find(|m| has(m));
-        Ok(holder.map_or(NodeId(1), |member| member.node))
-    }
-
-    fn durable(&self, node: NodeId, index: Index) -> Option<Link> {
-        self.ghosts.get(place(node))?.durable.get(index)
-    }
-
-    fn commit(&mut self, node: NodeId, holder: NodeId, to: Index) {
-        let mut index = self.commit_index().next();
-        while index <= to {
-            let Some(link) = self.durable(holder, index) else {
-                break;
-            };
-            self.committed.push(link);
-            let place = usize::try_from(index.0 - self.known_base.0 - 1).unwrap_or(usize::MAX);
-            let known = self.known.get(place);
-            let known = known.and_then(|known| known.iter().find(|(known, _)| *known == link));
-            let op = known.and_then(|(_, op)| *op);
-            let result = self.requests.committed(link.term, op);
-            self.check(node, result);
-            index = index.next();
-        }
-        let result = self.requests.advance();
-        self.check(node, result);
-    }
-
-    /// What a leader counts for its followers.
-    fn check_matches(&mut self, node: NodeId, status: &Status<'_>) {
-        let ghost = self.ghost(node);
-        if ghost.leading != Some(status.term) || !ghost.leads_for_certain {
-            return;
-        }
-        for (member, matched, _) in status.peers() {
-            let peer = place(member.node);
-            let known = self.ghosts[place(node)].matches[peer];
-            if matched == known {
-                continue;
-            }
-            self.ghosts[place(node)].matches[peer] = matched;
-            self.checks += 1;
-            // Later leaders may have replaced it since; what counts is that it was there when it was said.
-            let said = self.ghost(member.node).acknowledged.get(&status.term);
-            let said = said.copied().unwrap_or_default();
-            if matched < known || matched > said {
-                let text = format!(
-                    "counts entry {matched} for node {}, after {known}; that has said {said}",
-                    member.node
-                );
-                self.report(Some(node), Invariant::I13, text);
-            }
-        }
-    }
-
     fn check_bounds(&mut self, node: NodeId, status: &Status<'_>, inputs: usize, actions: usize) {
         let limits = self.limits;
         let actions_max = (limits.actions * (1 + inputs)) as u64;
@@ -674,12 +472,4 @@ impl<S: Machine> Judge<S> {
 /// Nodes are numbered from 1.
 fn place(node: NodeId) -> usize {
     usize::try_from(node.0).map_or(usize::MAX, |number| number.wrapping_sub(1))
-}
-
-/// Counted here and not by the code that is being judged.
-fn quorum_has(configuration: &Configuration, has: impl Fn(&Member) -> bool) -> bool {
-    [&configuration.voters, &configuration.outgoing]
-        .into_iter()
-        .filter(|voters| !voters.is_empty())
-        .all(|voters| 2 * voters.iter().filter(|member| has(member)).count() > voters.len())
 }

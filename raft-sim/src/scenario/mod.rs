@@ -14,7 +14,7 @@
 //!
 //! | command | what happens |
 //! | --- | --- |
-//! | `cluster N` | a new cluster of N voters, none of them started; first in every scenario |
+//! | `cluster N OPTION=VALUE …` | a new cluster of N voters, with tunables of [`raft_core::Options`]; first in every scenario |
 //! | `log N TERM …` | before it starts, a node's log holds entries of these terms |
 //! | `start N`, `kill N`, `lose-power N` | a process begins or dies; a loss of power takes all that is not synced |
 //! | `campaign N` | time passes until nobody waits for a leader any more, and this node tries to become one |
@@ -22,7 +22,7 @@
 //! | `propose N x=1`, `read N x` | a client asks: see [`RegisterCommand`] |
 //! | `partition 1,2 \| 3` | links between the groups are cut, in both directions |
 //! | `cut 1>2`, `heal` | one link is cut in one direction; all links are mended, and nothing is blocked |
-//! | `block 1>2 NAME` | messages of this kind are lost on this link; `*` stands for any node |
+//! | `block 1>2 NAME WORD …` | messages that say all these words are lost on this link, once as many have passed as an `after N` says; `*` stands for any node |
 //! | `show logs` | from now on, states show the terms of whole logs |
 //!
 //! After each command everything that follows from it happens, without time passing. `----` ends the

@@ -8,7 +8,8 @@ use raft_core::{Envelope, Input, NodeId, Options, Span, Term, Time};
 
 use crate::judge::Violation;
 use crate::registers::{RegisterCommand, RegisterQuery, Registers};
-use crate::trace::message_name;
+use crate::schedule_file::set_option;
+use crate::trace::{message_name, message_text};
 use crate::world::{Setup, WAL_OPTIONS, World};
 
 /// A command that cannot be understood or carried out.
@@ -34,29 +35,51 @@ const COMMANDS: &str = "cluster, log, start, kill, lose-power, campaign, wait, p
 /// Nothing that follows from one command takes more steps.
 const STEPS_MAX: u32 = 100_000;
 
+/// Messages that are lost.
+struct Block {
+    from: NodeId,
+    to: NodeId,
+    /// What they say.
+    words: Vec<String>,
+    /// How many of them still pass.
+    passes: u32,
+}
+
 pub(super) struct Stage {
     world: World<Registers>,
     now: Time,
     /// Messages on their way, in the order in which they were sent.
     flights: VecDeque<Envelope>,
     cut: BTreeSet<(NodeId, NodeId)>,
-    blocked: BTreeSet<(NodeId, NodeId, String)>,
+    blocks: Vec<Block>,
     answers: Vec<String>,
     last_op: u64,
+    election_timeout: Span,
     shows_logs: bool,
 }
 
 impl Stage {
     pub(super) fn new(line: &str) -> Result<Self, CommandError> {
-        let first = "cluster and a number of nodes from 1 to 64";
-        let nodes = line
-            .strip_prefix("cluster ")
-            .and_then(|nodes| nodes.trim().parse().ok());
+        let first = "cluster, a number of nodes from 1 to 64, and perhaps OPTION=VALUE";
+        let mut words = line.split_whitespace();
+        let nodes = match (words.next(), words.next()) {
+            (Some("cluster"), Some(nodes)) => nodes.parse().ok(),
+            _ => None,
+        };
         let nodes = nodes.filter(|nodes| (1..=64).contains(nodes));
         let nodes = nodes.ok_or_else(|| wrong(first, line))?;
+        let mut options = Options::default();
+        for word in words {
+            let (name, value) = word.split_once('=').ok_or_else(|| wrong(first, word))?;
+            set_option(&mut options, name, value)
+                .map_err(|error| wrong(error.expected, &error.found))?;
+        }
+        options
+            .validate()
+            .map_err(|error| wrong("options in their ranges", &error.to_string()))?;
         let setup = Setup {
             nodes,
-            options: Options::default(),
+            options,
             wal_options: WAL_OPTIONS,
             fresh: Arc::new(Registers::default),
             reference: Box::new(Registers::default()),
@@ -66,9 +89,10 @@ impl Stage {
             now: Time(1),
             flights: VecDeque::new(),
             cut: BTreeSet::new(),
-            blocked: BTreeSet::new(),
+            blocks: Vec::new(),
             answers: Vec::new(),
             last_op: 0,
+            election_timeout: options.election_timeout,
             shows_logs: false,
         })
     }
@@ -97,7 +121,7 @@ impl Stage {
                 let node = self.running(node)?;
                 self.start_all()?;
                 // Whoever heard a leader lately would not vote.
-                self.now = self.now + Span(2 * Options::default().election_timeout.0);
+                self.now = self.now + Span(2 * self.election_timeout.0);
                 self.give(node, Input::Campaign);
             }
             ["wait", span] => self.wait(span)?,
@@ -108,15 +132,16 @@ impl Stage {
                 let (from, to) = self.link(link)?;
                 self.cut.extend(pairs(&from, &to));
             }
-            ["block", link, name] => {
-                let (from, to) = self.link(link)?;
-                let pairs = pairs(&from, &to);
-                self.blocked
-                    .extend(pairs.map(|(from, to)| (from, to, (*name).to_string())));
+            ["block", link, words @ .., "after", passes] if !words.is_empty() => {
+                let passes = passes
+                    .parse()
+                    .map_err(|_| wrong("a number after \"after\"", line))?;
+                self.block(link, words, passes)?;
             }
+            ["block", link, words @ ..] if !words.is_empty() => self.block(link, words, 0)?,
             ["heal"] => {
                 self.cut.clear();
-                self.blocked.clear();
+                self.blocks.clear();
             }
             ["show", "logs"] => self.shows_logs = true,
             _ => return Err(wrong(COMMANDS, line)),
@@ -248,6 +273,19 @@ impl Stage {
         Ok((end(from)?, end(to)?))
     }
 
+    fn block(&mut self, link: &str, words: &[&str], passes: u32) -> Result<(), CommandError> {
+        let (from, to) = self.link(link)?;
+        for (from, to) in pairs(&from, &to) {
+            self.blocks.push(Block {
+                from,
+                to,
+                words: words.iter().map(|word| (*word).to_string()).collect(),
+                passes,
+            });
+        }
+        Ok(())
+    }
+
     /// Everything that follows happens, without time passing.
     fn settle(&mut self, line: &str) -> Result<(), CommandError> {
         for _ in 0..STEPS_MAX {
@@ -270,8 +308,20 @@ impl Stage {
 
     fn deliver(&mut self, envelope: Envelope) {
         let (from, to) = (envelope.from.member.node, envelope.to.node);
-        let name = message_name(&envelope.body);
-        let blocked = self.blocked.contains(&(from, to, name.to_string()));
+        let text = format!(
+            "{} {}",
+            message_name(&envelope.body),
+            message_text(&envelope)
+        );
+        let said: Vec<&str> = text.split(' ').collect();
+        let mut blocked = false;
+        for block in &mut self.blocks {
+            let says = block.words.iter().all(|word| said.contains(&word.as_str()));
+            if (block.from, block.to) == (from, to) && says {
+                blocked |= block.passes == 0;
+                block.passes = block.passes.saturating_sub(1);
+            }
+        }
         if !blocked && !self.cut.contains(&(from, to)) {
             self.give(to, Input::Receive(envelope));
         }

@@ -1,6 +1,8 @@
 //! Runs from seeds: what is done to a cluster, and what became of it.
 
+mod agenda;
 mod fault;
+mod heal;
 mod plan;
 mod profile;
 mod report;

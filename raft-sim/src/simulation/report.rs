@@ -65,6 +65,8 @@ pub struct Report {
     pub alerts: u64,
     /// Comparisons that the judge made.
     pub checks: u64,
+    /// How many facts the judge still remembered at the end: as many as nodes can still reach.
+    pub remembered: u64,
     /// What went wrong, and how often.
     pub hits: BTreeMap<&'static str, u64>,
     /// A number that stands for everything that happened, and when.

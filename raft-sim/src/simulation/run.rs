@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use raft_core::wal::RecoveryError;
-use raft_core::{HaltReason, Index, NodeId, Span, Term, Time};
+use raft_core::{HaltReason, Index, NodeId, Span, Time};
 
 use crate::judge::Invariant;
 use crate::schedule::Recorder;
@@ -14,6 +14,7 @@ use crate::trace::{Happening, Trace};
 use crate::workload::{Draw, Request, Workload};
 use crate::world::{Cluster, Death, MemoryDisk, Setup, TRUE_RATE};
 
+use super::agenda::{Act, Agenda};
 use super::fault::{Fault, FaultKind};
 use super::plan::{Plan, Target};
 use super::profile::Profile;
@@ -33,85 +34,24 @@ pub(crate) struct Course {
     pub(crate) recorder: Option<Recorder>,
 }
 
-/// What happens at a moment that the plan or an earlier moment decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Act {
-    Begin(usize),
-    End(usize),
-    Ask(usize),
-    RollBack(usize),
-    Restart(NodeId),
-}
-
-/// What is still to be done, and when the next of it is.
-#[derive(Debug)]
-struct Agenda {
-    acts: BTreeSet<(Time, Act)>,
-    next: Time,
-}
-
-impl Default for Agenda {
-    fn default() -> Self {
-        Self {
-            acts: BTreeSet::new(),
-            next: Time(u64::MAX),
-        }
-    }
-}
-
-impl Agenda {
-    fn insert(&mut self, at: Time, act: Act) {
-        self.acts.insert((at, act));
-        self.look();
-    }
-
-    fn pop(&mut self) -> Option<(Time, Act)> {
-        let first = self.acts.pop_first();
-        self.look();
-        first
-    }
-
-    fn retain(&mut self, keep: impl FnMut(&(Time, Act)) -> bool) {
-        self.acts.retain(keep);
-        self.look();
-    }
-
-    fn clear(&mut self) {
-        self.retain(|_| false);
-    }
-
-    fn look(&mut self) {
-        self.next = self.acts.first().map_or(Time(u64::MAX), |(at, _)| *at);
-    }
-}
-
 pub(super) struct Run<'a, W: Workload> {
     workload: &'a W,
-    plan: &'a Plan,
-    cluster: Cluster<W::Machine>,
-    agenda: Agenda,
+    pub(super) plan: &'a Plan,
+    pub(super) cluster: Cluster<W::Machine>,
+    pub(super) agenda: Agenda,
     /// Where each fault that has begun happens.
-    places: BTreeMap<usize, NodeId>,
+    pub(super) places: BTreeMap<usize, NodeId>,
     /// Images of disks that may come back.
     images: BTreeMap<usize, MemoryDisk>,
     /// Stores whose files were harmed while nobody looked.
     harmed: BTreeSet<NodeId>,
     /// Stores that take no further part.
-    lost: BTreeSet<NodeId>,
+    pub(super) lost: BTreeSet<NodeId>,
     hits: BTreeMap<&'static str, u64>,
     checked: u64,
     halts: u64,
-    last_op: u64,
+    pub(super) last_op: u64,
 }
-
-/// How many election timeouts a healed cluster has to elect a leader and commit.
-const ELECTION_TIMEOUTS: u64 = 30;
-
-/// How a node is away.
-const AWAY: FaultKind = FaultKind::Isolate {
-    inbound: true,
-    outbound: true,
-};
 
 /// Runs a plan to its end, or to the first broken rule.
 pub(crate) fn run<W: Workload>(
@@ -173,12 +113,16 @@ impl<W: Workload> Run<'_, W> {
     }
 
     /// Whether a rule was broken: nothing after it is worth looking at.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.cluster.violation().is_some()
     }
 
     /// Lets things happen until a moment, or until something holds; true if it does.
-    fn run_until(&mut self, end: Time, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
+    pub(super) fn run_until(
+        &mut self,
+        end: Time,
+        mut holds: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
         let end = end.max(self.cluster.now());
         loop {
             if self.is_over() {
@@ -230,7 +174,10 @@ impl<W: Workload> Run<'_, W> {
                 HaltReason::CommittedConflict { .. } if excused => {
                     self.lose(node, "its log contradicts what is committed");
                 }
-                reason => {
+                HaltReason::StorageFailed
+                | HaltReason::LogDamaged { .. }
+                | HaltReason::CommittedConflict { .. }
+                | HaltReason::TermExhausted => {
                     let text = format!("halts, though nothing harmed it: {reason}");
                     let judge = &mut self.cluster.world.judge;
                     judge.report(Some(node), Invariant::D2, text);
@@ -294,7 +241,7 @@ impl<W: Workload> Run<'_, W> {
         }
     }
 
-    fn ask(&mut self, node: NodeId, op: u64) {
+    pub(super) fn ask(&mut self, node: NodeId, op: u64) {
         if !self.cluster.is_running(node) {
             return;
         }
@@ -391,7 +338,7 @@ impl<W: Workload> Run<'_, W> {
     }
 
     /// The links that a fault cuts.
-    fn links_of(&self, node: NodeId, kind: &FaultKind) -> Vec<(NodeId, NodeId)> {
+    pub(super) fn links_of(&self, node: NodeId, kind: &FaultKind) -> Vec<(NodeId, NodeId)> {
         match kind {
             FaultKind::Cut { links } => links.clone(),
             FaultKind::Isolate { inbound, outbound } => {
@@ -407,7 +354,19 @@ impl<W: Workload> Run<'_, W> {
                     })
                     .collect()
             }
-            _ => Vec::new(),
+            FaultKind::Crash { .. }
+            | FaultKind::PowerLoss { .. }
+            | FaultKind::CrashWhileStarting { .. }
+            | FaultKind::Pause
+            | FaultKind::SlowDisk { .. }
+            | FaultKind::FullDisk { .. }
+            | FaultKind::ClockRate { .. }
+            | FaultKind::ClockJump { .. }
+            | FaultKind::FailedSync
+            | FaultKind::Damage { .. }
+            | FaultKind::Wipe
+            | FaultKind::Rollback { .. }
+            | FaultKind::Lies { .. } => Vec::new(),
         }
     }
 
@@ -504,7 +463,7 @@ impl<W: Workload> Run<'_, W> {
     }
 
     /// Starts a node if it does not run and its store still takes part.
-    fn start(&mut self, node: NodeId) {
+    pub(super) fn start(&mut self, node: NodeId) {
         if self.cluster.is_running(node) || self.lost.contains(&node) {
             return;
         }
@@ -522,242 +481,14 @@ impl<W: Workload> Run<'_, W> {
         }
     }
 
-    fn note(&mut self, text: &str) {
+    pub(super) fn note(&mut self, text: &str) {
         let text = text.to_string();
         self.cluster
             .world
             .note(|| Happening::Note { node: None, text });
     }
 
-    /// A majority heals; all other faults stay as they are. It must elect, and commit.
-    fn heal_core(&mut self) {
-        let core: Vec<NodeId> = self.plan.core.clone();
-        self.note("a majority heals, and everything else stays as it is");
-        self.heal(&core);
-        self.cut(&self.plan.cut);
-        let end = self.cluster.now() + Span(ELECTION_TIMEOUTS * self.longest_timeout().0);
-        let elected = self.run_until(end, |run| {
-            let leader = run.cluster.world.leader();
-            leader.is_some_and(|(_, term)| run.followers(term) > run.plan.nodes / 2)
-        });
-        if !elected && !self.is_over() {
-            self.report(
-                Invariant::V1,
-                "a majority healed, and no majority follows a leader",
-            );
-        }
-        let end = self.cluster.now() + self.patience();
-        let committed = self.run_until(end, Self::leader_has_committed_all);
-        if !committed && !self.is_over() {
-            self.report(
-                Invariant::V2,
-                "a majority healed, and what its leader has is not committed",
-            );
-        }
-        self.commit_something(&core);
-    }
-
-    fn cut(&mut self, links: &[(NodeId, NodeId)]) {
-        for (from, to) in links {
-            self.cluster.cut(*from, *to);
-        }
-        if !links.is_empty() {
-            let links = links.to_vec();
-            let text = "these links stay cut".to_string();
-            self.cluster.world.note(|| Happening::Cut { links, text });
-        }
-    }
-
-    /// Without anything new being proposed: a leader's first entry is enough (S44).
-    fn leader_has_committed_all(&mut self) -> bool {
-        let world = &self.cluster.world;
-        let leader = world.leader().and_then(|(node, _)| world.status(node));
-        leader.is_some_and(|status| status.commit_index == status.last.index)
-    }
-
-    /// How many nodes are in a term and know its leader.
-    fn followers(&self, term: Term) -> u64 {
-        let world = &self.cluster.world;
-        let statuses = world.nodes().filter_map(|node| world.status(node));
-        statuses
-            .filter(|s| s.term == term && s.leader.is_some())
-            .count() as u64
-    }
-
-    /// Whatever is proposed to a healed majority commits; tried again while it is refused.
-    fn commit_something(&mut self, nodes: &[NodeId]) {
-        let end = self.cluster.now() + self.patience();
-        let acknowledged = self.cluster.world.judge.acknowledged();
-        let mut next = self.cluster.now();
-        let pause = Span(self.longest_timeout().0 / 4);
-        let mut turn = 0;
-        let committed = self.run_until(end, |run| {
-            if run.cluster.now() >= next {
-                next = run.cluster.now() + pause;
-                let node = nodes[turn % nodes.len()];
-                turn += 1;
-                run.last_op += 1;
-                let op = run.last_op;
-                run.ask(node, op);
-            }
-            run.cluster.world.judge.acknowledged() > acknowledged
-        });
-        if !committed && !self.is_over() {
-            self.report(
-                Invariant::V2,
-                "nothing that is proposed to the majority that healed commits",
-            );
-        }
-    }
-
-    /// How long a healed cluster has: some elections, and what the longest log takes to copy.
-    fn patience(&self) -> Span {
-        let world = &self.cluster.world;
-        let last = world
-            .nodes()
-            .filter_map(|node| Some(world.status(node)?.last.index.0));
-        let entries = last.max().unwrap_or(0);
-        // With the narrowest windows one entry takes a way there and back, and two syncs.
-        let network = &self.plan.network;
-        let each = 2 * (network.sync_max + network.batch_max + 1_000_000);
-        Span(ELECTION_TIMEOUTS * self.longest_timeout().0 + entries * each)
-    }
-
-    fn longest_timeout(&self) -> Span {
-        Span(2 * self.plan.options.election_timeout.0)
-    }
-
-    fn heal(&mut self, nodes: &[NodeId]) {
-        // What waits for a pause to end waits that long.
-        let paused = nodes.iter().map(|node| self.cluster.paused_until(*node));
-        let rested = paused.max().unwrap_or_default();
-        self.run_until(rested, |_| false);
-        for node in nodes {
-            self.cluster.clear_failing_sync(*node);
-            self.cluster.set_clock_rate(*node, TRUE_RATE);
-            self.cluster.set_slow_disk(*node, 1);
-            self.cluster.set_room(*node, None);
-            self.cluster.undoom(*node);
-            for other in nodes {
-                if other != node {
-                    self.cluster.links.heal(*node, *other);
-                }
-            }
-        }
-        // What was about to begin or end at them does not any more.
-        self.agenda.retain(|(_, act)| match act {
-            Act::Begin(place) | Act::End(place) | Act::RollBack(place) => {
-                let place = self.places.get(place).copied();
-                place.is_some_and(|node| !nodes.contains(&node))
-            }
-            Act::Ask(_) | Act::Restart(_) => true,
-        });
-        for node in nodes {
-            self.start(*node);
-        }
-    }
-
-    /// Everything heals: logs converge, every request has its outcome, and terms stay as they are.
-    fn heal_all(&mut self) {
-        if self.is_over() {
-            return;
-        }
-        self.note("everything heals");
-        let whole: Vec<NodeId> = self.cluster.nodes();
-        let whole: Vec<NodeId> = whole
-            .into_iter()
-            .filter(|n| !self.lost.contains(n))
-            .collect();
-        self.agenda.clear();
-        self.cluster.links.mend_all();
-        self.heal(&whole);
-        let end = self.cluster.now() + self.patience();
-        let converged = self.run_until(end, Self::has_converged);
-        if !converged && !self.is_over() {
-            self.report(
-                Invariant::V7,
-                "the logs of a healed cluster do not converge",
-            );
-        }
-        self.commit_something(&whole);
-        self.answer_everything();
-        self.keep_still(&whole, &[]);
-        // One that was away and comes back takes nobody's term (dissertation §9.6).
-        let leader = self.cluster.leader();
-        let follower = whole.iter().find(|node| Some(**node) != leader);
-        if let Some(follower) = follower.copied()
-            && whole.len() as u64 > 1 + self.plan.nodes / 2
-        {
-            self.keep_still(&whole, &[follower]);
-        }
-    }
-
-    /// Whether every store that takes part has the same log, all of it committed and executed.
-    fn has_converged(&mut self) -> bool {
-        let Some((leader, term)) = self.cluster.world.leader() else {
-            return false;
-        };
-        let Some(last) = self.cluster.world.status(leader).map(|status| status.last) else {
-            return false;
-        };
-        let world = &self.cluster.world;
-        world
-            .nodes()
-            .filter(|node| !self.lost.contains(node))
-            .all(|node| {
-                world.status(node).is_some_and(|status| {
-                    status.last == last
-                        && status.term == term
-                        && status.commit_index == last.index
-                        && status.last_applied == last.index
-                        && world.judge.has_all(node)
-                })
-            })
-    }
-
-    fn answer_everything(&mut self) {
-        let patience = self.cluster.world.request_timeout();
-        let end = self.cluster.now() + patience + self.longest_timeout();
-        let answered = self.run_until(end, |run| run.cluster.world.judge.oldest_open().is_none());
-        if !answered && let Some((op, node, asked)) = self.cluster.world.judge.oldest_open() {
-            let text = format!(
-                "request {op}, asked of node {node} at {} ns, has no outcome",
-                asked.0
-            );
-            self.report(Invariant::V3, &text);
-        }
-    }
-
-    /// A healthy cluster keeps its leader and its term, also when somebody is away for a while.
-    fn keep_still(&mut self, nodes: &[NodeId], away: &[NodeId]) {
-        let timeout = self.longest_timeout();
-        self.run_until(self.cluster.now() + timeout, Self::has_converged);
-        let settled = self.cluster.now() + Span(4 * timeout.0);
-        self.run_until(settled, |_| false);
-        let Some((_, term)) = self.cluster.world.leader() else {
-            return;
-        };
-        for node in away {
-            self.cut(&self.links_of(*node, &AWAY));
-        }
-        self.run_until(settled + Span(8 * timeout.0), |_| false);
-        for node in away {
-            for (from, to) in self.links_of(*node, &AWAY) {
-                self.cluster.links.mend(from, to);
-            }
-        }
-        self.run_until(settled + Span(16 * timeout.0), |_| false);
-        let later = nodes
-            .iter()
-            .filter_map(|node| self.cluster.world.status(*node));
-        let later = later.map(|status| status.term).max().unwrap_or(term);
-        if later > term && !self.is_over() {
-            let text = format!("term {later} follows term {term} in a cluster where nothing fails");
-            self.report(Invariant::V4, &text);
-        }
-    }
-
-    fn report(&mut self, invariant: Invariant, text: &str) {
+    pub(super) fn report(&mut self, invariant: Invariant, text: &str) {
         let state = format!("{text}; {:?}", self.cluster);
         let state = state.trim_end().replace('\n', ";");
         self.cluster.world.judge.report(None, invariant, state);
@@ -805,6 +536,7 @@ impl<W: Workload> Run<'_, W> {
             messages: counts.sent,
             alerts: counts.alerts + cluster.world.counts.halts,
             checks: judge.checks,
+            remembered: judge.remembered() as u64,
             hits,
             hash: cluster.trace_hash(),
         };

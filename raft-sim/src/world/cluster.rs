@@ -10,8 +10,7 @@ use std::sync::Arc;
 use raft_core::replica::RequestError;
 use raft_core::wal::RecoveryError;
 use raft_core::{
-    Alert, Boot, Bytes, ClusterId, Envelope, HaltReason, Index, Input, NodeId, Options, RequestId,
-    Span, Status, Time, codec,
+    Alert, Boot, Envelope, HaltReason, Index, Input, NodeId, Options, RequestId, Span, Status, Time,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -31,16 +30,16 @@ use crate::trace::{Fate, Happening, Trace, message_name, message_text};
 /// The simulator's judge looks on: a broken rule of Raft panics, in a sentence.
 pub struct Cluster<S: Machine> {
     pub(crate) world: World<S>,
-    rng: ChaCha8Rng,
+    pub(super) rng: ChaCha8Rng,
     pub(crate) network: Network,
     queue: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
-    flights: Vec<Option<Flight>>,
-    free: Vec<u32>,
+    pub(super) flights: Vec<Option<Flight>>,
+    pub(super) free: Vec<u32>,
     pub(crate) links: Links,
-    seats: Vec<Seat>,
+    pub(super) seats: Vec<Seat>,
     /// Messages that may come back much later.
-    old: Vec<Flight>,
+    pub(super) old: Vec<Flight>,
     last_op: OpId,
     replies: BTreeMap<RequestId, Result<S::Reply, RequestError>>,
     /// Whether answers are kept for whoever asks for them.
@@ -64,17 +63,17 @@ pub(crate) struct OddCounts {
 
 /// A message on its way.
 #[derive(Clone)]
-struct Flight {
-    envelope: Envelope,
-    to: NodeId,
-    sent: Time,
+pub(super) struct Flight {
+    pub(super) envelope: Envelope,
+    pub(super) to: NodeId,
+    pub(super) sent: Time,
     /// What a recorded schedule calls it.
-    name: Option<Sent>,
+    pub(super) name: Option<Sent>,
 }
 
 /// Where one server is in time.
 #[derive(Clone, Debug)]
-struct Seat {
+pub(super) struct Seat {
     clock: LocalClock,
     tick: Option<Time>,
     lane: Option<Boot>,
@@ -92,7 +91,7 @@ struct Scheduled {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     Deliver(u32),
     Lane(NodeId, Boot),
     Drain(NodeId, Boot),
@@ -117,12 +116,6 @@ const PATIENCE: Span = Span(60_000_000_000);
 const FULL_RETRY: Span = Span::from_millis(200);
 /// The longest that reading entries back takes.
 const READ_MAX: Span = Span(100_000);
-/// How long a message takes on a link that healed.
-const HEALTHY_DELAY: Span = Span(500_000);
-/// How many messages may come back much later.
-const OLD_KEPT: usize = 64;
-/// One in so many messages takes the way through its bytes; the others would say the same.
-const ENCODED_ONE_IN: u64 = 64;
 
 impl<S: Machine + Default + 'static> Cluster<S> {
     /// A new cluster of `nodes` voters, all of them running and none elected yet.
@@ -477,7 +470,7 @@ impl<S: Machine> Cluster<S> {
         process.map(|process| process.boot)
     }
 
-    fn schedule(&mut self, at: Time, what: What) {
+    pub(super) fn schedule(&mut self, at: Time, what: What) {
         self.scheduled += 1;
         self.queue.push(Reverse(Scheduled {
             at,
@@ -524,7 +517,7 @@ impl<S: Machine> Cluster<S> {
         self.settle(to);
     }
 
-    fn trace_message(&mut self, flight: &Flight, to: NodeId, fate: Option<Fate>) {
+    pub(super) fn trace_message(&mut self, flight: &Flight, to: NodeId, fate: Option<Fate>) {
         let nobody = !self.is_running(to);
         let envelope = &flight.envelope;
         self.world.note(|| Happening::Message {
@@ -665,109 +658,6 @@ impl<S: Machine> Cluster<S> {
         }
     }
 
-    fn transmit(&mut self, envelope: Envelope) {
-        let (from, to) = (envelope.from.member.node, envelope.to.node);
-        let name = self.recorder.as_mut().map(|r| r.name(&envelope));
-        let mut flight = Flight {
-            envelope,
-            to,
-            sent: self.now(),
-            name,
-        };
-        if self.links.is_cut(from, to) {
-            self.odd.cut += 1;
-            self.trace_message(&flight, to, Some(Fate::Cut));
-            return;
-        }
-        if self.links.is_healthy(from, to) {
-            self.arrive(flight, self.now() + HEALTHY_DELAY);
-            return;
-        }
-        let network = self.network;
-        let chance = self.rng.next_u64();
-        if chance % 1_000 < network.lost_per_mille {
-            self.odd.lost += 1;
-            self.trace_message(&flight, to, Some(Fate::Lost));
-            return;
-        }
-        if chance / 1_000_000 % ENCODED_ONE_IN == 0 {
-            flight.envelope = through_bytes(&flight.envelope);
-        }
-        let spread = network.delay_max - network.delay_min + 1;
-        if chance / 1_000 % 1_000 < network.repeated_per_mille {
-            self.odd.repeated += 1;
-            let late = network.delay_min + self.rng.next_u64() % spread;
-            self.fly(flight.clone(), late);
-        }
-        if network.is_odd() {
-            self.transmit_odd(&flight);
-        }
-        self.fly(flight, network.delay_min + (chance / 64_000_000) % spread);
-    }
-
-    fn fly(&mut self, flight: Flight, delay: u64) {
-        let mut departure = self.now();
-        if self.network.nanos_per_byte > 0 {
-            let (envelope, cost) = (&flight.envelope, self.network.nanos_per_byte);
-            let left = self.links.departure(departure, envelope, flight.to, cost);
-            let Some(left) = left else {
-                self.odd.lost += 1;
-                self.trace_message(&flight, flight.to, Some(Fate::Lost));
-                return;
-            };
-            departure = left;
-        }
-        self.arrive(flight, departure + Span(delay));
-    }
-
-    fn arrive(&mut self, flight: Flight, at: Time) {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => {
-                self.flights.push(None);
-                u32::try_from(self.flights.len() - 1).expect("fewer messages than memory")
-            }
-        };
-        self.flights[slot as usize] = Some(flight);
-        self.schedule(at, What::Deliver(slot));
-    }
-
-    /// What a correct network does not do, and a real one does once in a while.
-    fn transmit_odd(&mut self, flight: &Flight) {
-        let (network, chance) = (self.network, self.rng.next_u64());
-        if self.old.len() < OLD_KEPT {
-            self.old.push(flight.clone());
-        } else if chance.is_multiple_of(37) {
-            let place = seat_of(NodeId(1 + (chance >> 40) % OLD_KEPT as u64));
-            self.old[place] = flight.clone();
-        }
-        if (chance >> 8) % 1_000 < network.old_per_mille {
-            let place = (chance >> 20) % self.old.len() as u64;
-            let old = self.old[seat_of(NodeId(1 + place))].clone();
-            if !self.links.is_cut(old.envelope.from.member.node, old.to) {
-                self.odd.old += 1;
-                self.fly(old, network.delay_min);
-            }
-        }
-        if (chance >> 16) % 1_000 < network.flipped_per_mille {
-            self.odd.flipped += 1;
-            flip_a_bit(&flight.envelope, chance >> 24);
-            self.trace_message(flight, flight.to, Some(Fate::Refused));
-        }
-        if (chance >> 28) % 1_000 < network.stray_per_mille {
-            self.odd.stray += 1;
-            let mut stray = flight.clone();
-            stray.name = None;
-            if chance & 1 == 0 {
-                stray.envelope.from.cluster = ClusterId(0xbad);
-            } else {
-                let nodes = self.seats.len() as u64;
-                stray.to = NodeId(1 + (chance >> 32) % nodes);
-            }
-            self.fly(stray, network.delay_min);
-        }
-    }
-
     fn record(&mut self, step: impl FnOnce() -> Step) {
         if self.recorder.is_none() {
             return;
@@ -830,7 +720,7 @@ impl<S: Machine> Cluster<S> {
         self.disk(node).fail_next_sync();
     }
 
-    pub(crate) fn clear_failing_sync(&mut self, node: NodeId) {
+    pub(crate) fn clear_failing_sync(&self, node: NodeId) {
         self.disk(node).clear_failing_sync();
     }
 
@@ -850,33 +740,8 @@ impl<S: Machine> Cluster<S> {
     }
 }
 
-fn seat_of(node: NodeId) -> usize {
+pub(super) fn seat_of(node: NodeId) -> usize {
     usize::try_from(node.0 - 1).unwrap_or(usize::MAX)
-}
-
-fn frame(envelope: &Envelope) -> Vec<u8> {
-    let mut frame = Vec::new();
-    codec::encode_control(envelope, &mut frame);
-    codec::encode_bulk(&envelope.body, &mut frame);
-    frame
-}
-
-/// The message as it comes out of its bytes.
-fn through_bytes(envelope: &Envelope) -> Envelope {
-    let bytes = Bytes::from(frame(envelope));
-    let decoded = codec::decode_envelope(&bytes).expect("what was sent decodes");
-    assert_eq!(&decoded, envelope, "a message is what its bytes say");
-    decoded
-}
-
-/// A frame's checksum refuses any single flipped bit; what is left to see is that decoding survives it.
-fn flip_a_bit(envelope: &Envelope, chance: u64) {
-    let mut frame = frame(envelope);
-    let bit = chance % (frame.len() as u64 * 8);
-    if let Some(byte) = frame.get_mut(usize::try_from(bit / 8).unwrap_or(0)) {
-        *byte ^= 1 << (bit % 8);
-    }
-    let _ = codec::decode_envelope(&Bytes::from(frame));
 }
 
 impl<S: Machine> fmt::Debug for Cluster<S> {

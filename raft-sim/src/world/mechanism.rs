@@ -148,10 +148,6 @@ impl<S: Machine> World<S> {
         self.servers.iter().map(|server| server.member.node)
     }
 
-    pub(crate) fn options(&self) -> &Options {
-        &self.options
-    }
-
     pub(crate) fn violation(&self) -> Option<&Violation> {
         self.judge.violation()
     }

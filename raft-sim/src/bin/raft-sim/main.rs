@@ -83,9 +83,9 @@ fn print(text: &str) {
 }
 
 fn main() -> ExitCode {
+    let verb = Arguments::parse().verb;
     // A panic inside a run is a finding, and is reported as one.
     std::panic::set_hook(Box::new(|_| {}));
-    let verb = Arguments::parse().verb;
     let work = || match verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Merge(arguments) => merge::run(&arguments),

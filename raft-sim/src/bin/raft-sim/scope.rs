@@ -6,6 +6,7 @@ use raft_sim::{Profile, RegisterWorkload, Simulation};
 use crate::Failure;
 
 #[derive(Clone, Debug, clap::Args)]
+#[group(id = "scope")]
 pub(crate) struct Arguments {
     /// How many voters; drawn for each seed, 1 to 7, unless given [1 to 64].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=64))]

@@ -1,0 +1,129 @@
+//! What may be counted as committed, counted again here: §5.4.2, and Figure 3 "Leader Completeness".
+
+use raft_core::{Configuration, Index, Member, NodeId, RoleKind, Status};
+
+use super::chain::Link;
+use super::invariant::Invariant;
+use super::{Judge, TERMS_KEPT, place};
+use crate::machine::Machine;
+
+impl<S: Machine> Judge<S> {
+    /// A node counts more as committed than before.
+    pub(super) fn claim(&mut self, node: NodeId, status: &Status<'_>) {
+        let index = status.commit_index;
+        if index <= self.commit_index() {
+            let ghost = self.ghost(node);
+            let own = ghost
+                .handed
+                .get(index)
+                .filter(|_| self.has_handed_all(node));
+            if own.is_some() && own != self.committed.get(index) {
+                let text =
+                    format!("counts entry {index} as committed, and holds another one there");
+                self.report(Some(node), Invariant::I9, text);
+            }
+            return;
+        }
+        match self.count(status) {
+            Ok(holder) => {
+                self.commits.insert(status.term, index);
+                while self.commits.len() > TERMS_KEPT {
+                    self.commits.pop_first();
+                }
+                self.commit(node, holder, index);
+            }
+            Err(text) => self.report(Some(node), Invariant::I9, text),
+        }
+    }
+
+    /// Counts for itself whether an entry nobody counted as committed before is; returns a node that
+    /// has it.
+    fn count(&self, status: &Status<'_>) -> Result<NodeId, String> {
+        let index = status.commit_index;
+        let claim = format!("counts entry {index} as committed");
+        if status.role != RoleKind::Leader {
+            return Err(format!("{claim}, which no leader has done"));
+        }
+        let configuration = status.configuration;
+        let links = configuration.members();
+        let mut links = links.iter().filter_map(|m| self.durable(m.node, index));
+        let Some(link) = links.rfind(|link| link.term == status.term) else {
+            return Err(format!(
+                "{claim}; no disk has one of its own term {} there",
+                status.term
+            ));
+        };
+        let has = |member: &Member| self.durable(member.node, index) == Some(link);
+        if !quorum_has(configuration, has) {
+            let holders = configuration.members();
+            let holders: Vec<u64> = holders
+                .iter()
+                .filter(|m| has(m))
+                .map(|m| m.node.0)
+                .collect();
+            return Err(format!(
+                "{claim}; only the disks of nodes {holders:?} have it"
+            ));
+        }
+        let holder = configuration.members().into_iter().find(|m| has(m));
+        Ok(holder.map_or(NodeId(1), |member| member.node))
+    }
+
+    pub(super) fn durable(&self, node: NodeId, index: Index) -> Option<Link> {
+        self.ghosts.get(place(node))?.durable.get(index)
+    }
+
+    fn commit(&mut self, node: NodeId, holder: NodeId, to: Index) {
+        let mut index = self.commit_index().next();
+        while index <= to {
+            let Some(link) = self.durable(holder, index) else {
+                break;
+            };
+            self.committed.push(link);
+            let place = usize::try_from(index.0 - self.known_base.0 - 1).unwrap_or(usize::MAX);
+            let known = self.known.get(place);
+            let known = known.and_then(|known| known.iter().find(|(known, _)| *known == link));
+            let op = known.and_then(|(_, op)| *op);
+            let result = self.requests.committed(link.term, op);
+            self.check(node, result);
+            index = index.next();
+        }
+        let result = self.requests.advance();
+        self.check(node, result);
+    }
+
+    /// What a leader counts for its followers.
+    pub(super) fn check_matches(&mut self, node: NodeId, status: &Status<'_>) {
+        let ghost = self.ghost(node);
+        if ghost.leading != Some(status.term) || !ghost.leads_for_certain {
+            return;
+        }
+        for (member, matched, _) in status.peers() {
+            let peer = place(member.node);
+            let known = self.ghosts[place(node)].matches[peer];
+            if matched == known {
+                continue;
+            }
+            self.ghosts[place(node)].matches[peer] = matched;
+            self.checks += 1;
+            // Later leaders may have replaced it since; what counts is that it was there when it was said.
+            let said = self.ghost(member.node).acknowledged.get(&status.term);
+            let said = said.copied().unwrap_or_default();
+            if matched < known || matched > said {
+                let text = format!(
+                    "counts entry {matched} for node {}, after {known}; that has said {said}",
+                    member.node
+                );
+                self.report(Some(node), Invariant::I13, text);
+            }
+        }
+    }
+}
+
+/// Counted here and not by the code that is being judged.
+fn quorum_has(configuration: &Configuration, has: impl Fn(&Member) -> bool) -> bool {
+    [&configuration.voters, &configuration.outgoing]
+        .into_iter()
+        .filter(|voters| !voters.is_empty())
+        .all(|voters| 2 * voters.iter().filter(|member| has(member)).count() > voters.len())
+}

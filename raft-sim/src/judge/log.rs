@@ -1,0 +1,112 @@
+//! What logs must be: one for each term, only grown by leaders, never cut where it is committed.
+//!
+//! Read first: §5.3, Figure 3 "Log Matching" and "Leader Append-Only".
+
+use raft_core::{Entry, Index, NodeId, Payload, Persist, RoleKind, Status};
+
+use super::chain::Link;
+use super::ghost::Pending;
+use super::invariant::Invariant;
+use super::{Judge, op_of};
+use crate::machine::Machine;
+
+impl<S: Machine> Judge<S> {
+    /// A write goes to the log lane.
+    pub(crate) fn persisting(&mut self, node: NodeId, persist: &Persist, status: &Status<'_>) {
+        let ghost = self.ghost(node);
+        let leads = status.role == RoleKind::Leader
+            && ghost.leading == Some(status.term)
+            && ghost.leads_for_certain;
+        let mut links = Vec::with_capacity(persist.entries.len());
+        let first = persist.entries.first().map_or(Index(0), |e| e.id.index);
+        if !persist.entries.is_empty() {
+            let last = ghost.handed.last_index();
+            if first > last.next() {
+                let text = format!("entry {first} is written behind entry {last}");
+                self.report(Some(node), Invariant::I4, text);
+                return;
+            }
+            if leads && first <= last {
+                let text = format!("leader of term {} replaces its entry {first}", status.term);
+                self.report(Some(node), Invariant::I5, text);
+            }
+            self.append(node, first, &persist.entries, &mut links);
+        }
+        self.ghost_mut(node).lane.push_back(Pending {
+            id: persist.id,
+            hard_state: persist.hard_state,
+            first,
+            links,
+        });
+    }
+
+    pub(super) fn append(
+        &mut self,
+        node: NodeId,
+        first: Index,
+        entries: &[Entry],
+        links: &mut Vec<Link>,
+    ) {
+        let cut_from = first;
+        let cut_to = self
+            .ghost(node)
+            .handed
+            .last_index()
+            .min(self.commit_index());
+        let mut cut = Vec::new();
+        let mut index = cut_from;
+        while index <= cut_to {
+            cut.push((index, self.ghost(node).handed.get(index)));
+            index = index.next();
+        }
+        self.ghost_mut(node).handed.truncate(first);
+        for entry in entries {
+            let handed = &mut self.ghost_mut(node).handed;
+            let link = handed.last().then(entry);
+            handed.push(link);
+            links.push(link);
+            self.know(node, entry, link);
+        }
+        for (index, before) in cut {
+            let committed = self.committed.get(index);
+            if before.is_some()
+                && before == committed
+                && self.ghost(node).handed.get(index) != before
+            {
+                let text = format!("entry {index} is committed, and is cut from the log");
+                self.report(Some(node), Invariant::I8, text);
+            }
+        }
+    }
+
+    /// Log matching: one index and one term, one log up to there.
+    fn know(&mut self, node: NodeId, entry: &Entry, link: Link) {
+        let index = entry.id.index;
+        let Some(place) = index.0.checked_sub(self.known_base.0 + 1) else {
+            return;
+        };
+        let place = usize::try_from(place).unwrap_or(usize::MAX);
+        while self.known.len() <= place {
+            self.known.push_back(Vec::new());
+        }
+        let there = &mut self.known[place];
+        match there.iter().find(|(known, _)| known.term == link.term) {
+            Some((known, _)) if *known == link => {}
+            Some(_) => {
+                let text = format!(
+                    "entry {index} of term {} differs from another node's entry {index} of that term",
+                    link.term
+                );
+                self.report(Some(node), Invariant::I4, text);
+            }
+            None => {
+                let op = match &entry.payload {
+                    Payload::Command(command) => op_of(command),
+                    Payload::Noop | Payload::Configuration(_) => None,
+                };
+                there.push((link, op));
+            }
+        }
+        self.checks += 1;
+    }
+}
