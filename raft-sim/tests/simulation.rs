@@ -1,7 +1,5 @@
 //! Runs from seeds: their courses, what they find in a user's state machine, what they cost in memory.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use raft_core::Span;

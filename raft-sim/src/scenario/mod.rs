@@ -19,7 +19,7 @@
 //! | `start N`, `kill N`, `lose-power N` | a process begins or dies; a loss of power takes all that is not synced |
 //! | `campaign N` | time passes until nobody waits for a leader any more, and this node tries to become one |
 //! | `wait 100ms` | time passes, and every timer that ends is served |
-//! | `propose N x=1`, `read N x` | a client asks: see [`RegisterCommand`] |
+//! | `propose N x=1`, `read N x` | a client asks: see [`crate::RegisterCommand`] |
 //! | `partition 1,2 \| 3` | links between the groups are cut, in both directions |
 //! | `cut 1>2`, `heal` | one link is cut in one direction; all links are mended, and nothing is blocked |
 //! | `block 1>2 NAME WORD …` | messages that say all these words are lost on this link, once as many have passed as an `after N` says; `*` stands for any node |

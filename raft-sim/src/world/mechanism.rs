@@ -10,9 +10,9 @@ use std::sync::Arc;
 use raft_core::replica::{Output, Replica, RequestError};
 use raft_core::wal::{RecoveryError, Wal, WalOptions};
 use raft_core::{
-    Action, Alert, ClusterId, Configuration, Entry, EntryId, Envelope, Event, GroupId, HaltReason,
-    HardState, Identity, Index, Input, Member, NodeId, Observation, Options, Payload, Persist,
-    PersistId, RequestId, RoleKind, Span, Status, StorageId, Term, Time,
+    Action, Alert, Boot, ClusterId, Configuration, Entry, EntryId, Envelope, Event, GroupId,
+    HaltReason, HardState, Identity, Index, Input, Member, NodeId, Observation, Options, Payload,
+    Persist, PersistId, RequestId, RoleKind, Span, Status, StorageId, Term, Time,
 };
 
 use super::disk::MemoryDisk;
@@ -167,7 +167,9 @@ impl<S: Machine> World<S> {
         self.judge.started(node, &restored);
         self.counts.starts += 1;
         self.note(|| Happening::up(node, &restored));
-        self.note(|| Happening::recovered(node, &restored));
+        if restored.boot > Boot(1) {
+            self.note(|| Happening::recovered(node, &restored));
+        }
         let boot = restored.boot;
         let machine = Watched::new((self.fresh)());
         match Replica::new(at, self.options, restored, machine) {

@@ -116,10 +116,10 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     fn wants(&self, what: &Happening) -> bool {
-        let sender = match what {
-            Happening::Message { from, .. } => Some(*from),
-            _ => None,
-        };
+        let mut sender = None;
+        if let Happening::Message { from, .. } = what {
+            sender = Some(*from);
+        }
         let of = |node: Option<NodeId>| node.is_some_and(|node| self.node.contains(&node.0));
         let node = self.node.is_empty() || of(what.node()) || of(sender);
         node && (self.kind.is_empty() || self.kind.iter().any(|kind| kind == what.kind()))
