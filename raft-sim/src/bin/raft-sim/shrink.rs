@@ -47,11 +47,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ending, Failure> {
         return Ok(Ending::NothingProved);
     };
     let schedule = Schedule::of(&shrunk, planted.clone());
-    println!("# {}", shrunk.violation);
     if shrunk.lines.is_empty() {
-        print!("{}", shrunk.story());
+        crate::print(&shrunk.story());
     } else {
-        print!("{schedule}");
+        crate::print(&format!("# {}\n{schedule}", shrunk.violation));
     }
     eprintln!(
         "{} events became {} steps, {} faults and {} requests after {} tries",
@@ -115,7 +114,7 @@ fn test(arguments: &Arguments, shrunk: &Shrunk, schedule: &Schedule) -> String {
         );
     } else {
         body += &format!(
-            "    let schedule = raft_sim::Schedule::parse(\n        \"\\\n{}\",\n    );\n    \
+            "    let schedule = raft_sim::Schedule::parse(\n        r\"\n{}        \",\n    );\n    \
              schedule.expect(\"a schedule\").assert_clean();\n",
             indented(schedule)
         );
@@ -126,12 +125,10 @@ fn test(arguments: &Arguments, shrunk: &Shrunk, schedule: &Schedule) -> String {
     )
 }
 
-/// As lines of a string that goes on over line ends.
+/// As lines of a raw string, which a schedule can always stand in.
 fn indented(schedule: &Schedule) -> String {
     let text = schedule.to_string();
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| format!("         {line}\\n\\"))
-        .collect();
-    lines.join("\n")
+    text.lines()
+        .map(|line| format!("        {line}\n"))
+        .collect()
 }
