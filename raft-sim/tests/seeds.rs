@@ -3,8 +3,6 @@
 //! A finding joins here once it is fixed: what happened, what the user lost, what is promised now, and which
 //! rule saw it. (What only the simulator itself got wrong has its test where it was wrong.)
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use raft_sim::Schedule;
 
 /// Profile `detected`, seed 396 of the first sweep: D1.
