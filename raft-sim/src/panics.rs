@@ -8,5 +8,10 @@ pub(crate) fn text(panic: &(dyn Any + Send)) -> String {
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("panics: {}", text.unwrap_or("without a message"))
+    let text = text.unwrap_or("without a message");
+    // One line, as every other finding.
+    format!(
+        "panics: {}",
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    )
 }

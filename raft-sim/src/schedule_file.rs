@@ -188,7 +188,29 @@ impl Schedule {
                 error,
             })?;
         }
+        schedule.check().map_err(|error| ScheduleError {
+            line: text.lines().count(),
+            error,
+        })?;
         Ok(schedule)
+    }
+
+    /// What only shows once all of it is there.
+    fn check(&self) -> Result<(), LineError> {
+        let ranges = self.plan.options.validate();
+        let ranges = ranges.and_then(|()| self.plan.wal_options.validate());
+        ranges.map_err(|error| LineError {
+            expected: "options in their ranges",
+            found: error.to_string(),
+        })?;
+        let mut asked = self.lines.iter().filter_map(|line| line.step.op());
+        match asked.find(|op| !self.requests.contains_key(op)) {
+            None => Ok(()),
+            Some(op) => Err(LineError {
+                expected: "what is asked behind the number of a request",
+                found: format!("request {op} without"),
+            }),
+        }
     }
 
     fn take(&mut self, line: &str) -> Result<(), LineError> {
@@ -313,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_schedule_is_what_it_is_printed_as() {
-        let text = "nodes 3\nplant E02\noption election_timeout 1000\nsegment_bytes 4096\n\
+        let text = "nodes 3\nplant E02\noption election_timeout 500000000\nsegment_bytes 4096\n\
                     start 1\nhold timeout 1 @17\n\
                     deliver 1>2 RequestVote term=1 last=0@0 #2\nrequest 1 7 a:1>2 @99\nrequest 2 8 b\n\
                     lose-power 2 77\ndoom 3 4\ndoom 3 4 5\nact 1\nflip 1 spare 17\nroom 2 100\nroom 2\n\
@@ -332,6 +354,9 @@ mod tests {
             ("deliver 1-2 Heartbeat", 1),
             ("request 1 1 a-5", 1),
             ("lose-power 1 x", 1),
+            ("option election_timeout 1", 1),
+            ("segment_bytes 17\nnodes 3", 2),
+            ("request 1 5", 1),
         ] {
             let error = Schedule::parse(text).unwrap_err();
             assert_eq!(error.line, line, "{text}: {error}");

@@ -39,8 +39,8 @@ pub struct Shrunk {
 const PLAN_TRIES: u64 = 400;
 const LINE_TRIES: u64 = 6_000;
 
-/// Removes whatever can be: the rest still fails.
-fn minimize<T: Clone>(mut items: Vec<T>, mut fails: impl FnMut(&[T]) -> bool) -> Vec<T> {
+/// Removes whatever can be: the rest still fails. `fails` says `None` when it was asked too often.
+fn minimize<T: Clone>(mut items: Vec<T>, mut fails: impl FnMut(&[T]) -> Option<bool>) -> Vec<T> {
     let mut size = items.len().div_ceil(2).max(1);
     loop {
         let mut place = 0;
@@ -48,10 +48,10 @@ fn minimize<T: Clone>(mut items: Vec<T>, mut fails: impl FnMut(&[T]) -> bool) ->
         while place < items.len() {
             let end = (place + size).min(items.len());
             let rest = [&items[..place], &items[end..]].concat();
-            if fails(&rest) {
-                items = rest;
-            } else {
-                place = end;
+            match fails(&rest) {
+                Some(true) => items = rest,
+                Some(false) => place = end,
+                None => return items,
             }
         }
         if size == 1 && items.len() == before {
@@ -93,14 +93,14 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
         Some(shrunk)
     }
 
-    /// Whether a part of the plan breaks the same rule.
-    fn plan_fails(&self, plan: &Plan, invariant: Invariant, tries: &mut u64) -> Option<Violation> {
+    /// Whether a part of the plan breaks the same rule; `None` after too many tries.
+    fn plan_fails(&self, plan: &Plan, invariant: Invariant, tries: &mut u64) -> Option<bool> {
         *tries += 1;
         if *tries > PLAN_TRIES {
             return None;
         }
         let violation = self.run_plan(plan).violation;
-        violation.filter(|violation| violation.invariant == invariant)
+        Some(violation.is_some_and(|violation| violation.invariant == invariant))
     }
 
     fn shrink_plan(&self, shrunk: &mut Shrunk, progress: &mut impl FnMut(u64)) {
@@ -114,7 +114,7 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
                 .map(|place| all.faults[*place].clone())
                 .collect();
             progress(tries);
-            self.plan_fails(&plan, invariant, &mut tries).is_some()
+            self.plan_fails(&plan, invariant, &mut tries)
         });
         plan.faults = shrunk
             .faults
@@ -124,7 +124,7 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
         shrunk.requests = minimize(shrunk.requests.clone(), |requests| {
             plan.requests = requests.iter().map(|place| all.requests[*place]).collect();
             progress(tries);
-            self.plan_fails(&plan, invariant, &mut tries).is_some()
+            self.plan_fails(&plan, invariant, &mut tries)
         });
         plan.requests = shrunk
             .requests
@@ -138,7 +138,7 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
             };
             progress(tries);
             if simpler.network != plan.network
-                && self.plan_fails(&simpler, invariant, &mut tries).is_some()
+                && self.plan_fails(&simpler, invariant, &mut tries) == Some(true)
             {
                 core::mem::swap(&mut plan, &mut simpler);
             }
@@ -163,32 +163,33 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
         };
         let invariant = shrunk.violation.invariant;
         let mut tries = 0;
+        let broken = |plan: &Plan, lines: &[Line]| {
+            let violation = self.play(plan, lines, false).violation;
+            violation.filter(|violation| violation.invariant == invariant)
+        };
         let mut fails = |plan: &Plan, lines: &[Line]| {
             tries += 1;
             progress(tries);
-            (tries <= LINE_TRIES)
-                .then(|| self.play(plan, lines, false).violation)
-                .flatten()
-                .filter(|violation| violation.invariant == invariant)
+            (tries <= LINE_TRIES).then(|| broken(plan, lines).is_some())
         };
         let mut lines = recorder.lines;
         // What the schedule does not tell, like a damaged disk, may be what it takes.
-        if fails(&shrunk.plan, &lines).is_none() {
+        if fails(&shrunk.plan, &lines) != Some(true) {
             return;
         }
         // Without what clocks show at the moment much more can go; but some failures take it.
         let timeless = strip_times(&lines, &BTreeSet::new());
-        if fails(&shrunk.plan, &timeless).is_some() {
+        if fails(&shrunk.plan, &timeless) == Some(true) {
             lines = timeless;
         }
-        lines = minimize(lines, |lines| fails(&shrunk.plan, lines).is_some());
-        lines = without_times(lines, |lines| fails(&shrunk.plan, lines).is_some());
+        lines = minimize(lines, |lines| fails(&shrunk.plan, lines));
+        lines = without_times(lines, |lines| fails(&shrunk.plan, lines));
         let mut plan = shrunk.plan.clone();
         plan.options = Options {
             seed: plan.seed,
             ..Options::default()
         };
-        if fails(&plan, &lines).is_some() {
+        if fails(&plan, &lines) == Some(true) {
             shrunk.plan.options = plan.options;
         }
         if let Some((nodes, fewer)) = renumbered(&lines, shrunk.plan.nodes) {
@@ -196,12 +197,12 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
                 nodes,
                 ..shrunk.plan.clone()
             };
-            if fails(&plan, &fewer).is_some() {
+            if fails(&plan, &fewer) == Some(true) {
                 (shrunk.plan, lines) = (plan, fewer);
             }
         }
-        lines = minimize(lines, |lines| fails(&shrunk.plan, lines).is_some());
-        if let Some(violation) = fails(&shrunk.plan, &lines) {
+        lines = minimize(lines, |lines| fails(&shrunk.plan, lines));
+        if let Some(violation) = broken(&shrunk.plan, &lines) {
             shrunk.violation = violation;
         }
         shrunk.tries += tries;
@@ -253,7 +254,7 @@ const SIMPLER: [Simpler; 8] = [
 ];
 
 /// Drops what clocks show wherever it does not matter.
-fn without_times(lines: Vec<Line>, mut fails: impl FnMut(&[Line]) -> bool) -> Vec<Line> {
+fn without_times(lines: Vec<Line>, mut fails: impl FnMut(&[Line]) -> Option<bool>) -> Vec<Line> {
     let timed: Vec<usize> = (0..lines.len())
         .filter(|place| lines[*place].at.is_some())
         .collect();
@@ -327,7 +328,7 @@ mod tests {
         /// What is left fails, and without any one of its items it does not.
         fn what_is_left_is_needed(items: Vec<u8>, needed: Vec<u8>) -> bool {
             let needed: Vec<u8> = needed.into_iter().filter(|n| items.contains(n)).collect();
-            let fails = |rest: &[u8]| needed.iter().all(|n| rest.contains(n));
+            let fails = |rest: &[u8]| Some(needed.iter().all(|n| rest.contains(n)));
             let mut left = minimize(items, fails);
             left.sort_unstable();
             let mut expected = needed.clone();

@@ -150,6 +150,8 @@ struct Spare<F> {
 const SPARE_NAME: &str = "spare";
 /// Where a segment that takes the place of another is made.
 const FRESH_NAME: &str = "fresh";
+/// Room at a segment's end for the record that says that the log is at rest.
+const REST_BYTES: u64 = 64;
 /// How much of a spare is filled at a time.
 const FILL_BYTES: usize = 1 << 20;
 
@@ -238,8 +240,9 @@ impl<D: Disk> Wal<D> {
         );
         let size = (self.buffer.len() - before) as u64;
         let used = self.current.end > self.current.begun;
-        // The rest of its last sector has to fit as well.
-        if used && padded(self.current.end + size) > self.options.segment_bytes {
+        // The rest of its last sector has to fit as well, and what says that the log is at rest.
+        let needed = padded(self.current.end + size) + REST_BYTES;
+        if used && needed > self.options.segment_bytes {
             self.buffer.truncate(before);
             self.rotate()?;
             return self.append(persist);
@@ -366,7 +369,7 @@ impl<D: Disk> Wal<D> {
         append_record(seed, chain, Kind::Close, &mut record, |out| {
             encode_persist(&control, &[], out);
         });
-        if synced != end || end + record.len() as u64 > self.options.segment_bytes {
+        if synced != end {
             return Ok(());
         }
         match self.disk.write_at(&self.file, end, &record) {

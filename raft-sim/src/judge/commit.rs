@@ -12,16 +12,6 @@ impl<S: Machine> Judge<S> {
     pub(super) fn claim(&mut self, node: NodeId, status: &Status<'_>) {
         let index = status.commit_index;
         if index <= self.commit_index() {
-            let ghost = self.ghost(node);
-            let own = ghost
-                .handed
-                .get(index)
-                .filter(|_| self.has_handed_all(node));
-            if own.is_some() && own != self.committed.get(index) {
-                let text =
-                    format!("counts entry {index} as committed, and holds another one there");
-                self.report(Some(node), Invariant::I9, text);
-            }
             return;
         }
         match self.count(status) {
@@ -33,6 +23,21 @@ impl<S: Machine> Judge<S> {
                 self.commit(node, holder, index);
             }
             Err(text) => self.report(Some(node), Invariant::I9, text),
+        }
+    }
+
+    /// What a node counts as committed is what was counted before, as soon as its log can be seen.
+    pub(super) fn check_claim(&mut self, node: NodeId, status: &Status<'_>) {
+        let index = status.commit_index;
+        if index <= self.ghost(node).compared || !self.has_handed_all(node, status) {
+            return;
+        }
+        self.ghost_mut(node).compared = index;
+        self.checks += 1;
+        let own = self.ghost(node).handed.get(index);
+        if index > self.known_base && own != self.committed.get(index) {
+            let text = format!("counts entry {index} as committed, and holds another one there");
+            self.report(Some(node), Invariant::I9, text);
         }
     }
 

@@ -32,6 +32,10 @@ pub(super) struct Ghost {
     pub(super) term: Term,
     pub(super) commit: Index,
     pub(super) applied: Index,
+    /// Up to here what it counts as committed was compared.
+    pub(super) compared: Index,
+    /// It takes no further part.
+    pub(super) lost: bool,
     /// The term it leads.
     pub(super) leading: Option<Term>,
     /// In this leadership there was a moment when all of its log had been handed out.
@@ -122,6 +126,7 @@ impl Ghost {
         self.handed = self.durable.clone();
         self.term = term;
         self.commit = Index(0);
+        self.compared = Index(0);
         self.applied = restored.terms.base().index;
         self.leading = None;
         Ok(())

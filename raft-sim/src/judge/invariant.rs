@@ -38,7 +38,8 @@ pub enum Invariant {
     I16,
     /// A request that was refused never takes effect.
     I17,
-    /// Equal logs give equal states.
+    /// Equal logs give equal states, as far as answers show them: each command is answered alike by every
+    /// machine that executes it, and each query as the model answers it after the same entry.
     I19,
     /// Nothing panics.
     I20,

@@ -2,7 +2,7 @@
 //!
 //! Read first: §5.3, Figure 3 "Log Matching" and "Leader Append-Only".
 
-use raft_core::{Entry, Index, NodeId, Payload, Persist, RoleKind, Status};
+use raft_core::{Entry, HardState, Index, NodeId, Payload, Persist, RoleKind, Status, Term};
 
 use super::chain::Link;
 use super::ghost::Pending;
@@ -17,6 +17,10 @@ impl<S: Machine> Judge<S> {
         let leads = status.role == RoleKind::Leader
             && ghost.leading == Some(status.term)
             && ghost.leads_for_certain;
+        if let Some(hard_state) = persist.hard_state {
+            self.check_promises(node, hard_state);
+        }
+        let ghost = self.ghost(node);
         let mut links = Vec::with_capacity(persist.entries.len());
         let first = persist.entries.first().map_or(Index(0), |e| e.id.index);
         if !persist.entries.is_empty() {
@@ -67,6 +71,13 @@ impl<S: Machine> Judge<S> {
             links.push(link);
             self.know(node, entry, link);
         }
+        // A leader has everything that was committed in terms up to its own, and brings nobody to cut it; one
+        // that others have left behind may.
+        let term = entries.last().map_or(Term(0), |entry| entry.id.term);
+        let earlier = self.commits.range(..=term).next_back();
+        let safe = earlier.map_or(Index(0), |(_, index)| *index);
+        let safe = safe.max(self.ghost(node).commit);
+        cut.retain(|(index, _)| *index <= safe);
         for (index, before) in cut {
             let committed = self.committed.get(index);
             if before.is_some()
@@ -76,6 +87,27 @@ impl<S: Machine> Judge<S> {
                 let text = format!("entry {index} is committed, and is cut from the log");
                 self.report(Some(node), Invariant::I8, text);
             }
+        }
+    }
+
+    /// What is written after a promise keeps it: terms do not fall, and a vote stays for its term.
+    fn check_promises(&mut self, node: NodeId, next: HardState) {
+        let ghost = self.ghost_mut(node);
+        let before = ghost
+            .lane
+            .iter()
+            .rev()
+            .find_map(|pending| pending.hard_state);
+        let before = before.unwrap_or(ghost.hard_state);
+        if next.term < before.term {
+            let text = format!("writes term {} after term {}", next.term, before.term);
+            self.report(Some(node), Invariant::I3, text);
+        } else if next.term == before.term
+            && before.voted_for.is_some()
+            && next.voted_for != before.voted_for
+        {
+            let text = format!("writes another vote in term {}, or none", next.term);
+            self.report(Some(node), Invariant::I2, text);
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Read first: §5.2 to §5.4 and Figure 3 of the paper; [`Invariant`] lists the rules.
 //!
-//! Always holds: the judge asks nodes nothing that they could be wrong about. What is durable it learns
-//! from the disk, what is promised from the messages, what is committed by counting for itself.
+//! Always holds: what is durable the judge learns from the disk, what is promised from the messages, and what
+//! is committed by counting for itself; of a node it only takes what that claims, and who votes.
 
 mod chain;
 mod commit;
@@ -56,8 +56,6 @@ struct Limits {
     tail_bytes: u64,
     /// For each input.
     actions: usize,
-    /// Once so many writes are under way, a node's log is ahead of what it handed out.
-    persists: usize,
 }
 
 /// Terms whose leaders and votes are remembered; older messages are refused by then.
@@ -80,7 +78,6 @@ impl<S: Machine> Judge<S> {
             actions: 64
                 + 8 * nodes * (1 + options.inflight_appends_max.min(64) as usize)
                 + options.inflight_persists_max as usize,
-            persists: options.inflight_persists_max as usize,
         };
         Self {
             ghosts: vec![Ghost::default(); nodes],
@@ -123,6 +120,16 @@ impl<S: Machine> Judge<S> {
         self.lenient = true;
     }
 
+    /// Whether it did.
+    pub(crate) const fn is_lenient(&self) -> bool {
+        self.lenient
+    }
+
+    /// A store takes no further part: nothing has to be remembered for it.
+    pub(crate) fn lost(&mut self, node: NodeId) {
+        self.ghost_mut(node).lost = true;
+    }
+
     /// What was broken after that.
     pub(crate) fn excused(&self) -> Option<&Violation> {
         self.excused.as_ref()
@@ -145,6 +152,10 @@ impl<S: Machine> Judge<S> {
 
     pub(crate) fn commit_index(&self) -> Index {
         self.committed.last_index()
+    }
+
+    pub(crate) fn written_by_clients(&self) -> u64 {
+        self.requests.written
     }
 
     pub(crate) fn acknowledged(&self) -> u64 {
@@ -286,6 +297,12 @@ impl<S: Machine> Judge<S> {
     /// A node says that it leads now.
     pub(crate) fn became_leader(&mut self, node: NodeId, term: Term) {
         self.leads(node, term);
+        let durable = self.ghost(node).hard_state;
+        if durable.term != term || durable.voted_for.is_none_or(|vote| vote.node != node) {
+            let text =
+                format!("leads term {term} by a vote of its own that its disk does not have");
+            self.report(Some(node), Invariant::I11, text);
+        }
         let nodes = self.ghosts.len();
         let ghost = self.ghost_mut(node);
         ghost.leading = Some(term);
@@ -295,14 +312,19 @@ impl<S: Machine> Judge<S> {
     }
 
     /// Whether a node's log is what it handed to its disk: only so many writes are handed out at once.
-    fn has_handed_all(&self, node: NodeId) -> bool {
-        self.ghost(node).lane.len() < self.limits.persists
+    fn has_handed_all(&self, node: NodeId, status: &Status<'_>) -> bool {
+        let handed = &self.ghost(node).handed;
+        handed.last_index() == status.last.index && handed.last().term == status.last.term
     }
 
     /// Leader completeness, as soon as all of a new leader's log can be seen.
-    fn check_leader(&mut self, node: NodeId, term: Term) {
+    fn check_leader(&mut self, node: NodeId, status: &Status<'_>) {
+        let term = status.term;
         let ghost = self.ghost(node);
-        if ghost.leading != Some(term) || ghost.leads_for_certain || !self.has_handed_all(node) {
+        if ghost.leading != Some(term)
+            || ghost.leads_for_certain
+            || !self.has_handed_all(node, status)
+        {
             return;
         }
         self.ghost_mut(node).leads_for_certain = true;
@@ -341,7 +363,7 @@ impl<S: Machine> Judge<S> {
         if ghost.leading.is_some() && status.role != RoleKind::Leader {
             ghost.leading = None;
         }
-        self.check_leader(node, status.term);
+        self.check_leader(node, status);
         if status.term < term {
             let text = format!("its term falls from {term} to {}", status.term);
             self.report(Some(node), Invariant::I3, text);
@@ -355,6 +377,7 @@ impl<S: Machine> Judge<S> {
         } else if status.commit_index > commit {
             self.claim(node, status);
         }
+        self.check_claim(node, status);
         if status.role == RoleKind::Leader {
             self.check_matches(node, status);
         }
@@ -437,7 +460,8 @@ impl<S: Machine> Judge<S> {
 
     /// Forgets what every node has on its disk.
     fn prune(&mut self) {
-        let agreed = self.ghosts.iter().map(|ghost| {
+        let ghosts = self.ghosts.iter().filter(|ghost| !ghost.lost);
+        let agreed = ghosts.map(|ghost| {
             let index = ghost.durable.last_index().min(self.commit_index());
             if ghost.durable.get(index) == self.committed.get(index) {
                 index

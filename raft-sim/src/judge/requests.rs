@@ -77,17 +77,21 @@ pub(super) struct Requests<S: Machine> {
     reference: Reference<S>,
     /// The last entry in the reference.
     executed: Index,
+    /// The last one of those that had a command: what a machine's state is named by.
+    commanded: Index,
     /// Reads without an answer, by the place below which they cannot be answered.
     open_reads: BTreeSet<(Index, OpId)>,
     /// Answers to compare when the reference gets there.
     answers: BTreeMap<Index, Vec<(OpId, S::Reply)>>,
-    /// Refused requests, oldest first: only so many are remembered.
-    refused: VecDeque<OpId>,
+    /// Requests that were refused, or are unknown, oldest first.
+    watched: VecDeque<OpId>,
     pub(super) acknowledged: u64,
+    /// Those of them that changed something.
+    pub(super) written: u64,
 }
 
-/// So many refused requests are watched; later ones push out the oldest.
-const REFUSED_MAX: usize = 1 << 16;
+/// So many requests without effect so far are watched; later ones push out the oldest.
+const WATCHED_MAX: usize = 1 << 16;
 
 impl<S: Machine> Requests<S> {
     pub(super) fn new(reference: Reference<S>) -> Self {
@@ -98,10 +102,12 @@ impl<S: Machine> Requests<S> {
             floor: Index(0),
             reference,
             executed: Index(0),
+            commanded: Index(0),
             open_reads: BTreeSet::new(),
             answers: BTreeMap::new(),
-            refused: VecDeque::new(),
+            watched: VecDeque::new(),
             acknowledged: 0,
+            written: 0,
         }
     }
 
@@ -228,6 +234,7 @@ impl<S: Machine> Requests<S> {
             Err(RequestError::Unknown | RequestError::Undecodable) => {
                 request.ending = Ending::Unknown;
                 self.forget_if_settled(op);
+                self.watch(op);
                 Ok(())
             }
         }
@@ -267,6 +274,7 @@ impl<S: Machine> Requests<S> {
             self.executed(at, op, &reply)?;
         }
         self.acknowledged += 1;
+        self.written += 1;
         self.floor = self.floor.max(at);
         self.forget_if_settled(op);
         Ok(())
@@ -310,18 +318,23 @@ impl<S: Machine> Requests<S> {
                 Err((Invariant::I17, text))
             }
             Call::Write { .. } => {
-                self.refused.push_back(op);
-                if self.refused.len() > REFUSED_MAX
-                    && let Some(oldest) = self.refused.pop_front()
-                {
-                    self.requests.remove(&oldest);
-                }
+                self.watch(op);
                 Ok(())
             }
             Call::Read(_) => {
                 self.requests.remove(&op);
                 Ok(())
             }
+        }
+    }
+
+    /// A request that may still turn up in the log is remembered, but only so many are.
+    fn watch(&mut self, op: OpId) {
+        self.watched.push_back(op);
+        if self.watched.len() > WATCHED_MAX
+            && let Some(oldest) = self.watched.pop_front()
+        {
+            self.requests.remove(&oldest);
         }
     }
 
@@ -354,6 +367,7 @@ impl<S: Machine> Requests<S> {
                 self.open_reads.remove(&(floor, op));
             }
             self.forget_if_settled(op);
+            self.watch(op);
         }
     }
 
@@ -387,7 +401,7 @@ impl<S: Machine> Requests<S> {
                     continue;
                 };
                 let expected = self.reference.query(&query);
-                if at == self.executed && expected != reply {
+                if at == self.commanded && expected != reply {
                     let text = format!(
                         "read {op} ({query:?}) is answered from entry {at} with {reply:?}; after \
                          that entry the answer is {expected:?}"
@@ -418,6 +432,7 @@ impl<S: Machine> Requests<S> {
             return Ok(());
         };
         let id = EntryId { term, index };
+        self.commanded = index;
         let reply = self.reference.apply(Applied { id, command });
         self.executed(index, op, &reply)
     }

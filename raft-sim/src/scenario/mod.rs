@@ -34,9 +34,11 @@
 mod stage;
 
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use self::stage::CommandError;
 use self::stage::Stage;
+use crate::judge::{Invariant, Violation};
 
 /// A scenario that went otherwise, or is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +67,7 @@ pub enum ScenarioError {
         /// After which line.
         line: usize,
         /// Which, and how.
-        violation: crate::judge::Violation,
+        violation: Violation,
     },
 }
 
@@ -135,10 +137,18 @@ fn walk(text: &str, mut compare: impl FnMut(usize, &str, &str)) -> Result<(), Sc
             compare(number + 1, &expected, &found);
             continue;
         }
-        let result = match &mut stage {
+        let carried_out = catch_unwind(AssertUnwindSafe(|| match &mut stage {
             None => Stage::new(line).map(|new| stage = Some(new)),
             Some(stage) => stage.command(line),
-        };
+        }));
+        let result = carried_out.map_err(|panic| ScenarioError::Violation {
+            line: number,
+            violation: Violation {
+                invariant: Invariant::I20,
+                node: None,
+                text: crate::panics::text(&*panic),
+            },
+        })?;
         result.map_err(|error| ScenarioError::Command {
             line: number,
             error,

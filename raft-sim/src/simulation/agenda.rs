@@ -12,6 +12,7 @@ pub(super) enum Act {
     Ask(usize),
     RollBack(usize),
     Restart(NodeId),
+    AskAt(NodeId, u64),
 }
 
 /// What is still to be done, and when the next of it is.

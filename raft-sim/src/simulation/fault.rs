@@ -267,7 +267,7 @@ fn any_links(draw: &mut Draw, nodes: u64) -> Vec<(NodeId, NodeId)> {
     let mut links = Vec::new();
     for from in 1..=nodes {
         for to in 1..=nodes {
-            let apart = (side >> from) & 1 != (side >> to) & 1;
+            let apart = (side >> (from - 1)) & 1 != (side >> (to - 1)) & 1;
             let cut = if halves { apart } else { draw.percent(share) };
             if from != to && cut {
                 links.push((NodeId(from), NodeId(to)));

@@ -6,10 +6,10 @@ use raft_core::{NodeId, Span, Term};
 
 use super::agenda::Act;
 use super::fault::FaultKind;
-use super::run::Run;
+use super::run::{Run, request};
 use crate::judge::Invariant;
 use crate::trace::Happening;
-use crate::workload::Workload;
+use crate::workload::{Request, Workload};
 use crate::world::TRUE_RATE;
 
 /// How many election timeouts a healed cluster has to elect a leader and commit.
@@ -80,7 +80,7 @@ impl<W: Workload> Run<'_, W> {
     /// Whatever is proposed to a healed majority commits; tried again while it is refused.
     fn commit_something(&mut self, nodes: &[NodeId]) {
         let end = self.cluster.now() + self.patience();
-        let acknowledged = self.cluster.world.judge.acknowledged();
+        let written = self.cluster.world.judge.written_by_clients();
         let mut next = self.cluster.now();
         let pause = Span(self.longest_timeout().0 / 4);
         let mut turn = 0;
@@ -89,11 +89,10 @@ impl<W: Workload> Run<'_, W> {
                 next = run.cluster.now() + pause;
                 let node = nodes[turn % nodes.len()];
                 turn += 1;
-                run.last_op += 1;
-                let op = run.last_op;
+                let op = run.next_command();
                 run.ask(node, op);
             }
-            run.cluster.world.judge.acknowledged() > acknowledged
+            run.cluster.world.judge.written_by_clients() > written
         });
         if !committed && !self.is_over() {
             self.report(
@@ -101,6 +100,18 @@ impl<W: Workload> Run<'_, W> {
                 "nothing that is proposed to the majority that healed commits",
             );
         }
+    }
+
+    /// The number of a request that changes something.
+    fn next_command(&mut self) -> u64 {
+        for _ in 0..1_000 {
+            self.last_op += 1;
+            let request = request(self.workload, self.plan.seed, self.last_op);
+            if matches!(request, Request::Command(_)) {
+                break;
+            }
+        }
+        self.last_op
     }
 
     /// How long a healed cluster has: some elections, and what the longest log takes to copy.
@@ -143,7 +154,7 @@ impl<W: Workload> Run<'_, W> {
                 let place = self.places.get(place).copied();
                 place.is_some_and(|node| !nodes.contains(&node))
             }
-            Act::Ask(_) | Act::Restart(_) => true,
+            Act::Ask(_) | Act::AskAt(..) | Act::Restart(_) => true,
         });
         for node in nodes {
             self.start(*node);

@@ -16,7 +16,8 @@ pub enum Profile {
     /// takes no further part, and every rule holds.
     Detected,
     /// The same as tolerated, and disks that lie about syncs or go back to an older image: acknowledged
-    /// writes can be lost whatever the protocol does. Nothing may panic, and somebody must say so.
+    /// writes can be lost whatever the protocol does. Nothing may panic, and evidence that reaches a node
+    /// raises an alert; how often it did is told.
     Outside,
     /// A fixed load, for measuring: five nodes, heartbeats every 50 ms, 20 requests a second, few faults.
     Reference,

@@ -35,7 +35,7 @@ pub(crate) struct Course {
 }
 
 pub(super) struct Run<'a, W: Workload> {
-    workload: &'a W,
+    pub(super) workload: &'a W,
     pub(super) plan: &'a Plan,
     pub(super) cluster: Cluster<W::Machine>,
     pub(super) agenda: Agenda,
@@ -50,6 +50,9 @@ pub(super) struct Run<'a, W: Workload> {
     hits: BTreeMap<&'static str, u64>,
     checked: u64,
     halts: u64,
+    dooms: u64,
+    /// How long a process stays down that is going to die between two actions, and what that counts as.
+    doomed: BTreeMap<NodeId, (Span, &'static str)>,
     pub(super) last_op: u64,
 }
 
@@ -80,6 +83,8 @@ pub(crate) fn run<W: Workload>(
         hits: BTreeMap::new(),
         checked: 0,
         halts: 0,
+        dooms: 0,
+        doomed: BTreeMap::new(),
         last_op: plan.requests.last().map_or(0, |asked| asked.op),
     };
     let result = catch_unwind(AssertUnwindSafe(|| run.all()));
@@ -148,6 +153,25 @@ impl<W: Workload> Run<'_, W> {
             }
             self.check_own();
             self.check_halts();
+            self.check_dooms();
+        }
+    }
+
+    /// A process that was to die between two actions has done so, and is started again later.
+    fn check_dooms(&mut self) {
+        if self.cluster.world.counts.dooms == self.dooms {
+            return;
+        }
+        self.dooms = self.cluster.world.counts.dooms;
+        for node in self.cluster.nodes() {
+            if self.cluster.is_running(node) {
+                continue;
+            }
+            if let Some((lasts, name)) = self.doomed.remove(&node) {
+                self.hit(name);
+                let at = self.cluster.now() + lasts;
+                self.agenda.insert(at, Act::Restart(node));
+            }
         }
     }
 
@@ -161,7 +185,7 @@ impl<W: Workload> Run<'_, W> {
             let Some(reason) = self.cluster.halted(node) else {
                 continue;
             };
-            let excused = self.plan.profile == Profile::Outside;
+            let excused = self.cluster.world.judge.is_lenient();
             let failed = self.plan.profile == Profile::Detected;
             match reason {
                 HaltReason::StorageFailed if failed || excused => {
@@ -189,6 +213,7 @@ impl<W: Workload> Run<'_, W> {
     /// A store that cannot be believed takes no further part.
     fn lose(&mut self, node: NodeId, why: &str) {
         if self.lost.insert(node) {
+            self.cluster.world.judge.lost(node);
             self.hit("quarantined");
             let why = format!("quarantined: {why}");
             self.cluster.world.note(|| Happening::Down { node, why });
@@ -231,6 +256,7 @@ impl<W: Workload> Run<'_, W> {
             }
             Act::RollBack(place) => self.roll_back(place),
             Act::Restart(node) => self.start(node),
+            Act::AskAt(node, op) => self.ask(node, op),
         }
     }
 
@@ -243,6 +269,11 @@ impl<W: Workload> Run<'_, W> {
 
     pub(super) fn ask(&mut self, node: NodeId, op: u64) {
         if !self.cluster.is_running(node) {
+            return;
+        }
+        let rested = self.cluster.paused_until(node);
+        if rested > self.cluster.now() {
+            self.agenda.insert(rested, Act::AskAt(node, op));
             return;
         }
         match request(self.workload, self.plan.seed, op) {
@@ -258,24 +289,39 @@ impl<W: Workload> Run<'_, W> {
     fn begin(&mut self, place: usize, fault: &Fault) {
         let node = self.node_at(fault.target);
         self.places.insert(place, node);
-        let runs = self.cluster.is_running(node);
         let links = self.links_of(node, &fault.kind);
-        self.cluster.world.note(|| {
-            let text = fault.to_string();
-            if links.is_empty() {
-                let node = Some(node);
-                return Happening::Note { node, text };
-            }
-            let links = links.clone();
-            Happening::Cut { links, text }
-        });
-        let took = match &fault.kind {
-            FaultKind::Crash { actions } => {
-                self.die(node, *actions, None);
+        self.cluster.world.note(|| told(node, fault, links.clone()));
+        if self.strike(place, node, fault, &links) {
+            self.hit(fault.kind.name());
+        }
+    }
+
+    /// Lets a fault take effect; true if it did, and is counted at once.
+    fn strike(
+        &mut self,
+        place: usize,
+        node: NodeId,
+        fault: &Fault,
+        links: &[(NodeId, NodeId)],
+    ) -> bool {
+        let runs = self.cluster.is_running(node);
+        match &fault.kind {
+            FaultKind::Crash {
+                actions: Some(actions),
+            } => self.doom(node, fault, *actions, None),
+            FaultKind::PowerLoss {
+                actions: Some(actions),
+                pattern,
+            } => self.doom(node, fault, *actions, Some(*pattern)),
+            FaultKind::Crash { actions: None } => {
+                self.cluster.kill(node);
                 runs
             }
-            FaultKind::PowerLoss { actions, pattern } => {
-                self.die(node, *actions, Some(*pattern));
+            FaultKind::PowerLoss {
+                actions: None,
+                pattern,
+            } => {
+                self.cluster.lose_power_with(node, *pattern);
                 true
             }
             FaultKind::CrashWhileStarting {
@@ -288,18 +334,10 @@ impl<W: Workload> Run<'_, W> {
                 runs
             }
             FaultKind::Isolate { .. } | FaultKind::Cut { .. } => {
-                for (from, to) in &links {
+                for (from, to) in links {
                     self.cluster.cut(*from, *to);
                 }
                 !links.is_empty()
-            }
-            FaultKind::SlowDisk { times } => {
-                self.cluster.set_slow_disk(node, *times);
-                true
-            }
-            FaultKind::FullDisk { bytes } => {
-                self.cluster.set_room(node, Some(*bytes));
-                true
             }
             FaultKind::ClockRate { rate } => {
                 self.cluster.set_clock_rate(node, *rate);
@@ -309,32 +347,49 @@ impl<W: Workload> Run<'_, W> {
                 self.cluster.jump_clock(node, *ahead);
                 true
             }
-            FaultKind::FailedSync => {
-                self.cluster.fail_next_sync(node);
-                runs
-            }
-            FaultKind::Damage { chance } => self.damage(node, *chance),
-            FaultKind::Wipe => {
-                self.cluster.kill(node);
-                self.cluster.disk(node).become_image(&MemoryDisk::new());
-                self.lost.insert(node);
-                true
-            }
-            FaultKind::Rollback { age } => {
-                self.images.insert(place, self.cluster.disk(node).image());
-                let at = self.cluster.now() + *age;
-                self.agenda.insert(at, Act::RollBack(place));
-                false
-            }
-            FaultKind::Lies { .. } => {
-                self.excuse();
-                self.cluster.disk(node).set_lying(true);
-                true
-            }
-        };
-        if took {
-            self.hit(fault.kind.name());
+            FaultKind::SlowDisk { .. }
+            | FaultKind::FullDisk { .. }
+            | FaultKind::FailedSync
+            | FaultKind::Damage { .. }
+            | FaultKind::Wipe
+            | FaultKind::Rollback { .. }
+            | FaultKind::Lies { .. } => self.strike_disk(place, node, &fault.kind),
         }
+    }
+
+    fn strike_disk(&mut self, place: usize, node: NodeId, kind: &FaultKind) -> bool {
+        if let FaultKind::SlowDisk { times } = kind {
+            self.cluster.set_slow_disk(node, *times);
+            return true;
+        }
+        if let FaultKind::FullDisk { bytes } = kind {
+            // Counted when a write finds out.
+            self.cluster.set_room(node, Some(*bytes));
+            return false;
+        }
+        if let FaultKind::Damage { chance } = kind {
+            return self.damage(node, *chance);
+        }
+        if let FaultKind::Rollback { age } = kind {
+            self.images.insert(place, self.cluster.disk(node).image());
+            let at = self.cluster.now() + *age;
+            self.agenda.insert(at, Act::RollBack(place));
+            return false;
+        }
+        if let FaultKind::FailedSync = kind {
+            self.cluster.fail_next_sync(node);
+            return self.cluster.is_running(node);
+        }
+        if let FaultKind::Wipe = kind {
+            self.cluster.kill(node);
+            self.cluster.disk(node).become_image(&MemoryDisk::new());
+            self.harmed.insert(node);
+        }
+        if let FaultKind::Lies { .. } = kind {
+            self.excuse();
+            self.cluster.disk(node).set_lying(true);
+        }
+        true
     }
 
     /// The links that a fault cuts.
@@ -370,12 +425,13 @@ impl<W: Workload> Run<'_, W> {
         }
     }
 
-    fn die(&mut self, node: NodeId, actions: Option<u32>, power: Option<u64>) {
-        match (actions, power) {
-            (Some(actions), power) => self.cluster.doom(node, Death { actions, power }),
-            (None, Some(pattern)) => self.cluster.lose_power_with(node, pattern),
-            (None, None) => self.cluster.kill(node),
+    /// The process dies some actions later; what that amounts to is counted then.
+    fn doom(&mut self, node: NodeId, fault: &Fault, actions: u32, power: Option<u64>) -> bool {
+        if self.cluster.is_running(node) {
+            self.doomed.insert(node, (fault.lasts, fault.kind.name()));
+            self.cluster.doom(node, Death { actions, power });
         }
+        false
     }
 
     /// The power fails in the middle of recovery; the start after that has to cope.
@@ -395,7 +451,8 @@ impl<W: Workload> Run<'_, W> {
         }
         self.cluster.kill(node);
         let disk = self.cluster.disk(node);
-        let names: Vec<String> = disk.names();
+        let mut names: Vec<String> = disk.names();
+        names.retain(|name| name.ends_with(".wal"));
         let place = usize::try_from(chance % names.len().max(1) as u64).unwrap_or(0);
         let Some(name) = names.get(place) else {
             return false;
@@ -420,6 +477,7 @@ impl<W: Workload> Run<'_, W> {
             return;
         };
         let node = self.places.get(&place).copied().unwrap_or(NodeId(1));
+        self.note("a disk goes back to what it was");
         self.cluster.kill(node);
         self.cluster.disk(node).become_image(&image);
         self.hit(fault.kind.name());
@@ -451,9 +509,14 @@ impl<W: Workload> Run<'_, W> {
                 self.cluster.disk(node).set_lying(false);
                 self.start(node);
             }
-            FaultKind::Pause | FaultKind::ClockJump { .. } => {}
-            FaultKind::Crash { .. }
-            | FaultKind::PowerLoss { .. }
+            FaultKind::Pause
+            | FaultKind::ClockJump { .. }
+            | FaultKind::Crash { actions: Some(_) }
+            | FaultKind::PowerLoss {
+                actions: Some(_), ..
+            } => {}
+            FaultKind::Crash { actions: None }
+            | FaultKind::PowerLoss { actions: None, .. }
             | FaultKind::CrashWhileStarting { .. }
             | FaultKind::FailedSync
             | FaultKind::Damage { .. }
@@ -470,7 +533,7 @@ impl<W: Workload> Run<'_, W> {
         match self.cluster.start(node) {
             // A full disk lets a node start, or not; it is tried again when everything heals.
             Ok(()) | Err(RecoveryError::Disk(_)) => {}
-            Err(error) if self.harmed.contains(&node) || self.plan.profile == Profile::Outside => {
+            Err(error) if self.harmed.contains(&node) || self.cluster.world.judge.is_lenient() => {
                 self.lose(node, &error.to_string());
             }
             Err(error) => {
@@ -503,6 +566,7 @@ impl<W: Workload> Run<'_, W> {
         } = self;
         let odd = cluster.odd;
         let counted = [
+            ("full-disk", cluster.world.counts.full),
             ("lost-message", odd.lost),
             ("cut-message", odd.cut),
             ("repeated-message", odd.repeated),
@@ -546,6 +610,19 @@ impl<W: Workload> Run<'_, W> {
             recorder: cluster.recorder.take(),
         }
     }
+}
+
+/// A fault, as a trace has it.
+fn told(node: NodeId, fault: &Fault, links: Vec<(NodeId, NodeId)>) -> Happening {
+    let text = fault.to_string();
+    if let FaultKind::ClockRate { .. } | FaultKind::ClockJump { .. } = fault.kind {
+        return Happening::Clock { node, text };
+    }
+    if links.is_empty() {
+        let node = Some(node);
+        return Happening::Note { node, text };
+    }
+    Happening::Cut { links, text }
 }
 
 /// What a request's number stands for.

@@ -672,7 +672,8 @@ impl<S: Machine> Cluster<S> {
     /// The node does nothing until then; what comes in meanwhile waits.
     pub(crate) fn pause(&mut self, node: NodeId, until: Time) {
         self.world.note(|| Happening::Pause { node, until });
-        self.seat_mut(node).paused_until = until;
+        let seat = self.seat_mut(node);
+        seat.paused_until = seat.paused_until.max(until);
     }
 
     pub(crate) fn paused_until(&self, node: NodeId) -> Time {

@@ -203,8 +203,18 @@ impl MemoryDisk {
 
     /// The disk becomes what an image holds: a backup was restored, or a snapshot of the machine.
     pub fn become_image(&self, image: &Self) {
-        let other = image.contents().clone();
-        *self.contents() = other;
+        let Contents {
+            names,
+            durable_names,
+            files,
+            next_file,
+            ..
+        } = image.contents().clone();
+        let mut contents = self.contents();
+        contents.names = names;
+        contents.durable_names = durable_names;
+        contents.files = files;
+        contents.next_file = next_file.max(contents.next_file);
     }
 
     /// How many bytes all files take together.
@@ -412,7 +422,12 @@ impl Disk for MemoryDisk {
         let mut contents = self.contents();
         contents.operate("syncing", On::Name("the directory"))?;
         if !contents.lying {
+            let contents = &mut *contents;
             contents.durable_names = contents.names.clone();
+            let names = &contents.names;
+            contents
+                .files
+                .retain(|id, _| names.values().any(|named| named == id));
         }
         Ok(())
     }

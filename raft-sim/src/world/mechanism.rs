@@ -42,6 +42,10 @@ pub(crate) struct Counts {
     pub(crate) alerts: u64,
     pub(crate) refused: u64,
     pub(crate) halts: u64,
+    /// Processes that died between two actions.
+    pub(crate) dooms: u64,
+    /// Disks that were found to be full.
+    pub(crate) full: u64,
     /// Commands that state machines executed.
     pub(crate) executed: u64,
 }
@@ -267,6 +271,7 @@ impl<S: Machine> World<S> {
             self.handle(at, node, Input::LogRead { ticket, outcome });
         }
         if let Some(input) = done.changed {
+            self.counts.full += u64::from(matches!(input, Input::StorageFull));
             self.note(|| Happening::disk(node, &input));
             self.handle(at, node, input);
         }
@@ -373,7 +378,9 @@ impl<S: Machine> World<S> {
             death.actions -= 1;
             return false;
         }
-        match death.power {
+        let power = death.power;
+        self.counts.dooms += 1;
+        match power {
             None => self.kill(node),
             Some(pattern) => self.lose_power(node, pattern),
         }

@@ -160,7 +160,7 @@ impl<S: Machine> Process<S> {
             step.read.push((read.ticket, self.wal.read(&read)));
         }
         self.lane_begin();
-        if self.written.is_none() && !self.full && self.wal.rest().is_err() {
+        if self.written.is_none() && self.wal.rest().is_err() {
             self.failed = true;
             step.changed = Some(Input::StorageFailed);
         }

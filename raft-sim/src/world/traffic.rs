@@ -49,8 +49,8 @@ impl<S: Machine> Cluster<S> {
             let late = network.delay_min + self.rng.next_u64() % spread;
             self.fly(flight.clone(), late);
         }
-        if network.is_odd() {
-            self.transmit_odd(&flight);
+        if network.is_odd() && !self.transmit_odd(&flight) {
+            return;
         }
         self.fly(flight, network.delay_min + (chance / 64_000_000) % spread);
     }
@@ -82,8 +82,9 @@ impl<S: Machine> Cluster<S> {
         self.schedule(at, What::Deliver(slot));
     }
 
-    /// What a correct network does not do, and a real one does once in a while.
-    fn transmit_odd(&mut self, flight: &Flight) {
+    /// What a correct network does not do, and a real one does once in a while. False if the message itself
+    /// does not arrive.
+    fn transmit_odd(&mut self, flight: &Flight) -> bool {
         let (network, chance) = (self.network, self.rng.next_u64());
         if self.old.len() < OLD_KEPT {
             self.old.push(flight.clone());
@@ -99,11 +100,6 @@ impl<S: Machine> Cluster<S> {
                 self.fly(old, network.delay_min);
             }
         }
-        if (chance >> 16) % 1_000 < network.flipped_per_mille {
-            self.odd.flipped += 1;
-            flip_a_bit(&flight.envelope, chance >> 24);
-            self.trace_message(flight, flight.to, Some(Fate::Refused));
-        }
         if (chance >> 28) % 1_000 < network.stray_per_mille {
             self.odd.stray += 1;
             let mut stray = flight.clone();
@@ -116,6 +112,13 @@ impl<S: Machine> Cluster<S> {
             }
             self.fly(stray, network.delay_min);
         }
+        if (chance >> 16) % 1_000 < network.flipped_per_mille {
+            self.odd.flipped += 1;
+            flip_a_bit(&flight.envelope, chance >> 24);
+            self.trace_message(flight, flight.to, Some(Fate::Refused));
+            return false;
+        }
+        true
     }
 }
 

@@ -44,30 +44,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ending, Failure> {
     let operations = operations
         .map_err(|error: HistoryError| Failure::Usage(format!("{}: {error}", path.display())))?;
     if operations.is_empty() {
-        println!("no operation in it says anything");
+        crate::print("no operation in it says anything\n");
         return Ok(Ending::NothingProved);
     }
     let clock = ProgressBar::hidden();
     let late = || clock.elapsed().as_nanos() > u128::from(arguments.timeout.0);
     match check(&operations, arguments.model, late) {
         Verdict::Linearizable => {
-            println!("linearizable: {} operations", operations.len());
+            crate::print(&format!("linearizable: {} operations\n", operations.len()));
             Ok(Ending::Held)
         }
         Verdict::NotLinearizable(found) => {
-            println!("not linearizable\n{found}");
+            crate::print(&format!("not linearizable\n{found}\n"));
             if let Some(path) = &arguments.html {
                 std::fs::write(path, picture(&found)).map_err(|e| Failure::writing(path, &e))?;
-                println!("{}: open it in a browser", path.display());
+                crate::print(&format!("{}: open it in a browser\n", path.display()));
             }
             Ok(Ending::Broken)
         }
         Verdict::Unknown { keys } => {
-            println!(
-                "unknown: not decided in time for {} keys, {} among them; give it a longer --timeout",
+            crate::print(&format!(
+                "unknown: not decided in time for {} keys, {} among them; give it a longer --timeout\n",
                 keys.len(),
                 keys.first().map_or("none", String::as_str)
-            );
+            ));
             Ok(Ending::Undecided)
         }
     }

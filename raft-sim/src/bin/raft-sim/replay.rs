@@ -101,7 +101,7 @@ pub(crate) struct Arguments {
     node: Vec<u64>,
     /// Only events of this kind: role, commit, durable, log, message, down, up, cut, heal, disk, clock,
     /// pause, ask, answer, alert, note; may be given more than once.
-    #[arg(long)]
+    #[arg(long, value_parser = KINDS)]
     kind: Vec<String>,
     /// Only events from this simulated millisecond on.
     #[arg(long, value_name = "MS", default_value_t = 0)]
@@ -113,6 +113,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     last: Option<usize>,
 }
+
+/// What [`Happening::kind`] may say.
+const KINDS: [&str; 16] = [
+    "role", "commit", "durable", "log", "message", "down", "up", "cut", "heal", "disk", "clock",
+    "pause", "ask", "answer", "alert", "note",
+];
 
 impl Arguments {
     fn wants(&self, what: &Happening) -> bool {
@@ -141,15 +147,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ending, Failure> {
     for event in &events[skip..] {
         // Whoever reads may stop reading.
         if writeln!(out, "{event}").is_err() {
-            return Ok(Ending::Held);
+            break;
         }
     }
     let _ = out.flush();
-    println!("{}: {}", seen.title, seen.subtitle);
+    drop(out);
+    crate::print(&format!("{}: {}\n", seen.title, seen.subtitle));
     Ok(match seen.violation {
         None => Ending::Held,
         Some(violation) => {
-            println!("{violation}");
+            crate::print(&format!("{violation}\n"));
             Ending::Broken
         }
     })

@@ -30,13 +30,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ending, Failure> {
             scenario::run(&text).map(Ok)
         };
         match result {
-            Ok(Ok(())) => println!("{}: as it says", path.display()),
+            Ok(Ok(())) => crate::print(&format!("{}: as it says\n", path.display())),
             Ok(Err(error)) => return Err(Failure::writing(path, &error)),
             Err(error @ ScenarioError::Command { .. }) => {
                 return Err(Failure::Usage(format!("{}: {error}", path.display())));
             }
             Err(error) => {
-                println!("{}: {error}", path.display());
+                crate::print(&format!("{}: {error}\n", path.display()));
                 ending = Ending::Broken;
             }
         }

@@ -49,7 +49,7 @@ pub(crate) fn parse_time(text: &str) -> Result<Span, String> {
 
 impl Arguments {
     pub(crate) fn simulation(&self) -> Result<Simulation<RegisterWorkload>, Failure> {
-        plant(self.planted().as_deref())?;
+        plant(self.wanted().as_deref())?;
         let mut simulation = Simulation::new(RegisterWorkload)
             .time(self.time)
             .profile(self.profile);
@@ -68,8 +68,23 @@ impl Arguments {
     }
 
     #[cfg(raft_planted)]
-    pub(crate) fn planted(&self) -> Option<String> {
+    fn wanted(&self) -> Option<String> {
         self.plant.clone()
+    }
+
+    #[cfg(not(raft_planted))]
+    #[expect(
+        clippy::unused_self,
+        reason = "has something to say where bugs can be planted"
+    )]
+    const fn wanted(&self) -> Option<String> {
+        None
+    }
+
+    #[cfg(raft_planted)]
+    pub(crate) fn planted(&self) -> Option<String> {
+        let id = self.plant.as_deref()?;
+        find_bug(id).map(|bug| bug.id().to_string())
     }
 
     #[cfg(not(raft_planted))]
@@ -82,21 +97,22 @@ impl Arguments {
     }
 }
 
+#[cfg(raft_planted)]
+fn find_bug(id: &str) -> Option<raft_core::planted::Bug> {
+    let bugs = raft_core::planted::Bug::ALL.iter().copied();
+    bugs.into_iter()
+        .find(|bug| bug.id() == id || bug.name() == id)
+}
+
 /// Plants a bug, in a build that has any.
 #[cfg(raft_planted)]
 pub(crate) fn plant(bug: Option<&str>) -> Result<(), Failure> {
     use raft_core::planted::{Bug, plant};
 
-    let known = |id: &str| {
-        Bug::ALL
-            .iter()
-            .copied()
-            .find(|bug| bug.id() == id || bug.name() == id)
-    };
     let bug = bug.map(|id| {
         let ids: Vec<&str> = Bug::ALL.iter().map(|bug| bug.id()).collect();
         let text = format!("there is no bug {id}; there are {}", ids.join(", "));
-        known(id).ok_or(Failure::Usage(text))
+        find_bug(id).ok_or(Failure::Usage(text))
     });
     plant(bug.transpose()?);
     Ok(())

@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ending, Failure> {
     });
     bar.finish_and_clear();
     let Some(shrunk) = shrunk else {
-        println!("seed {}: no rule is broken", arguments.seed);
+        crate::print(&format!("seed {}: no rule is broken\n", arguments.seed));
         return Ok(Ending::NothingProved);
     };
     let schedule = Schedule::of(&shrunk, planted.clone());
@@ -60,19 +60,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ending, Failure> {
         shrunk.plan.requests.len(),
         shrunk.tries
     );
+    if let Some(path) = &arguments.emit_test {
+        let text = test(arguments, &shrunk, &schedule);
+        std::fs::write(path, text).map_err(|error| Failure::writing(path, &error))?;
+    }
     if let Some(path) = &arguments.schedule {
         if shrunk.lines.is_empty() {
             return Err(Failure::Usage(format!(
-                "{} is a rule that something must happen, and no schedule of events shows that \
-                 something never does; use --emit-test, or view the seed",
+                "no schedule of single events breaks {} again (one cannot show that something never \
+                 happens, nor a rule of a state machine's own); use --emit-test, or view the seed",
                 shrunk.violation.invariant
             )));
         }
         let text = format!("# {}\n{schedule}", shrunk.violation);
-        std::fs::write(path, text).map_err(|error| Failure::writing(path, &error))?;
-    }
-    if let Some(path) = &arguments.emit_test {
-        let text = test(arguments, &shrunk, &schedule);
         std::fs::write(path, text).map_err(|error| Failure::writing(path, &error))?;
     }
     Ok(Ending::Broken)
@@ -109,8 +109,9 @@ fn test(arguments: &Arguments, shrunk: &Shrunk, schedule: &Schedule) -> String {
             ";\n    let mut plan = simulation.plan({});\n    \
              plan.keep(&{:?}, &{:?});\n    \
              plan.network = raft_sim::{:?};\n    \
+             plan.time = raft_core::Span({});\n    \
              simulation.run_plan(&plan).assert_clean();\n",
-            plan.seed, shrunk.faults, shrunk.requests, plan.network
+            plan.seed, shrunk.faults, shrunk.requests, plan.network, plan.time.0
         );
     } else {
         body += &format!(

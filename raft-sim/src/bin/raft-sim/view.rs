@@ -36,15 +36,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ending, Failure> {
     };
     let path = &arguments.html;
     std::fs::write(path, page.html()).map_err(|error| Failure::writing(path, &error))?;
-    println!(
-        "{}: {} events, open it in a browser",
+    crate::print(&format!(
+        "{}: {} events, open it in a browser\n",
         path.display(),
         seen.trace.events.len()
-    );
+    ));
     Ok(match seen.violation {
         None => Ending::Held,
         Some(violation) => {
-            println!("{violation}");
+            crate::print(&format!("{violation}\n"));
             Ending::Broken
         }
     })
