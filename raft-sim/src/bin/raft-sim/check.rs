@@ -9,7 +9,7 @@ use raft_sim::history::{HistoryError, ModelKind, Verdict, check, parse, picture}
 
 use crate::{Ending, Failure};
 
-/// Say whether what clients saw was linearizable.
+/// Say whether what clients saw was linearizable
 ///
 /// A history is a file of JSON lines shaped like Jepsen's operations:
 ///   {"index":0,"time":12,"process":3,"type":"invoke","f":"cas","key":"x","value":[1,2]}

@@ -28,21 +28,15 @@ struct Arguments {
     verb: Verb,
 }
 
+/// What to do; each verb says of itself what it does.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run many seeds, and say what they amounted to.
     Run(run::Arguments),
-    /// Put the records of shards together, as if they had been one sweep.
     Merge(merge::Arguments),
-    /// Tell the story of a run, event by event.
     Replay(replay::Arguments),
-    /// Draw a run as one page to look at in a browser.
     View(view::Arguments),
-    /// Make a failing run as small as it gets.
     Shrink(shrink::Arguments),
-    /// Say whether what clients saw was linearizable.
     Check(check::Arguments),
-    /// Run text scenarios.
     Scenario(scenario::Arguments),
 }
 

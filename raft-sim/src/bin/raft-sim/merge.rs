@@ -6,7 +6,7 @@ use raft_sim::sweep::{Record, Sweep};
 
 use crate::{Ending, Failure};
 
-/// Put the records of shards together, as if they had been one sweep.
+/// Put the records of shards together, as if they had been one sweep
 ///
 /// Example: raft-sim merge shard-*.jsonl
 #[derive(Debug, clap::Args)]

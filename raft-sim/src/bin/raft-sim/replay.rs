@@ -82,7 +82,7 @@ fn read_schedule(path: &std::path::Path) -> Result<Schedule, Failure> {
     Ok(schedule)
 }
 
-/// Tell the story of a run, event by event.
+/// Tell the story of a run, event by event
 ///
 /// Examples:
 ///   raft-sim replay 17 --last 50

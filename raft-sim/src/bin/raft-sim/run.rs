@@ -12,7 +12,7 @@ use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use crate::{Ending, Failure, scope};
 
-/// Run many seeds, and say what they amounted to.
+/// Run many seeds, and say what they amounted to
 ///
 /// Examples:
 ///   raft-sim run --seeds 0..2000

@@ -6,7 +6,7 @@ use raft_sim::scenario::{self, ScenarioError};
 
 use crate::{Ending, Failure};
 
-/// Run text scenarios.
+/// Run text scenarios
 ///
 /// With UPDATE_EXPECT=1 in the environment the states that are the case are written into the files.
 ///

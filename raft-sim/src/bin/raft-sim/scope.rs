@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     /// detected: and disks that fail, are wiped or damaged; every rule holds, such stores drop out.
     /// outside: and disks that lie or go back in time; nothing panics, and evidence raises an alert.
     /// reference: a fixed load, for measuring. quiet: nothing fails.
-    #[arg(long, default_value_t = Profile::Tolerated)]
+    #[arg(long, verbatim_doc_comment, default_value_t = Profile::Tolerated)]
     profile: Profile,
     /// A bug to plant in the code under test, by its id.
     #[cfg(raft_planted)]

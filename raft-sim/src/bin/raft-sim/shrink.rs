@@ -8,7 +8,7 @@ use raft_sim::{Schedule, Shrunk};
 
 use crate::{Ending, Failure, scope};
 
-/// Make a failing run as small as it gets.
+/// Make a failing run as small as it gets
 ///
 /// First whatever is done to the cluster is left out, then whatever happens in it, as long as the same rule
 /// is broken.

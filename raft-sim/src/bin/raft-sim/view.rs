@@ -7,7 +7,7 @@ use raft_sim::Timeline;
 use crate::replay::Source;
 use crate::{Ending, Failure, scope};
 
-/// Draw a run as one page to look at in a browser.
+/// Draw a run as one page to look at in a browser
 ///
 /// The page holds everything it needs, and may be sent and kept.
 ///
