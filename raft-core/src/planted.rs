@@ -61,7 +61,6 @@ bugs! {
     MatchRegress "L05" "match-regress" "A late answer takes the match index down.",
     NextBelowMatch "L06" "next-below-match" "A late refusal takes the next index below the match index.",
     CompletionAba "L08" "completion-aba" "The completion of an overwritten write counts for what replaced it.",
-    AckOwnTail "L09" "ack-own-tail" "A follower acknowledges its own last entry.",
     InflightLeak "L18" "inflight-leak" "What was on its way when a peer was lost counts for ever.",
     Figure8 "C01" "figure-8" "Entries of older terms commit by counting.",
     SelfUnflushed "C04" "self-unflushed" "A leader counts its own entries before they are durable.",

@@ -182,11 +182,7 @@ impl Node {
         let Some((leader, session)) = follower.owed else {
             return;
         };
-        let matched = if planted(Bug::AckOwnTail) {
-            durable
-        } else {
-            follower.verified.min(durable)
-        };
+        let matched = follower.verified.min(durable);
         let complete = matched == follower.verified;
         if !complete && matched <= follower.acked {
             return;
