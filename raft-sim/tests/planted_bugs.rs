@@ -178,7 +178,7 @@ from anything. L09, a follower that acknowledges its own last entry, was caught 
 events: here an append cuts a foreign tail before it is answered. *I20* is a panic: nodes here check their own state, too, and see some of these first.
 
 A rule that never caught anything first is not to be trusted as much as the others: of those that are checked,
-I4, I5, I7, I21 and V7 are in that position; I19 and rules of a state machine's own are shown to work by
+I2, I3, I4, I5, I7, I21 and V7 are in that position; I19 and rules of a state machine's own are shown to work by
 `tests/simulation.rs`.
 
 | id | fault | profile | caught by | seed | events | all events | steps | faults |
