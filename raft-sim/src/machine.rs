@@ -4,10 +4,15 @@ use std::cell::RefCell;
 use std::fmt;
 
 use raft_core::replica::{Applied, Command, CommandError, StateMachine};
-use raft_core::{Bytes, Index};
+use raft_core::{Bytes, Index, NodeId};
 
 /// Names one operation of one client, for all of a run.
 pub(crate) type OpId = u64;
+
+/// Where a node stands in a list of all: nodes are numbered from 1.
+pub(crate) fn place(node: NodeId) -> usize {
+    usize::try_from(node.0).map_or(usize::MAX, |number| number.wrapping_sub(1))
+}
 
 /// A state machine that can be judged: its answers can be compared and shown.
 ///

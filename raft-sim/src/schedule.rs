@@ -15,7 +15,7 @@ use raft_core::wal::RecoveryError;
 use raft_core::{Envelope, Input, NodeId, Time};
 
 use crate::judge::{Invariant, Violation};
-use crate::machine::{Machine, OpId};
+use crate::machine::{Machine, OpId, place};
 use crate::trace::{Fate, Happening, Trace, message_name, message_text};
 use crate::workload::Request;
 use crate::world::{Death, Setup, World};
@@ -257,7 +257,7 @@ impl<S: Machine> Player<S> {
     }
 
     fn clock(&mut self, node: NodeId) -> &mut Time {
-        let place = usize::try_from(node.0 - 1).unwrap_or(usize::MAX);
+        let place = place(node);
         &mut self.clocks[place]
     }
 

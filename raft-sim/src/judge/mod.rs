@@ -26,7 +26,7 @@ use self::ghost::Ghost;
 pub use self::invariant::{Invariant, Violation};
 pub(crate) use self::requests::Reference;
 use self::requests::{Broken, Requests};
-use crate::machine::{Execution, Machine, OpId, Witnessed, op_of};
+use crate::machine::{Execution, Machine, OpId, Witnessed, op_of, place};
 
 /// Everything that is known about a cluster from outside.
 pub(crate) struct Judge<S: Machine> {
@@ -491,9 +491,4 @@ impl<S: Machine> Judge<S> {
         let links: usize = ghosts.map(|g| g.durable.len() + g.handed.len()).sum();
         links + self.known.len() + self.committed.len() + self.requests.len()
     }
-}
-
-/// Nodes are numbered from 1.
-fn place(node: NodeId) -> usize {
-    usize::try_from(node.0).map_or(usize::MAX, |number| number.wrapping_sub(1))
 }

@@ -18,7 +18,7 @@ use raft_core::{
 use super::disk::MemoryDisk;
 use super::server::{Death, Process, Server};
 use crate::judge::{Invariant, Judge, Reference, Violation, mix};
-use crate::machine::{Machine, OpId, Tagged, Watched, Witnessed};
+use crate::machine::{Machine, OpId, Tagged, Watched, Witnessed, place};
 use crate::trace::{Happening, Trace};
 
 /// Makes the machine that a node's life begins with.
@@ -131,14 +131,14 @@ impl<S: Machine> World<S> {
     }
 
     pub(crate) fn server(&self, node: NodeId) -> &Server<S> {
-        let place = usize::try_from(node.0.wrapping_sub(1)).unwrap_or(usize::MAX);
+        let place = place(node);
         self.servers
             .get(place)
             .unwrap_or_else(|| panic!("there is no node {node}"))
     }
 
     pub(crate) fn server_mut(&mut self, node: NodeId) -> &mut Server<S> {
-        let place = usize::try_from(node.0.wrapping_sub(1)).unwrap_or(usize::MAX);
+        let place = place(node);
         self.servers
             .get_mut(place)
             .unwrap_or_else(|| panic!("there is no node {node}"))
@@ -305,7 +305,7 @@ impl<S: Machine> World<S> {
     }
 
     fn judge_outputs(&mut self, node: NodeId, outputs: &[Output<Witnessed<S::Reply>>]) {
-        let place = usize::try_from(node.0 - 1).unwrap_or(usize::MAX);
+        let place = place(node);
         let Some(process) = &self.servers[place].process else {
             return;
         };
