@@ -38,19 +38,14 @@ fn member(node: u64) -> Member {
 impl Cluster {
     fn new(nodes: u64) -> Self {
         let node = |n| {
-            let restored = Restored {
-                identity: Identity {
+            let restored = Restored::new(
+                Identity {
                     group: GroupId(0),
                     cluster: ClusterId(1),
                     member: member(n),
                 },
-                boot: Boot(1),
-                hard_state: HardState::default(),
-                terms: TermRuns::new(EntryId::ZERO),
-                tail: Vec::new(),
-                configuration: Arc::new(Configuration::of_voters((1..=nodes).map(member))),
-                configurations: Vec::new(),
-            };
+                Configuration::of_voters((1..=nodes).map(member)),
+            );
             Node::new(Time(1), Options::default(), restored).expect("a new node")
         };
         let mut cluster = Self {

@@ -25,19 +25,14 @@ fn member(node: u64) -> Member {
 
 /// A new node: on a real disk, `raft_core::wal::Wal::recover` would tell all of this.
 fn new_node(node: u64) -> Node {
-    let restored = Restored {
-        identity: Identity {
+    let restored = Restored::new(
+        Identity {
             group: GroupId(0),
             cluster: ClusterId(0xc0ffee),
             member: member(node),
         },
-        boot: Boot(1),
-        hard_state: HardState::default(),
-        terms: TermRuns::new(EntryId::ZERO),
-        tail: Vec::new(),
-        configuration: Arc::new(Configuration::of_voters((1..=3).map(member))),
-        configurations: Vec::new(),
-    };
+        Configuration::of_voters((1..=3).map(member)),
+    );
     Node::new(Time(0), Options::default(), restored).expect("nothing restored contradicts itself")
 }
 

@@ -5,12 +5,16 @@
 
 use alloc::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use crate::change::ChangeRefusal;
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::message::Envelope;
+use crate::snapshot::{SnapshotMark, SnapshotMeta};
 use crate::types::{
-    Boot, EntryId, HardState, Index, Member, NodeId, PersistId, ReadTicket, RequestId, StorageId,
-    Term,
+    Boot, ClusterId, EntryId, HardState, Identity, Index, Member, NodeId, PersistId, ReadTicket,
+    RequestId, SnapshotTicket, StorageId, Term,
 };
 
 /// What the driver is to do.
@@ -26,6 +30,31 @@ pub enum Action {
     Apply {
         /// Contiguous entries, following those of the `Apply` before.
         entries: Arc<[Entry]>,
+    },
+    /// State lane: replace the state machine by this snapshot, then report `Input::SnapshotRestored`. The
+    /// snapshot is on this node's disk.
+    RestoreSnapshot {
+        /// Which.
+        snapshot: SnapshotMeta,
+    },
+    /// Log lane: entries up to here are not needed any more. Answered by nothing; may be done late.
+    CompactLog(CompactLog),
+    /// Log lane: forget everything, become an empty store of this id that belongs to no cluster, and
+    /// report `Input::Wiped` once that is durable.
+    Wipe {
+        /// The new store id.
+        store: StorageId,
+    },
+    /// Fetch a snapshot that is at least as new as `at_least`, from `source` or anybody else who has one,
+    /// and report `Input::SnapshotReceived` or `Input::SnapshotFailed`. A later ticket takes the place of
+    /// an earlier one.
+    ReceiveSnapshot {
+        /// Names the request.
+        ticket: SnapshotTicket,
+        /// The oldest snapshot that is new enough.
+        at_least: EntryId,
+        /// Who has it.
+        source: Member,
     },
     /// Read entries back from the log on disk and answer with `Input::LogRead`.
     ReadLog(ReadLog),
@@ -55,8 +84,23 @@ pub struct Persist {
     pub boot: Boot,
     /// Term, vote and promises, if they changed.
     pub hard_state: Option<HardState>,
+    /// A snapshot to rely on from now on. An installed one replaces the whole log; entries follow it.
+    pub snapshot: Option<SnapshotMark>,
+    /// Who the store is from now on, if that changed.
+    pub identity: Option<Identity>,
     /// Contiguous entries; whatever the log holds from the first one's index on is replaced.
     pub entries: Arc<[Entry]>,
+}
+
+/// Where the log may begin from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompactLog {
+    /// The last entry that is not needed any more; it lies at or below a snapshot whose mark is durable.
+    pub base: EntryId,
+    /// The entry that made the configuration in force there.
+    pub configured: EntryId,
+    /// Who took part there.
+    pub configuration: Arc<Configuration>,
 }
 
 /// A request for entries that left the node's memory.
@@ -77,6 +121,20 @@ pub struct ReadLog {
 pub enum Outcome {
     /// The proposal is committed as this entry; its `Apply` follows.
     Committed(EntryId),
+    /// The new configuration is committed as this entry.
+    Changed(EntryId),
+    /// Leadership of this term ended as it was asked for.
+    Transferred(Term),
+    /// The node is a cluster of its own; entries after `committed` up to `last` were only assumed to be
+    /// committed.
+    Alone {
+        /// The last entry that was known to be committed.
+        committed: Index,
+        /// The last entry that is kept.
+        last: Index,
+    },
+    /// The store was emptied, and has a new id.
+    Emptied,
     /// The read may be answered once everything up to this index is applied.
     ReadReady(Index),
     /// It had no effect and never will have.
@@ -116,6 +174,58 @@ pub enum Rejection {
     /// The node has halted.
     #[error("the node has halted")]
     Halted,
+    /// The leader is handing over to another node; try again in a moment.
+    #[error("the leader is handing over to another node")]
+    Transferring,
+    /// The change of membership was refused, or failed; nothing was changed.
+    #[error(transparent)]
+    Change(#[from] ChangeRefusal),
+    /// Leadership stays where it is.
+    #[error(transparent)]
+    Transfer(#[from] TransferRefusal),
+    /// The node cannot become a cluster of one, or be emptied, now.
+    #[error(transparent)]
+    Identity(#[from] IdentityRefusal),
+}
+
+/// Why leadership was not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum TransferRefusal {
+    /// Another transfer is under way.
+    #[error("leadership is being handed over already")]
+    InProgress,
+    /// The node does not vote, so it cannot lead.
+    #[error("node {0} is not a voter, so it cannot lead")]
+    NotAVoter(NodeId),
+    /// The node leads already.
+    #[error("node {0} leads already")]
+    LeadsAlready(NodeId),
+    /// Nobody else could lead: no other voter was heard lately.
+    #[error("no other voter was heard lately")]
+    NobodyElse,
+    /// The node did not take over in time; the leader goes on.
+    #[error("node {0} did not take over in time")]
+    TimedOut(NodeId),
+    /// The node was removed or demoted meanwhile (S34).
+    #[error("node {0} was removed or demoted meanwhile")]
+    Removed(NodeId),
+}
+
+/// Why a node keeps its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityRefusal {
+    /// The node is in another cluster than was expected.
+    #[error("the node is in cluster {found}, which is not the expected one")]
+    OtherCluster {
+        /// Which it is in.
+        found: ClusterId,
+    },
+    /// A snapshot is being restored: the state is not whole.
+    #[error("a snapshot is being restored; ask again when that is done")]
+    Restoring,
+    /// The node is in no cluster, so there is nothing that it could keep.
+    #[error("the node is in no cluster; make one with init, or attach it")]
+    NoCluster,
 }
 
 struct Hint(Option<NodeId>);
@@ -165,8 +275,8 @@ pub enum Observation {
     },
     /// The configuration in force.
     Configuration {
-        /// Where it was appended.
-        index: Index,
+        /// The entry that made it.
+        id: EntryId,
         /// Who takes part.
         configuration: Arc<Configuration>,
     },
@@ -285,6 +395,9 @@ pub enum HaltReason {
         /// The first entry that could not be read.
         index: Index,
     },
+    /// The store was emptied by a reset; start the node again to have it attached to a cluster.
+    #[error("the store was emptied; start the node again to have it attached to a cluster")]
+    Emptied,
     /// Terms are exhausted; none is ever used twice (S24).
     #[error("the last possible term is used up")]
     TermExhausted,

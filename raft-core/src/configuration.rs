@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::quorum::{self, Tally};
-use crate::types::{Index, Member, NodeId};
+use crate::types::{EntryId, Index, Member, NodeId};
 
 /// The members of a cluster and their part in it.
 ///
@@ -33,7 +33,8 @@ pub struct Configuration {
     pub voters: BTreeSet<Member>,
     /// Who also votes and is counted until the joint phase ends; otherwise empty.
     pub outgoing: BTreeSet<Member>,
-    /// Who receives the log without being counted.
+    /// Who receives the log without being counted. During a joint change it also names the outgoing
+    /// voters that become learners when it ends; until then they are counted.
     pub learners: BTreeSet<Member>,
     /// Where each member is reached, in whatever form the transport understands.
     pub addresses: BTreeMap<Member, String>,
@@ -119,16 +120,16 @@ impl Configuration {
 /// Several uncommitted ones can be truncated at once (S25), hence a stack and not a pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configurations {
-    base: (Index, Arc<Configuration>),
-    later: Vec<(Index, Arc<Configuration>)>,
+    base: (EntryId, Arc<Configuration>),
+    later: Vec<(EntryId, Arc<Configuration>)>,
 }
 
 impl Configurations {
-    /// The configuration in force at the place before the log's first entry.
+    /// The configuration in force at the place before the log's first entry, and the entry that made it.
     #[must_use]
-    pub const fn new(at: Index, configuration: Arc<Configuration>) -> Self {
+    pub const fn new(made_by: EntryId, configuration: Arc<Configuration>) -> Self {
         Self {
-            base: (at, configuration),
+            base: (made_by, configuration),
             later: Vec::new(),
         }
     }
@@ -139,14 +140,31 @@ impl Configurations {
         &self.last().1
     }
 
-    /// Where the latest was appended.
+    /// The entry that made the latest.
     #[must_use]
-    pub fn latest_index(&self) -> Index {
+    pub fn latest_id(&self) -> EntryId {
         self.last().0
     }
 
-    fn last(&self) -> &(Index, Arc<Configuration>) {
+    /// Where the latest was appended.
+    #[must_use]
+    pub fn latest_index(&self) -> Index {
+        self.last().0.index
+    }
+
+    fn last(&self) -> &(EntryId, Arc<Configuration>) {
         self.later.last().unwrap_or(&self.base)
+    }
+
+    /// The latest at or below an index that is not below the log's beginning, and the entry that made it.
+    #[must_use]
+    pub fn at(&self, index: Index) -> (EntryId, &Arc<Configuration>) {
+        let place = self.later.partition_point(|(id, _)| id.index <= index);
+        let (id, configuration) = match place.checked_sub(1) {
+            Some(place) => &self.later[place],
+            None => &self.base,
+        };
+        (*id, configuration)
     }
 
     /// A configuration entry was appended.
@@ -154,25 +172,32 @@ impl Configurations {
     /// # Panics
     ///
     /// If it does not lie above the latest: the log has no two entries at one index.
-    pub fn append(&mut self, at: Index, configuration: Arc<Configuration>) {
+    pub fn append(&mut self, id: EntryId, configuration: Arc<Configuration>) {
         assert!(
-            at > self.latest_index(),
+            id.index > self.latest_index(),
             "a configuration is appended above the latest"
         );
-        self.later.push((at, configuration));
+        self.later.push((id, configuration));
     }
 
     /// The log was truncated: entries from `from` on are gone. True if that changed the latest.
     pub fn truncate(&mut self, from: Index) -> bool {
         let before = self.later.len();
-        self.later.retain(|(at, _)| *at < from);
+        self.later.retain(|(id, _)| id.index < from);
         self.later.len() != before
     }
 
-    /// All of them, oldest first, with where each came into force.
-    pub fn iter(&self) -> impl Iterator<Item = (Index, &Arc<Configuration>)> {
+    /// The log begins after `base` from now on: what was in force there is all that is kept of before.
+    pub fn compact(&mut self, base: Index) {
+        let (id, configuration) = self.at(base);
+        self.base = (id, configuration.clone());
+        self.later.retain(|(id, _)| id.index > base);
+    }
+
+    /// All of them, oldest first, with the entry that made each.
+    pub fn iter(&self) -> impl Iterator<Item = (EntryId, &Arc<Configuration>)> {
         core::iter::once(&self.base)
             .chain(&self.later)
-            .map(|(at, configuration)| (*at, configuration))
+            .map(|(id, configuration)| (*id, configuration))
     }
 }

@@ -4,9 +4,14 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::change::MembershipChange;
 use crate::entry::Entry;
 use crate::message::Envelope;
-use crate::types::{Boot, Index, Member, PersistId, ReadTicket, RequestId, StorageId, Time};
+use crate::snapshot::SnapshotMeta;
+use crate::types::{
+    Boot, ClusterId, EntryId, Index, Member, NodeId, PersistId, ReadTicket, RequestId,
+    SnapshotTicket, StorageId, Time,
+};
 
 /// What happened, and when.
 ///
@@ -35,8 +40,31 @@ pub enum Input {
         /// An opaque command of at most `Options::command_bytes_max` bytes.
         command: Bytes,
     },
-    /// Find an index at which a linearizable read may be answered; resolved exactly once.
+    /// Find an index at which a read may be answered; resolved exactly once.
     Read {
+        /// The caller's name for the request.
+        request: RequestId,
+        /// What the answer rests on.
+        consistency: Consistency,
+    },
+    /// Change who takes part; resolved exactly once, when the new configuration is committed. Any node
+    /// takes it: one that does not lead hands it to its leader.
+    ChangeMembership {
+        /// The caller's name for the request.
+        request: RequestId,
+        /// What is to change.
+        change: MembershipChange,
+    },
+    /// Let another voter lead; resolved exactly once. Any node takes it.
+    TransferLeadership {
+        /// The caller's name for the request.
+        request: RequestId,
+        /// Who is to lead; `None` for the one that is most caught up.
+        to: Option<NodeId>,
+    },
+    /// Lead no longer, whoever leads next: hands over where that is possible, and stops leading anyhow.
+    /// Resolved exactly once. Any node takes it, on behalf of its leader.
+    StepDown {
         /// The caller's name for the request.
         request: RequestId,
     },
@@ -63,6 +91,52 @@ pub enum Input {
         /// What was found.
         outcome: LogReadOutcome,
     },
+    /// A snapshot of the state machine was taken: verified and synced, its directory too.
+    SnapshotTaken {
+        /// Which.
+        snapshot: SnapshotMeta,
+    },
+    /// A snapshot asked for by `Action::ReceiveSnapshot` is here: verified and synced, its directory too.
+    SnapshotReceived {
+        /// The ticket it was asked for with.
+        ticket: SnapshotTicket,
+        /// Which; it may be newer than what was asked for.
+        snapshot: SnapshotMeta,
+    },
+    /// A snapshot asked for by `Action::ReceiveSnapshot` cannot be had: it may be asked for again.
+    SnapshotFailed {
+        /// The ticket it was asked for with.
+        ticket: SnapshotTicket,
+    },
+    /// The state machine is what the snapshot of `Action::RestoreSnapshot` says.
+    SnapshotRestored {
+        /// The last entry in it.
+        id: EntryId,
+    },
+    /// Become a cluster of one, with everything in the log; resolved exactly once.
+    Solo {
+        /// The caller's name for the request.
+        request: RequestId,
+        /// The cluster that is left behind; refused if this node is in another one.
+        expect: ClusterId,
+        /// The id of the new cluster, drawn from the operating system's randomness.
+        cluster: ClusterId,
+        /// The new store id, likewise: the old one's promises end.
+        store: StorageId,
+    },
+    /// Forget everything, so that the node can be attached to a cluster; resolved exactly once, after
+    /// which the node halts.
+    Reset {
+        /// The caller's name for the request.
+        request: RequestId,
+        /// The new store id, drawn from the operating system's randomness.
+        store: StorageId,
+    },
+    /// The store is empty and has the new id, durably: answers `Action::Wipe`.
+    Wiped {
+        /// The new store id.
+        store: StorageId,
+    },
     /// The transport lost what it may have been carrying to this peer, or cannot reach it.
     PeerUnreachable {
         /// Whom.
@@ -74,6 +148,18 @@ pub enum Input {
     StorageFull,
     /// There is room again.
     StorageAvailable,
+}
+
+/// What the answer of a read rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// On a majority, asked after the read was: linearizable, whatever the clocks do.
+    #[default]
+    Linearizable,
+    /// On promises that followers gave to their leader: linearizable as long as clocks drift apart no
+    /// faster than `Options::clock_drift_per_mille` says (dissertation §6.4.1). Where there is no lease
+    /// it is answered as a linearizable one.
+    Lease,
 }
 
 /// What reading the log on disk found.

@@ -11,22 +11,14 @@
 //! something to carry, and `Input::Receive` brings what others sent.
 //!
 //! ```
-//! use std::sync::Arc;
 //! use raft_core::{
-//!     Action, Boot, Bytes, ClusterId, Configuration, EntryId, Event, GroupId, HardState, Identity,
-//!     Input, Member, Node, NodeId, Options, Outcome, RequestId, Restored, StorageId, TermRuns, Time,
+//!     Action, Bytes, ClusterId, Configuration, Event, GroupId, Identity, Input, Member, Node, NodeId,
+//!     Options, Outcome, RequestId, Restored, StorageId, Time,
 //! };
 //!
 //! let member = Member { node: NodeId(1), store: StorageId(0xa1) };
-//! let restored = Restored {
-//!     identity: Identity { group: GroupId(0), cluster: ClusterId(0xc1), member },
-//!     boot: Boot(1),
-//!     hard_state: HardState::default(),
-//!     terms: TermRuns::new(EntryId::ZERO),
-//!     tail: Vec::new(),
-//!     configuration: Arc::new(Configuration::of_voters([member])),
-//!     configurations: Vec::new(),
-//! };
+//! let identity = Identity { group: GroupId(0), cluster: ClusterId(0xc1), member };
+//! let restored = Restored::new(identity, Configuration::of_voters([member]));
 //! let mut node = Node::new(Time(0), Options::default(), restored)?;
 //!
 //! let mut inputs = std::collections::VecDeque::from([Input::Campaign]);
@@ -89,7 +81,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `types` `entry` `message` | terms, indexes, identities; log entries; the RPCs and their envelope |
+//! | `types` `entry` `message` `snapshot` `change` | terms, indexes, identities; log entries; the RPCs and their envelope; what a snapshot is; changes of membership |
 //! | `event` `action` `options` `error` | what goes in, what comes out, tunables, errors |
 //! | `log` `term_runs` `persistence` `quorum` `configuration` `progress` `inflight` `read_queue` `proposal_queue` `sent_requests` `forward_window` | machines that know nothing of `Node` |
 //! | `node/` | consensus: one submodule for each section of the paper |
@@ -111,6 +103,7 @@ extern crate alloc;
 extern crate std;
 
 mod action;
+mod change;
 pub mod codec;
 mod configuration;
 mod entry;
@@ -133,6 +126,7 @@ pub mod quorum;
 mod read_queue;
 pub mod replica;
 mod sent_requests;
+mod snapshot;
 mod term_runs;
 mod types;
 pub mod wal;
@@ -140,19 +134,25 @@ pub mod wal;
 pub use bytes::Bytes;
 
 pub use self::action::{
-    Action, Alert, HaltReason, Observation, Outcome, Persist, Quota, ReadLog, Refusal, Rejection,
-    RoleKind,
+    Action, Alert, CompactLog, HaltReason, IdentityRefusal, Observation, Outcome, Persist, Quota,
+    ReadLog, Refusal, Rejection, RoleKind, TransferRefusal,
+};
+pub use self::change::{
+    ADDRESS_BYTES_MAX, ChangeRefusal, ChangeWay, MEMBERS_MAX, MemberChange, MembershipChange,
 };
 pub use self::configuration::{Configuration, Configurations};
 pub use self::entry::{Entry, Payload, RunError, check_run};
 pub use self::error::{OptionsError, RestoreError};
-pub use self::event::{Event, Input, LogReadOutcome};
+pub use self::event::{Consistency, Event, Input, LogReadOutcome};
 pub use self::inflight::Inflight;
-pub use self::message::{AppendOutcome, Body, Envelope, ForwardOutcome, Session};
+pub use self::message::{
+    AppendOutcome, Body, Control, ControlOutcome, Envelope, ForwardOutcome, Session,
+};
 pub use self::node::{Node, Refused, Restored, Status};
 pub use self::options::Options;
+pub use self::snapshot::{SnapshotMark, SnapshotMeta};
 pub use self::term_runs::TermRuns;
 pub use self::types::{
     Boot, ClusterId, EntryId, GroupId, HardState, Identity, Index, Member, NodeId, PersistId,
-    ReadTicket, RequestId, Round, Span, StorageId, Term, Time,
+    ReadTicket, RequestId, Round, SnapshotTicket, Span, StorageId, Term, Time,
 };

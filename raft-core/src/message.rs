@@ -9,8 +9,10 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::action::TransferRefusal;
+use crate::change::{ChangeRefusal, MembershipChange};
 use crate::entry::Entry;
-use crate::types::{Boot, EntryId, Identity, Index, Member, Round, Term};
+use crate::types::{Boot, EntryId, Identity, Index, Member, NodeId, Round, Span, Term};
 
 /// A message with everything needed to refuse it when it is not meant for us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +90,9 @@ pub enum Body {
         commit: Index,
         /// The round this belongs to.
         round: Round,
+        /// For how long the receiver is asked to help nobody else to lead (dissertation §6.4.1); zero
+        /// where leases are not wanted.
+        promise: Span,
     },
     /// The answer to a heartbeat of the sender's own term.
     HeartbeatReply {
@@ -97,6 +102,8 @@ pub enum Body {
         received: Index,
         /// How much of that is durable: acknowledges like an append's answer.
         matched: Index,
+        /// For how long the follower promises to help nobody else to lead, from when it was asked.
+        promised: Span,
     },
     /// Your message was of a term that is over; the envelope carries the newer one (S18).
     StaleTerm,
@@ -120,6 +127,85 @@ pub enum Body {
         /// reads waiting.
         index: Option<Index>,
     },
+    /// Do this for me; the session names the leader's term it is meant for and its sequence number.
+    /// Never forwarded again.
+    ForwardControl {
+        /// What is to be done.
+        control: Control,
+    },
+    /// What became of it, once that is known.
+    ForwardControlReply {
+        /// How it ended.
+        outcome: ControlOutcome,
+    },
+    /// Become leader now, without waiting for your timer (dissertation §3.10).
+    TimeoutNow {
+        /// The sender's last entry, which the receiver must have durably (S41).
+        last: EntryId,
+    },
+    /// The leader does not have the log you need any more: fetch a snapshot.
+    InstallSnapshot {
+        /// The oldest snapshot that is new enough.
+        id: EntryId,
+        /// Who has it.
+        source: Member,
+    },
+    /// Send me a part of a snapshot; answered by any node that has it.
+    FetchSnapshot {
+        /// Which one, to go on with it; `None` for the sender's latest.
+        id: Option<EntryId>,
+        /// Not one that is older.
+        at_least: Index,
+        /// From where on.
+        offset: u64,
+    },
+    /// A part of a snapshot.
+    SnapshotChunk {
+        /// Of which.
+        id: EntryId,
+        /// Where it belongs.
+        offset: u64,
+        /// How long the whole is.
+        total: u64,
+        /// The bytes.
+        #[serde(skip)]
+        bytes: Bytes,
+    },
+    /// There is no such snapshot here.
+    NoSnapshot,
+}
+
+/// What a node that does not lead asks its leader to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Control {
+    /// Change who takes part.
+    ChangeMembership(MembershipChange),
+    /// Let another voter lead.
+    TransferLeadership {
+        /// Who; `None` for the one that is most caught up.
+        to: Option<NodeId>,
+    },
+    /// Lead no longer.
+    StepDown,
+}
+
+/// How a control request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlOutcome {
+    /// The new configuration is committed as this entry.
+    Changed(EntryId),
+    /// Another node leads, or this one no longer does: the term it ended in.
+    Transferred(Term),
+    /// The change was refused, or failed; nothing was changed.
+    ChangeRefused(ChangeRefusal),
+    /// Leadership stays where it is.
+    TransferRefused(TransferRefusal),
+    /// The receiver does not lead the session's term.
+    NotLeader,
+    /// Too much is under way.
+    Busy,
+    /// The leader stopped leading before it was done.
+    Unknown,
 }
 
 /// How an append ended.
@@ -135,6 +221,8 @@ pub enum AppendOutcome {
         /// what was asked for.
         hint: EntryId,
     },
+    /// The store is new and has nothing that entries could follow: it needs a snapshot first.
+    Blank,
 }
 
 /// What a leader did with one forwarded proposal.
@@ -148,4 +236,6 @@ pub enum ForwardOutcome {
     Busy,
     /// Not appended, and it never will be: the leader's disk is full.
     StorageFull,
+    /// Not appended, and it never will be: the leader is handing over.
+    Transferring,
 }

@@ -79,6 +79,11 @@ counter! {
     ReadTicket
 }
 
+counter! {
+    /// One request for a snapshot of another node.
+    SnapshotTicket
+}
+
 impl Boot {
     /// Where counters of this life begin: no earlier life got so far.
     pub(crate) const fn first_number(self) -> u64 {
@@ -127,6 +132,11 @@ identity! {
 identity! {
     /// Names the cluster, so that nodes of another one are refused instead of believed.
     ClusterId
+}
+
+impl ClusterId {
+    /// No cluster yet: a store that waits to be attached to one.
+    pub const NONE: Self = Self(0);
 }
 
 /// Who votes and who is counted: a node together with the store that remembers its promises.

@@ -1,6 +1,6 @@
 //! What users build on: thread-safety, sizes, and what must stay small.
 
-use raft_core::replica::{Applied, Replica, StateMachine};
+use raft_core::replica::{Applied, Replica, Serde, StateMachine};
 use raft_core::wal::Wal;
 use raft_core::{Action, Bytes, Entry, Envelope, Node};
 use raft_sim::MemoryDisk;
@@ -16,6 +16,16 @@ impl StateMachine for Nothing {
     fn apply(&mut self, _entry: Applied<Bytes>) {}
 
     fn query(&self, (): &()) {}
+
+    type Image = Serde<()>;
+
+    fn image(&self) -> Serde<()> {
+        Serde(())
+    }
+
+    fn restore(&mut self, image: Serde<()>) {
+        let Serde(()) = image;
+    }
 }
 
 const fn moves_between_threads<T: Send + Sync>() {}

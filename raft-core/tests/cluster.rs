@@ -28,6 +28,16 @@ impl StateMachine for Journal {
     fn query(&self, (): &()) -> Vec<u64> {
         self.0.clone()
     }
+
+    type Image = Serde<Vec<u64>>;
+
+    fn image(&self) -> Serde<Vec<u64>> {
+        Serde(self.0.clone())
+    }
+
+    fn restore(&mut self, image: Serde<Vec<u64>>) {
+        self.0 = image.0;
+    }
 }
 
 const SECOND: Span = Span(1_000_000_000);

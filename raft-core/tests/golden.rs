@@ -4,7 +4,7 @@
 use raft_core::wal::{Wal, WalOptions};
 use raft_core::{
     AppendOutcome, Body, Boot, Bytes, ClusterId, Configuration, Entry, EntryId, Envelope, GroupId,
-    HardState, Identity, Index, Member, NodeId, Payload, Persist, PersistId, Round, Session,
+    HardState, Identity, Index, Member, NodeId, Payload, Persist, PersistId, Round, Session, Span,
     StorageId, Term, codec,
 };
 use raft_sim::{Cluster, MemoryDisk, Network};
@@ -108,6 +108,7 @@ fn messages_keep_their_bytes() {
     let heartbeat = Body::Heartbeat {
         commit: Index(7),
         round: Round(9),
+        promise: Span(0),
     };
     check("heartbeat", HEARTBEAT, &frame(heartbeat));
     let matched = Body::AppendReply(AppendOutcome::Matched(Index(10)));
@@ -145,6 +146,8 @@ fn a_segment_keeps_its_bytes() {
             commit: Index(2),
             ..HardState::default()
         }),
+        snapshot: None,
+        identity: None,
         entries: first.into(),
     })
     .unwrap();
@@ -197,12 +200,20 @@ impl raft_core::replica::StateMachine for Journal {
     fn apply(&mut self, _entry: raft_core::replica::Applied<Bytes>) {}
 
     fn query(&self, (): &()) {}
+
+    type Image = raft_core::replica::Serde<()>;
+
+    fn image(&self) -> Self::Image {
+        raft_core::replica::Serde(())
+    }
+
+    fn restore(&mut self, _image: Self::Image) {}
 }
 
 const APPEND: &str = "0f000000030c01a10502a2040401060403070708000000000000000300000004000000000000000000000000\
     04000000000000000103000000040000000000000002060000007365740101a1000000";
 const VOTE: &str = "0e000000030c01a10502a204040106020307";
-const HEARTBEAT: &str = "0e000000030c01a10502a204040106060709";
+const HEARTBEAT: &str = "0f000000030c01a10502a20404010606070900";
 const MATCHED: &str = "0e000000030c01a10502a20404010605000a";
 const FORWARD: &str = "0c000000030c01a10502a2040401060902000000010000000000000061";
 const SEGMENT: &str = "726166742d77616c0100010000000000020000000000000003000000000000000c0000000000000000000000\
@@ -212,4 +223,4 @@ const SEGMENT: &str = "726166742d77616c01000100000000000200000000000000030000000
     0400000000000000000000000004000000000000000103000000040000000000000002060000007365740101\
     a100000000000000000042195937900100001f1a1be005 403x00 5650a6fd08000000421959370400000004\
     000000fb0004";
-const COURSE: &str = "9ad3d642";
+const COURSE: &str = "c57c2ea1";

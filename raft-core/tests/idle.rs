@@ -21,19 +21,14 @@ fn member(node: u64) -> Member {
 }
 
 fn node(id: u64) -> Node {
-    let restored = Restored {
-        identity: Identity {
+    let restored = Restored::new(
+        Identity {
             group: GroupId(0),
             cluster: ClusterId(1),
             member: member(id),
         },
-        boot: Boot(1),
-        hard_state: HardState::default(),
-        terms: TermRuns::new(EntryId::ZERO),
-        tail: vec![],
-        configuration: Arc::new(Configuration::of_voters((1..=5).map(member))),
-        configurations: vec![],
-    };
+        Configuration::of_voters((1..=5).map(member)),
+    );
     Node::new(Time(1), Options::default(), restored).unwrap()
 }
 

@@ -11,8 +11,8 @@ use quickcheck::{Arbitrary, Gen, TestResult, quickcheck};
 use raft_core::quorum::{Tally, majority, reached, tally};
 use raft_core::{
     Body, Boot, Bytes, ClusterId, Configuration, Entry, EntryId, Envelope, ForwardOutcome, GroupId,
-    Identity, Index, Inflight, Member, NodeId, Payload, Round, Session, StorageId, Term, TermRuns,
-    codec,
+    Identity, Index, Inflight, Member, NodeId, Payload, Round, Session, Span, StorageId, Term,
+    TermRuns, codec,
 };
 
 fn member(n: u8) -> Member {
@@ -257,11 +257,13 @@ fn any_body(g: &mut Gen) -> Body {
         7 => Body::Heartbeat {
             commit: Index(u64::arbitrary(g)),
             round: Round(u64::arbitrary(g)),
+            promise: Span(0),
         },
         8 => Body::HeartbeatReply {
             round: Round(u64::arbitrary(g)),
             received: Index(u64::arbitrary(g)),
             matched: Index(u64::arbitrary(g)),
+            promised: Span(0),
         },
         9 => {
             let commands: Vec<Vec<u8>> = Vec::arbitrary(g);

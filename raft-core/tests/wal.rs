@@ -74,6 +74,8 @@ fn persist(term: u64, entries: Vec<Entry>) -> Persist {
             voted_for: Some(MEMBER),
             ..HardState::default()
         }),
+        snapshot: None,
+        identity: None,
         entries: entries.into(),
     }
 }

@@ -32,6 +32,16 @@ impl StateMachine for Bank {
     fn query(&self, account: &u64) -> Self::Reply {
         self.0.get(account).copied().ok_or("no such account".into())
     }
+
+    type Image = Serde<BTreeMap<u64, u64>>;
+
+    fn image(&self) -> Self::Image {
+        Serde(self.0.clone())
+    }
+
+    fn restore(&mut self, image: Self::Image) {
+        self.0 = image.0;
+    }
 }
 
 /// What clients do, and what must always hold.

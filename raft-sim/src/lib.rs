@@ -35,6 +35,16 @@
 //!     fn query(&self, account: &u8) -> u64 {
 //!         self.0[usize::from(*account)]
 //!     }
+//!
+//!     type Image = Serde<[u64; 4]>;
+//!
+//!     fn image(&self) -> Serde<[u64; 4]> {
+//!         Serde(self.0)
+//!     }
+//!
+//!     fn restore(&mut self, image: Serde<[u64; 4]>) {
+//!         self.0 = image.0;
+//!     }
 //! }
 //!
 //! struct Transfers;
@@ -86,6 +96,16 @@
 //! #     fn query(&self, (): &()) -> u64 {
 //! #         self.0
 //! #     }
+//!
+//!     type Image = Serde<u64>;
+//!
+//!     fn image(&self) -> Serde<u64> {
+//!         Serde(self.0)
+//!     }
+//!
+//!     fn restore(&mut self, image: Serde<u64>) {
+//!         self.0 = image.0;
+//!     }
 //! }
 //! # struct Numbers;
 //! # impl Workload for Numbers {
@@ -125,6 +145,16 @@
 //! #     }
 //! #     fn query(&self, (): &()) -> u64 {
 //! #         self.0
+//! #     }
+//! #
+//! #     type Image = Serde<u64>;
+//! #
+//! #     fn image(&self) -> Serde<u64> {
+//! #         Serde(self.0)
+//! #     }
+//! #
+//! #     fn restore(&mut self, image: Serde<u64>) {
+//! #         self.0 = image.0;
 //! #     }
 //! # }
 //!

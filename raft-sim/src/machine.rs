@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use raft_core::replica::{Applied, Command, CommandError, StateMachine};
+use raft_core::replica::{
+    Applied, Command, CommandError, Image, ImageError, Sink, Source, StateMachine, read_exact,
+};
 use raft_core::{Bytes, Index, NodeId};
 
 /// Names one operation of one client, for all of a run.
@@ -126,5 +128,41 @@ impl<S: Machine> StateMachine for Watched<S> {
             at: self.at,
             reply: self.machine.query(query),
         }
+    }
+
+    type Image = WatchedImage<S::Image>;
+
+    fn image(&self) -> Self::Image {
+        WatchedImage {
+            at: self.at,
+            image: self.machine.image(),
+        }
+    }
+
+    fn restore(&mut self, image: Self::Image) {
+        self.at = image.at;
+        self.machine.restore(image.image);
+    }
+}
+
+/// A user's image, and the entry whose state it shows.
+pub(crate) struct WatchedImage<I> {
+    at: Index,
+    image: I,
+}
+
+impl<I: Image> Image for WatchedImage<I> {
+    fn write(&self, sink: &mut dyn Sink) -> Result<(), ImageError> {
+        sink.write(&self.at.0.to_le_bytes())?;
+        self.image.write(sink)
+    }
+
+    fn read(source: &mut dyn Source) -> Result<Self, ImageError> {
+        let mut at = [0; 8];
+        read_exact(source, &mut at)?;
+        Ok(Self {
+            at: Index(u64::from_le_bytes(at)),
+            image: I::read(source)?,
+        })
     }
 }

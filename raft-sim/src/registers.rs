@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use raft_core::Bytes;
-use raft_core::replica::{Applied, Command, CommandError, StateMachine};
+use raft_core::replica::{Applied, Command, CommandError, Serde, StateMachine};
 
 use crate::workload::{Draw, Request, Workload};
 
@@ -61,6 +61,17 @@ impl StateMachine for Registers {
 
     fn query(&self, query: &RegisterQuery) -> RegisterReply {
         self.0[place(query.0)]
+    }
+
+    type Image = Serde<Vec<Option<u64>>>;
+
+    fn image(&self) -> Serde<Vec<Option<u64>>> {
+        Serde(self.0.to_vec())
+    }
+
+    fn restore(&mut self, image: Serde<Vec<Option<u64>>>) {
+        let mut values = image.0.into_iter();
+        self.0 = core::array::from_fn(|_| values.next().flatten());
     }
 }
 

@@ -293,6 +293,13 @@ pub(crate) const fn message_name(body: &Body) -> &'static str {
         Body::ForwardProposalsReply { .. } => "ForwardProposalsReply",
         Body::ForwardRead => "ForwardRead",
         Body::ForwardReadReply { .. } => "ForwardReadReply",
+        Body::ForwardControl { .. } => "ForwardControl",
+        Body::ForwardControlReply { .. } => "ForwardControlReply",
+        Body::TimeoutNow { .. } => "TimeoutNow",
+        Body::InstallSnapshot { .. } => "InstallSnapshot",
+        Body::FetchSnapshot { .. } => "FetchSnapshot",
+        Body::SnapshotChunk { .. } => "SnapshotChunk",
+        Body::NoSnapshot => "NoSnapshot",
     }
 }
 
@@ -323,6 +330,7 @@ pub(crate) fn message_text(envelope: &Envelope) -> String {
         Body::AppendReply(AppendOutcome::Matched(matched)) => {
             format!("term={term} matched={matched}")
         }
+        Body::AppendReply(AppendOutcome::Blank) => format!("term={term} blank"),
         Body::AppendReply(AppendOutcome::Conflict { previous, hint }) => {
             format!("term={term} conflict={previous} hint={}", id(*hint))
         }
@@ -344,6 +352,33 @@ pub(crate) fn message_text(envelope: &Envelope) -> String {
             Some(index) => format!("term={term} index={index}"),
             None => format!("term={term} index=none"),
         },
+        Body::ForwardControl { control } => format!("term={term} {control:?}"),
+        Body::ForwardControlReply { outcome } => format!("term={term} {outcome:?}"),
+        Body::TimeoutNow { last } => format!("term={term} last={}", id(*last)),
+        Body::InstallSnapshot {
+            id: at_least,
+            source,
+        } => {
+            format!(
+                "term={term} at_least={} source={}",
+                id(*at_least),
+                source.node
+            )
+        }
+        Body::FetchSnapshot {
+            at_least, offset, ..
+        } => format!("at_least={at_least} offset={offset}"),
+        Body::SnapshotChunk {
+            id: of,
+            offset,
+            total,
+            bytes,
+        } => format!(
+            "of={} offset={offset} bytes={} of {total}",
+            id(*of),
+            bytes.len()
+        ),
+        Body::NoSnapshot => String::new(),
     }
 }
 

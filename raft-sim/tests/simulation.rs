@@ -102,6 +102,16 @@ impl StateMachine for Forgetful {
     fn query(&self, (): &()) -> u64 {
         self.0
     }
+
+    type Image = Serde<u64>;
+
+    fn image(&self) -> Serde<u64> {
+        Serde(self.0)
+    }
+
+    fn restore(&mut self, image: Serde<u64>) {
+        self.0 = image.0;
+    }
 }
 
 struct Adding;
@@ -152,6 +162,16 @@ impl StateMachine for Lossy {
     fn query(&self, (): &()) -> u64 {
         self.0
     }
+
+    type Image = Serde<(u64, u64)>;
+
+    fn image(&self) -> Serde<(u64, u64)> {
+        Serde((self.0, self.1))
+    }
+
+    fn restore(&mut self, image: Serde<(u64, u64)>) {
+        (self.0, self.1) = image.0;
+    }
 }
 
 struct AgainstAModel;
@@ -195,6 +215,16 @@ impl StateMachine for Panicking {
     }
 
     fn query(&self, (): &()) {}
+
+    type Image = Serde<u64>;
+
+    fn image(&self) -> Serde<u64> {
+        Serde(self.0)
+    }
+
+    fn restore(&mut self, image: Serde<u64>) {
+        self.0 = image.0;
+    }
 }
 
 struct FiveTimes;

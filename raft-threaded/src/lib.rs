@@ -24,6 +24,16 @@
 //!     fn query(&self, (): &()) -> u64 {
 //!         self.0
 //!     }
+//!
+//!     type Image = Serde<u64>;
+//!
+//!     fn image(&self) -> Serde<u64> {
+//!         Serde(self.0)
+//!     }
+//!
+//!     fn restore(&mut self, image: Serde<u64>) {
+//!         self.0 = image.0;
+//!     }
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

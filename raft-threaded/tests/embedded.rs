@@ -39,6 +39,16 @@ impl StateMachine for Counter {
     fn query(&self, (): &()) -> (u64, u64) {
         (self.sum, self.times)
     }
+
+    type Image = Serde<(u64, u64)>;
+
+    fn image(&self) -> Serde<(u64, u64)> {
+        Serde((self.sum, self.times))
+    }
+
+    fn restore(&mut self, image: Serde<(u64, u64)>) {
+        (self.sum, self.times) = image.0;
+    }
 }
 
 fn seats(folder: &Path, nodes: u64) -> Vec<Seat> {

@@ -38,7 +38,9 @@ pub fn encode_control(envelope: &Envelope, out: &mut Vec<u8>) {
 #[must_use]
 pub const fn has_bulk(body: &Body) -> bool {
     match body {
-        Body::AppendEntries { .. } | Body::ForwardProposals { .. } => true,
+        Body::AppendEntries { .. } | Body::ForwardProposals { .. } | Body::SnapshotChunk { .. } => {
+            true
+        }
         Body::RequestPreVote { .. }
         | Body::PreVoteReply { .. }
         | Body::RequestVote { .. }
@@ -49,7 +51,13 @@ pub const fn has_bulk(body: &Body) -> bool {
         | Body::StaleTerm
         | Body::ForwardProposalsReply { .. }
         | Body::ForwardRead
-        | Body::ForwardReadReply { .. } => false,
+        | Body::ForwardReadReply { .. }
+        | Body::ForwardControl { .. }
+        | Body::ForwardControlReply { .. }
+        | Body::TimeoutNow { .. }
+        | Body::InstallSnapshot { .. }
+        | Body::FetchSnapshot { .. }
+        | Body::NoSnapshot => false,
     }
 }
 
@@ -60,6 +68,7 @@ pub fn encode_bulk(body: &Body, out: &mut Vec<u8>) {
     match body {
         Body::AppendEntries { entries, .. } => encode_entries(entries, out),
         Body::ForwardProposals { commands } => encode_commands(commands, out),
+        Body::SnapshotChunk { bytes, .. } => out.extend_from_slice(bytes),
         Body::RequestPreVote { .. }
         | Body::PreVoteReply { .. }
         | Body::RequestVote { .. }
@@ -70,7 +79,13 @@ pub fn encode_bulk(body: &Body, out: &mut Vec<u8>) {
         | Body::StaleTerm
         | Body::ForwardProposalsReply { .. }
         | Body::ForwardRead
-        | Body::ForwardReadReply { .. } => {}
+        | Body::ForwardReadReply { .. }
+        | Body::ForwardControl { .. }
+        | Body::ForwardControlReply { .. }
+        | Body::TimeoutNow { .. }
+        | Body::InstallSnapshot { .. }
+        | Body::FetchSnapshot { .. }
+        | Body::NoSnapshot => {}
     }
 }
 
@@ -89,6 +104,7 @@ pub fn decode_envelope(frame: &Bytes) -> Result<Envelope, DecodeError> {
     match &mut envelope.body {
         Body::AppendEntries { entries, .. } => *entries = decode_entries(&rest)?.into(),
         Body::ForwardProposals { commands } => *commands = decode_commands(&rest)?,
+        Body::SnapshotChunk { bytes, .. } => *bytes = rest,
         Body::RequestPreVote { .. }
         | Body::PreVoteReply { .. }
         | Body::RequestVote { .. }
@@ -99,7 +115,13 @@ pub fn decode_envelope(frame: &Bytes) -> Result<Envelope, DecodeError> {
         | Body::StaleTerm
         | Body::ForwardProposalsReply { .. }
         | Body::ForwardRead
-        | Body::ForwardReadReply { .. } => finish("the control part", &rest)?,
+        | Body::ForwardReadReply { .. }
+        | Body::ForwardControl { .. }
+        | Body::ForwardControlReply { .. }
+        | Body::TimeoutNow { .. }
+        | Body::InstallSnapshot { .. }
+        | Body::FetchSnapshot { .. }
+        | Body::NoSnapshot => finish("the control part", &rest)?,
     }
     Ok(envelope)
 }

@@ -100,6 +100,20 @@ impl bincode::enc::write::Writer for Appender<'_> {
     }
 }
 
+/// Decodes a value of any size that fills `bytes` exactly: bytes whose checksum was compared before.
+pub(crate) fn decode_unbounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (value, used): (T, usize) =
+        bincode::serde::decode_from_slice(bytes, bincode::config::standard())
+            .map_err(|error| DecodeError::Control(alloc::format!("{error:?}")))?;
+    if used != bytes.len() {
+        return Err(DecodeError::Trailing {
+            what: "a value",
+            extra: (bytes.len() - used) as u64,
+        });
+    }
+    Ok(value)
+}
+
 /// Decodes a small value that fills `bytes` exactly, in its one shortest form.
 pub(crate) fn decode_value<T: Serialize + DeserializeOwned>(
     bytes: &[u8],

@@ -11,7 +11,7 @@ use crate::action::{HaltReason, Refusal};
 use crate::entry::{Entry, check_run};
 use crate::message::{AppendOutcome, Body, Envelope, Session};
 use crate::planted::{Bug, planted};
-use crate::types::{EntryId, Index, Member, Round, Time};
+use crate::types::{EntryId, Index, Member, Round, Span, Time};
 
 use super::{Node, Role};
 
@@ -222,6 +222,7 @@ impl Node {
             round,
             received,
             matched,
+            promised: Span(0),
         };
         self.send(envelope.from.member, envelope.session, reply);
     }

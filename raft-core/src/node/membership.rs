@@ -9,14 +9,18 @@ use crate::action::{Action, Observation};
 use crate::configuration::Configuration;
 use crate::message::Session;
 use crate::progress::Progress;
-use crate::types::Index;
+use crate::types::{EntryId, Index};
 
 use super::{Node, Role};
 
 impl Node {
     /// A configuration entry was appended.
-    pub(super) fn configuration_appended(&mut self, at: Index, configuration: Arc<Configuration>) {
-        self.configurations.append(at, configuration);
+    pub(super) fn configuration_appended(
+        &mut self,
+        id: EntryId,
+        configuration: Arc<Configuration>,
+    ) {
+        self.configurations.append(id, configuration);
         self.configuration_changed();
     }
 
@@ -34,7 +38,7 @@ impl Node {
         self.refresh_peers();
         self.outbox
             .push(Action::Observed(Observation::Configuration {
-                index: self.configurations.latest_index(),
+                id: self.configurations.latest_id(),
                 configuration,
             }));
     }

@@ -6,6 +6,7 @@
 //! here, so that a driver cannot misorder durability.
 
 mod apply;
+mod control;
 mod election;
 mod follower;
 mod invariants;
@@ -28,20 +29,22 @@ use crate::action::{
 use crate::configuration::{Configuration, Configurations};
 use crate::entry::Entry;
 use crate::error::RestoreError;
-use crate::event::{Event, Input};
+use crate::event::{Consistency, Event, Input};
 use crate::log::Log;
-use crate::message::{Body, Envelope, Session};
+use crate::message::{Body, Control, Envelope, Session};
 use crate::options::Options;
 use crate::persistence::Persistence;
 use crate::planted::{Bug, planted};
 use crate::proposal_queue::ProposalQueue;
+use crate::snapshot::SnapshotMeta;
 use crate::term_runs::TermRuns;
 use crate::types::{
-    Boot, HardState, Identity, Index, Member, PersistId, ReadTicket, RequestId, Span, StorageId,
-    Term, Time,
+    Boot, EntryId, HardState, Identity, Index, Member, PersistId, ReadTicket, RequestId, Span,
+    StorageId, Term, Time,
 };
 
 use self::apply::ApplyLane;
+use self::control::Controls;
 use self::election::Campaign;
 use self::follower::Follower;
 use self::proposals::{ForwardWindows, Forwards};
@@ -64,8 +67,31 @@ pub struct Restored {
     pub tail: Vec<Entry>,
     /// The configuration in force where the log begins.
     pub configuration: Arc<Configuration>,
+    /// The entry that made it.
+    pub configured: EntryId,
     /// The configurations in the log, oldest first.
     pub configurations: Vec<(Index, Arc<Configuration>)>,
+    /// What the state machine begins from; without one it begins empty where the log does. It does not
+    /// lie below the place where the log begins, nor above its end.
+    pub snapshot: Option<SnapshotMeta>,
+}
+
+impl Restored {
+    /// What a store that was just made holds: nothing but who it is, and who takes part.
+    #[must_use]
+    pub fn new(identity: Identity, configuration: Configuration) -> Self {
+        Self {
+            identity,
+            boot: Boot(1),
+            hard_state: HardState::default(),
+            terms: TermRuns::new(EntryId::ZERO),
+            tail: Vec::new(),
+            configuration: Arc::new(configuration),
+            configured: EntryId::ZERO,
+            configurations: Vec::new(),
+            snapshot: None,
+        }
+    }
 }
 
 /// One member of a consensus group.
@@ -93,6 +119,7 @@ pub struct Node {
     forwards: Forwards,
     forward_windows: ForwardWindows,
     read_forwards: ReadForwards,
+    controls: Controls,
     /// Requests of this node without an outcome.
     pending_requests: u32,
     /// Entries asked for from the log on disk: for a peer, or for `Apply`.
@@ -146,15 +173,17 @@ impl Node {
             });
         }
         let base = restored.terms.base();
-        let mut configurations = Configurations::new(base.index, restored.configuration);
-        for (at, configuration) in restored.configurations {
-            if at <= configurations.latest_index() || at > last.index {
+        let mut configurations = Configurations::new(restored.configured, restored.configuration);
+        for (index, configuration) in restored.configurations {
+            let term = restored.terms.term(index);
+            let term = term.filter(|_| index > configurations.latest_index());
+            let Some(term) = term else {
                 return Err(RestoreError::Gap {
                     expected: configurations.latest_index(),
-                    found: at,
+                    found: index,
                 });
-            }
-            configurations.append(at, configuration);
+            };
+            configurations.append(EntryId { term, index }, configuration);
         }
         // A hint only: it was not necessarily durable, nor is it promised (S11).
         let commit_index = restored.hard_state.commit.clamp(base.index, last.index);
@@ -177,6 +206,7 @@ impl Node {
             forwards: Forwards::new(restored.boot),
             forward_windows: ForwardWindows::default(),
             read_forwards: ReadForwards::new(restored.boot),
+            controls: Controls::new(restored.boot),
             pending_requests: 0,
             log_reads: BTreeMap::new(),
             last_ticket: ReadTicket(restored.boot.first_number()),
@@ -217,7 +247,24 @@ impl Node {
             Input::Tick => self.on_tick(),
             Input::Receive(envelope) => self.on_receive(&envelope),
             Input::Propose { request, command } => self.on_propose(request, command),
-            Input::Read { request } => self.on_read(request),
+            Input::Read {
+                request,
+                consistency: Consistency::Linearizable | Consistency::Lease,
+            } => self.on_read(request),
+            Input::ChangeMembership { request, change } => {
+                self.on_control(request, Control::ChangeMembership(change));
+            }
+            Input::TransferLeadership { request, to } => {
+                self.on_control(request, Control::TransferLeadership { to });
+            }
+            Input::StepDown { request } => self.on_control(request, Control::StepDown),
+            Input::SnapshotTaken { .. }
+            | Input::SnapshotReceived { .. }
+            | Input::SnapshotFailed { .. }
+            | Input::SnapshotRestored { .. }
+            | Input::Solo { .. }
+            | Input::Reset { .. }
+            | Input::Wiped { .. } => {}
             Input::Campaign => self.on_campaign(),
             Input::Persisted { store, boot, id } => self.on_persisted(store, boot, id),
             Input::Applied { index } => self.on_applied(index),
@@ -338,6 +385,8 @@ impl Node {
                         .filter(|_| !planted(Bug::VoteAmnesia)),
                     ..self.hard_state
                 }),
+                snapshot: None,
+                identity: None,
                 entries,
             }));
         }
@@ -376,7 +425,13 @@ impl Node {
 
     fn refuse_after_halt(&mut self, input: &Input) {
         match input {
-            Input::Propose { request, .. } | Input::Read { request } => {
+            Input::Propose { request, .. }
+            | Input::Read { request, .. }
+            | Input::ChangeMembership { request, .. }
+            | Input::TransferLeadership { request, .. }
+            | Input::StepDown { request }
+            | Input::Solo { request, .. }
+            | Input::Reset { request, .. } => {
                 self.outbox.push(Action::Resolve {
                     request: *request,
                     outcome: Outcome::Rejected(Rejection::Halted),
@@ -389,6 +444,11 @@ impl Node {
             | Input::Applied { .. }
             | Input::LogRead { .. }
             | Input::PeerUnreachable { .. }
+            | Input::SnapshotTaken { .. }
+            | Input::SnapshotReceived { .. }
+            | Input::SnapshotFailed { .. }
+            | Input::SnapshotRestored { .. }
+            | Input::Wiped { .. }
             | Input::StorageFailed
             | Input::StorageFull
             | Input::StorageAvailable => {}

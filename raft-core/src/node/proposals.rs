@@ -205,6 +205,10 @@ impl Node {
                 | Rejection::NotLeader { .. }
                 | Rejection::TooLarge { .. }
                 | Rejection::NoQuorum
+                | Rejection::Transferring
+                | Rejection::Change(_)
+                | Rejection::Transfer(_)
+                | Rejection::Identity(_)
                 | Rejection::Halted,
             ) => ForwardOutcome::Busy,
         }
@@ -243,6 +247,7 @@ impl Node {
                 }
                 ForwardOutcome::Busy => Rejection::Busy(Quota::Leader),
                 ForwardOutcome::StorageFull => Rejection::StorageFull,
+                ForwardOutcome::Transferring => Rejection::Transferring,
             };
             self.resolve(request, Outcome::Rejected(rejection));
         }
@@ -324,6 +329,9 @@ fn are_ascending(outcomes: &[ForwardOutcome]) -> bool {
             last = *index;
             above
         }
-        ForwardOutcome::NotLeader | ForwardOutcome::Busy | ForwardOutcome::StorageFull => true,
+        ForwardOutcome::NotLeader
+        | ForwardOutcome::Busy
+        | ForwardOutcome::StorageFull
+        | ForwardOutcome::Transferring => true,
     })
 }

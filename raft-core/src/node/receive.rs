@@ -27,7 +27,13 @@ impl Node {
                 | Body::ForwardProposals { .. }
                 | Body::ForwardProposalsReply { .. }
                 | Body::ForwardRead
-                | Body::ForwardReadReply { .. } => self.become_follower(envelope.term, None),
+                | Body::ForwardReadReply { .. }
+                | Body::ForwardControl { .. }
+                | Body::ForwardControlReply { .. }
+                | Body::TimeoutNow { .. }
+                | Body::InstallSnapshot { .. } => self.become_follower(envelope.term, None),
+                // Between replicas, whatever their terms.
+                Body::FetchSnapshot { .. } | Body::SnapshotChunk { .. } | Body::NoSnapshot => {}
             }
         }
         self.dispatch(envelope);
@@ -69,7 +75,11 @@ impl Node {
                     self.on_append_entries(envelope, *previous, *commit, entries);
                 }
             }
-            Body::Heartbeat { commit, round } => {
+            Body::Heartbeat {
+                commit,
+                round,
+                promise: _,
+            } => {
                 if self.is_from_leader(envelope) {
                     self.on_heartbeat(envelope, *commit, *round);
                 }
@@ -83,6 +93,7 @@ impl Node {
                 round,
                 received,
                 matched,
+                promised: _,
             } => {
                 if self.is_from_follower(envelope) {
                     self.on_heartbeat_reply(envelope, *round, *received, *matched);
@@ -96,6 +107,13 @@ impl Node {
             }
             Body::ForwardRead => self.on_forward_read(envelope),
             Body::ForwardReadReply { index } => self.on_forward_read_reply(envelope, *index),
+            Body::ForwardControl { .. }
+            | Body::ForwardControlReply { .. }
+            | Body::TimeoutNow { .. }
+            | Body::InstallSnapshot { .. }
+            | Body::FetchSnapshot { .. }
+            | Body::SnapshotChunk { .. }
+            | Body::NoSnapshot => {}
         }
     }
 

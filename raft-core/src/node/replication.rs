@@ -77,10 +77,10 @@ impl Node {
             Payload::Configuration(configuration) => Some(configuration.clone()),
             Payload::Noop | Payload::Command(_) => None,
         };
-        let at = entry.id.index;
+        let id = entry.id;
         self.log.append(entry);
         if let Some(configuration) = configuration {
-            self.configuration_appended(at, configuration);
+            self.configuration_appended(id, configuration);
         }
     }
 
@@ -151,7 +151,13 @@ impl Node {
         for (member, peer) in &mut peers {
             // No further than it is known to have the log (S46).
             let commit = commit.min(peer.match_index);
-            self.send(*member, peer.session, Body::Heartbeat { commit, round });
+            let promise = Span(0);
+            let heartbeat = Body::Heartbeat {
+                commit,
+                round,
+                promise,
+            };
+            self.send(*member, peer.session, heartbeat);
         }
         self.restore_peers(peers);
     }
@@ -272,6 +278,7 @@ impl Node {
         let last = self.log.last().index;
         match outcome {
             AppendOutcome::Matched(matched) => self.acknowledge(member, matched),
+            AppendOutcome::Blank => {}
             AppendOutcome::Conflict { previous, hint } => {
                 if previous > last || hint.index >= previous {
                     self.refuse(member, Refusal::Malformed);

@@ -30,8 +30,8 @@ pub struct Status<'a> {
     pub durable: Index,
     /// Who takes part, as its log says.
     pub configuration: &'a Configuration,
-    /// Where that configuration was appended.
-    pub configuration_index: Index,
+    /// The entry that made that configuration.
+    pub configured: EntryId,
     /// Messages it refused.
     pub refused: &'a Refused,
     /// Requests without an outcome.
@@ -113,7 +113,7 @@ impl Node {
             last: self.log.last(),
             durable: self.log.durable(),
             configuration: self.configuration(),
-            configuration_index: self.configurations.latest_index(),
+            configured: self.configurations.latest_id(),
             refused: &self.refused,
             pending_requests: self.pending_requests,
             tail_bytes: self.log.tail_bytes(),

@@ -7,16 +7,19 @@
 //! acknowledged before it was asked.
 
 mod command;
+mod image;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::fmt;
 
 pub use self::command::{Command, CommandError, Serde};
+pub use self::image::{Image, ImageError, Sink, Source, read_exact, read_part, write_part};
 
 use crate::action::{Action, Outcome, Quota, Rejection};
 use crate::entry::{Entry, Payload};
 use crate::error::RestoreError;
-use crate::event::{Event, Input};
+use crate::event::{Consistency, Event, Input};
 use crate::node::{Node, Restored, Status};
 use crate::options::Options;
 use crate::types::{EntryId, Index, RequestId, Time};
@@ -43,6 +46,16 @@ use crate::types::{EntryId, Index, RequestId, Time};
 ///     fn query(&self, (): &()) -> u64 {
 ///         self.0
 ///     }
+///
+///     type Image = Serde<u64>;
+///
+///     fn image(&self) -> Serde<u64> {
+///         Serde(self.0)
+///     }
+///
+///     fn restore(&mut self, image: Serde<u64>) {
+///         self.0 = image.0;
+///     }
 /// }
 /// ```
 pub trait StateMachine {
@@ -61,6 +74,25 @@ pub trait StateMachine {
 
     /// Answers a query from the present state.
     fn query(&self, query: &Self::Query) -> Self::Reply;
+
+    /// Everything the machine holds, frozen: what snapshots are made of. [`Serde`] makes one of any serde
+    /// type.
+    type Image: Image
+    where
+        Self: Sized;
+
+    /// Freezes what the machine holds now.
+    ///
+    /// The machine waits meanwhile, so a large one hands out what it shares with itself until it changes
+    /// (copy on write); encoding comes later, beside it.
+    fn image(&self) -> Self::Image
+    where
+        Self: Sized;
+
+    /// Becomes what the image says, and forgets everything else.
+    fn restore(&mut self, image: Self::Image)
+    where
+        Self: Sized;
 }
 
 /// A committed command on its way into the state machine.
@@ -73,8 +105,7 @@ pub struct Applied<C> {
 }
 
 /// What a driver is to do for a replica.
-#[derive(Debug)]
-pub enum Output<R> {
+pub enum Output<S: StateMachine> {
     /// An order of the node: never `Apply` or `Resolve`, which the replica carries out itself.
     Action(Action),
     /// A request has its answer.
@@ -82,8 +113,21 @@ pub enum Output<R> {
         /// Which.
         request: RequestId,
         /// The state machine's reply, or why there is none.
-        result: Result<R, RequestError>,
+        result: Result<S::Reply, RequestError>,
     },
+}
+
+impl<S: StateMachine> fmt::Debug for Output<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Action(action) => action.fmt(f),
+            Self::Reply { request, result } => f
+                .debug_struct("Reply")
+                .field("request", request)
+                .field("error", &result.as_ref().err())
+                .finish(),
+        }
+    }
 }
 
 /// Why a request has no reply.
@@ -200,13 +244,16 @@ impl<S: StateMachine> Replica<S> {
         }
         self.queries += 1;
         self.asked.insert(request, query);
-        let input = Input::Read { request };
+        let input = Input::Read {
+            request,
+            consistency: Consistency::Linearizable,
+        };
         self.handle(Event { at, input });
     }
 
     /// Puts everything that is now to be done behind `outputs`, after feeding the state machine what
     /// is committed.
-    pub fn drain(&mut self, outputs: &mut Vec<Output<S::Reply>>) {
+    pub fn drain(&mut self, outputs: &mut Vec<Output<S>>) {
         for request in self.refused.drain(..) {
             let busy = Rejection::Busy(Quota::Requests);
             let result = Err(RequestError::Rejected(busy));
@@ -225,6 +272,10 @@ impl<S: StateMachine> Replica<S> {
                     Action::Send(_)
                     | Action::Persist(_)
                     | Action::ReadLog(_)
+                    | Action::RestoreSnapshot { .. }
+                    | Action::CompactLog(_)
+                    | Action::Wipe { .. }
+                    | Action::ReceiveSnapshot { .. }
                     | Action::Observed(_)
                     | Action::Alert(_) => outputs.push(Output::Action(action)),
                     Action::Halt(_) => {
@@ -248,7 +299,7 @@ impl<S: StateMachine> Replica<S> {
         self.expire_ready(outputs);
     }
 
-    fn apply(&mut self, entries: &[Entry], outputs: &mut Vec<Output<S::Reply>>) {
+    fn apply(&mut self, entries: &[Entry], outputs: &mut Vec<Output<S>>) {
         for entry in entries {
             assert!(
                 entry.id.index == self.applied.next(),
@@ -278,12 +329,7 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    fn resolve(
-        &mut self,
-        request: RequestId,
-        outcome: Outcome,
-        outputs: &mut Vec<Output<S::Reply>>,
-    ) {
+    fn resolve(&mut self, request: RequestId, outcome: Outcome, outputs: &mut Vec<Output<S>>) {
         let error = match outcome {
             Outcome::Committed(id) if id.index > self.applied => {
                 let place = self.committed.partition_point(|(other, _)| *other < id);
@@ -302,6 +348,10 @@ impl<S: StateMachine> Replica<S> {
                 }
                 return;
             }
+            Outcome::Changed(_)
+            | Outcome::Transferred(_)
+            | Outcome::Alone { .. }
+            | Outcome::Emptied => return,
             Outcome::Rejected(rejection) => RequestError::Rejected(rejection),
             Outcome::Superseded(id) => RequestError::Superseded(id),
             Outcome::Unknown => RequestError::Unknown,
@@ -314,7 +364,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// The node halted: nothing is applied any more.
-    fn fail_all(&mut self, outputs: &mut Vec<Output<S::Reply>>) {
+    fn fail_all(&mut self, outputs: &mut Vec<Output<S>>) {
         let unknown = core::mem::take(&mut self.committed);
         let unknown = unknown.into_iter().map(|(_, request)| {
             let result = Err(RequestError::Unknown);
@@ -334,7 +384,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Answers the queries that waited for the state machine to get where it is.
-    fn answer_ready(&mut self, outputs: &mut Vec<Output<S::Reply>>) {
+    fn answer_ready(&mut self, outputs: &mut Vec<Output<S>>) {
         while let Some(entry) = self.ready.first_entry()
             && *entry.key() <= self.applied
         {
@@ -352,7 +402,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// The state machine does not get there in time: its node's disk is full, or nothing is heard.
-    fn expire_ready(&mut self, outputs: &mut Vec<Output<S::Reply>>) {
+    fn expire_ready(&mut self, outputs: &mut Vec<Output<S>>) {
         while let Some((deadline, index)) = self.deadlines.front().copied()
             && deadline <= self.now
         {

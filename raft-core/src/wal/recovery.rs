@@ -272,6 +272,8 @@ impl Recovered {
             terms: self.terms,
             tail,
             configuration: Arc::new(self.start.configuration),
+            configured: EntryId::ZERO,
+            snapshot: None,
             configurations: self.configurations,
         }
     }

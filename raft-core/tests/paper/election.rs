@@ -2,7 +2,9 @@
 
 use raft_core::{Body, HaltReason, HardState, Index, Input, RoleKind, Span, Term};
 
-use super::subject::{Subject, append, bodies, halted, id, log, member, persists, sent, session};
+use super::subject::{
+    Subject, append, bodies, halted, id, log, member, persists, read_of, sent, session,
+};
 
 fn granted(actions: &[raft_core::Action]) -> Option<bool> {
     bodies(actions).into_iter().find_map(|body| match body {
@@ -330,7 +332,7 @@ fn steady_reads_do_not_keep_a_lonely_leader_in_office() {
     for read in 0..100 {
         subject.now = subject.now + Span::from_millis(20);
         let request = raft_core::RequestId(read);
-        subject.step(Input::Read { request });
+        subject.step(read_of(request));
         if subject.node.next_deadline().unwrap() <= subject.now {
             subject.step(Input::Tick);
         }

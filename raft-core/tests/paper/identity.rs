@@ -2,7 +2,7 @@
 
 use raft_core::{
     Action, Alert, Body, Boot, ClusterId, Envelope, GroupId, Index, Input, Refusal, RoleKind,
-    Round, StorageId,
+    Round, Span, StorageId,
 };
 
 use super::subject::{Subject, append, id, log, member, session};
@@ -11,6 +11,7 @@ fn heartbeat(subject: &Subject) -> Envelope {
     let body = Body::Heartbeat {
         commit: Index(0),
         round: Round(1),
+        promise: Span(0),
     };
     subject.envelope(2, 1, session(1), body)
 }

@@ -4,12 +4,10 @@ use raft_core::{
     Action, Body, HardState, Index, Input, Outcome, Rejection, RequestId, RoleKind, Span, Term,
 };
 
-use super::subject::{Subject, append, bodies, id, log, member, outcomes, sent, session};
+use super::subject::{Subject, append, bodies, id, log, member, outcomes, read_of, sent, session};
 
 fn read(subject: &mut Subject, request: u64) -> Vec<Action> {
-    subject.settle(Input::Read {
-        request: RequestId(request),
-    })
+    subject.settle(read_of(RequestId(request)))
 }
 
 fn round_of(actions: &[Action]) -> u64 {
@@ -58,7 +56,7 @@ fn reads_that_come_together_share_a_round() {
     for request in 1..=10 {
         let at = subject.now;
         let request = RequestId(request);
-        let input = Input::Read { request };
+        let input = read_of(request);
         subject.node.handle(raft_core::Event { at, input });
     }
     let mut actions = Vec::new();

@@ -5,7 +5,9 @@ use raft_core::{
     LogReadOutcome, Options, Payload, RequestId, Round, Span, Term,
 };
 
-use super::subject::{Subject, append, bodies, command, halted, id, log, member, sent, session};
+use super::subject::{
+    Subject, append, bodies, command, halted, id, log, member, read_of, sent, session,
+};
 
 fn conflict(actions: &[Action]) -> Option<(u64, raft_core::EntryId)> {
     bodies(actions).into_iter().find_map(|body| match body {
@@ -73,6 +75,7 @@ fn a_follower_commits_no_further_than_it_agrees_with_its_leader() {
     let heartbeat = Body::Heartbeat {
         commit: Index(3),
         round: Round(1),
+        promise: Span(0),
     };
     subject.receive(2, 2, session(2), heartbeat);
     assert_eq!(subject.commit(), 1);
@@ -262,6 +265,7 @@ fn what_no_leader_can_have_sent_is_refused_and_counted() {
             round: Round(round),
             received: Index(received),
             matched: Index(matched),
+            promised: Span(0),
         };
         subject.receive(2, term, session(term), body);
     }
@@ -433,7 +437,7 @@ fn a_probe_is_repeated_with_heartbeats_and_not_with_reads() {
     subject.elect();
     for request in 0..5 {
         let request = RequestId(request);
-        let asked = subject.step(Input::Read { request });
+        let asked = subject.step(read_of(request));
         assert_eq!(appends(&asked, 2), []);
         let round = u64::try_from(bodies(&asked).len()).unwrap() / 2 * (request.0 + 1);
         assert_eq!(appends(&subject.heartbeat_reply(2, round, 0), 2), []);
@@ -505,6 +509,7 @@ fn a_restarted_peer_is_asked_anew_where_the_logs_agree() {
         round: Round(0),
         received: Index(0),
         matched: Index(0),
+        promised: Span(0),
     };
     let mut reply = subject.envelope(2, 1, session(1), round);
     reply.boot = raft_core::Boot(2);

@@ -5,7 +5,7 @@ use raft_core::{
     Rejection, RequestId, Session, Span, Term,
 };
 
-use super::subject::{Subject, append, bodies, halted, id, log, outcomes, sent, session};
+use super::subject::{Subject, append, bodies, halted, id, log, outcomes, read_of, sent, session};
 
 fn following(leader: u64) -> Subject {
     let mut subject = Subject::new(3);
@@ -223,7 +223,7 @@ fn a_halt_resolves_every_request_first() {
     subject.elect();
     subject.propose(1);
     let request = RequestId(2);
-    subject.step(Input::Read { request });
+    subject.step(read_of(request));
     let halting = subject.step(Input::StorageFailed);
     assert_eq!(halted(&halting), Some(HaltReason::StorageFailed));
     assert_eq!(outcomes(&halting).len(), 2);

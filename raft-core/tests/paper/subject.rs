@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use raft_core::{
-    Action, Body, Boot, Bytes, ClusterId, Configuration, Entry, EntryId, Envelope, Event, GroupId,
-    HaltReason, HardState, Identity, Index, Input, Member, Node, NodeId, Options, Outcome, Payload,
-    Persist, RequestId, Restored, RoleKind, Round, Session, StorageId, Term, TermRuns, Time,
+    Action, Body, Boot, Bytes, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope,
+    Event, GroupId, HaltReason, HardState, Identity, Index, Input, Member, Node, NodeId, Options,
+    Outcome, Payload, Persist, RequestId, Restored, RoleKind, Round, Session, Span, StorageId,
+    Term, TermRuns, Time,
 };
 
 pub(crate) fn member(node: u64) -> Member {
@@ -96,17 +97,17 @@ impl Subject {
         options: Options,
     ) -> Self {
         let restored = Restored {
-            identity: Identity {
-                group: GroupId(0),
-                cluster: ClusterId(1),
-                member: member(1),
-            },
-            boot: Boot(1),
             hard_state,
             terms,
             tail,
-            configuration: Arc::new(Configuration::of_voters((1..=voters).map(member))),
-            configurations: vec![],
+            ..Restored::new(
+                Identity {
+                    group: GroupId(0),
+                    cluster: ClusterId(1),
+                    member: member(1),
+                },
+                Configuration::of_voters((1..=voters).map(member)),
+            )
         };
         let now = Time(1_000_000_000);
         Self {
@@ -222,6 +223,7 @@ impl Subject {
             round: Round(round),
             received: Index(got),
             matched: Index(got),
+            promised: Span(0),
         };
         let (term, session) = (self.term(), session(self.term()));
         let reply = self.envelope(from, term, session, body);
@@ -300,4 +302,12 @@ pub(crate) fn halted(actions: &[Action]) -> Option<HaltReason> {
         Action::Halt(reason) => Some(*reason),
         _ => None,
     })
+}
+
+/// A linearizable read.
+pub(crate) fn read_of(request: RequestId) -> Input {
+    Input::Read {
+        request,
+        consistency: Consistency::Linearizable,
+    }
 }

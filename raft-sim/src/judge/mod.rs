@@ -222,7 +222,15 @@ impl<S: Machine> Judge<S> {
             | Body::ForwardProposals { .. }
             | Body::ForwardProposalsReply { .. }
             | Body::ForwardRead
-            | Body::ForwardReadReply { .. } => {}
+            | Body::ForwardReadReply { .. }
+            | Body::AppendReply(AppendOutcome::Blank)
+            | Body::ForwardControl { .. }
+            | Body::ForwardControlReply { .. }
+            | Body::TimeoutNow { .. }
+            | Body::InstallSnapshot { .. }
+            | Body::FetchSnapshot { .. }
+            | Body::SnapshotChunk { .. }
+            | Body::NoSnapshot => {}
         }
     }
 

@@ -201,6 +201,7 @@ impl<W: Workload> Run<'_, W> {
                 HaltReason::StorageFailed
                 | HaltReason::LogDamaged { .. }
                 | HaltReason::CommittedConflict { .. }
+                | HaltReason::Emptied
                 | HaltReason::TermExhausted => {
                     let text = format!("halts, though nothing harmed it: {reason}");
                     let judge = &mut self.cluster.world.judge;

@@ -65,7 +65,7 @@ pub(crate) struct World<S: Machine> {
     /// Whose state machine executed something last.
     pub(crate) last_executed: NodeId,
     pub(crate) trace: Option<Trace>,
-    outputs: Vec<Output<Witnessed<S::Reply>>>,
+    outputs: Vec<Output<Watched<S>>>,
 }
 
 /// How a new world is made.
@@ -304,7 +304,7 @@ impl<S: Machine> World<S> {
         self.outputs = outputs;
     }
 
-    fn judge_outputs(&mut self, node: NodeId, outputs: &[Output<Witnessed<S::Reply>>]) {
+    fn judge_outputs(&mut self, node: NodeId, outputs: &[Output<Watched<S>>]) {
         let place = place(node);
         let Some(process) = &self.servers[place].process else {
             return;
@@ -343,7 +343,7 @@ impl<S: Machine> World<S> {
     }
 
     /// Carries out one action; false if the process did not survive it.
-    fn carry_out(&mut self, node: NodeId, output: Output<Witnessed<S::Reply>>) -> bool {
+    fn carry_out(&mut self, node: NodeId, output: Output<Watched<S>>) -> bool {
         match output {
             Output::Reply { request, result } => self.answer(node, request.0, result),
             Output::Action(Action::Persist(persist)) => self.persist(node, persist),
@@ -453,6 +453,8 @@ impl<S: Machine> World<S> {
             ..HardState::default()
         };
         let persist = Persist {
+            snapshot: None,
+            identity: None,
             id: PersistId(1),
             store: server.member.store,
             boot: restored.boot,

@@ -260,9 +260,12 @@ fn explain(error: &RequestError) -> Reply {
             Rejection::NotLeader { leader: None } | Rejection::NoQuorum | Rejection::Halted => {
                 "CLUSTERDOWN"
             }
-            Rejection::Busy(_) => "BUSY",
+            Rejection::Busy(_) | Rejection::Transferring => "BUSY",
             Rejection::StorageFull => "MISCONF",
-            Rejection::TooLarge { .. } => "ERR",
+            Rejection::TooLarge { .. }
+            | Rejection::Change(_)
+            | Rejection::Transfer(_)
+            | Rejection::Identity(_) => "ERR",
         },
         // Certainly not done, because another leader took over.
         RequestError::Superseded(_) => "NOTLEADER",

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use raft_core::replica::{Applied, StateMachine};
+use raft_core::replica::{
+    Applied, Image, ImageError, Sink, Source, StateMachine, read_exact, read_part, write_part,
+};
 
 use crate::resp::Reply;
 
@@ -254,5 +256,41 @@ impl StateMachine for KvStore {
             } => self.scan(*cursor, pattern.as_ref(), *count, kind.as_ref()),
             KvQuery::DbSize => integer(self.values.len()),
         }
+    }
+
+    type Image = KvImage;
+
+    fn image(&self) -> KvImage {
+        KvImage(self.values.clone())
+    }
+
+    fn restore(&mut self, image: KvImage) {
+        self.values = image.0;
+    }
+}
+
+/// The keys and values of one moment.
+#[derive(Debug)]
+pub struct KvImage(BTreeMap<(u64, Bytes), Bytes>);
+
+impl Image for KvImage {
+    fn write(&self, sink: &mut dyn Sink) -> Result<(), ImageError> {
+        sink.write(&(self.0.len() as u64).to_le_bytes())?;
+        for ((_, key), value) in &self.0 {
+            write_part(sink, key)?;
+            write_part(sink, value)?;
+        }
+        Ok(())
+    }
+
+    fn read(source: &mut dyn Source) -> Result<Self, ImageError> {
+        let mut count = [0; 8];
+        read_exact(source, &mut count)?;
+        let mut values = BTreeMap::new();
+        for _ in 0..u64::from_le_bytes(count) {
+            let key = Bytes::from(read_part(source)?);
+            values.insert(slot(&key), Bytes::from(read_part(source)?));
+        }
+        Ok(Self(values))
     }
 }

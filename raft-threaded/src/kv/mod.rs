@@ -9,5 +9,5 @@ mod serve;
 mod table;
 
 pub use self::command::{Condition, KvCommand, KvQuery};
-pub use self::machine::{KvReply, KvStore};
+pub use self::machine::{KvImage, KvReply, KvStore};
 pub use self::serve::{KvOptions, KvServer};

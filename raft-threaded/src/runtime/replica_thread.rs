@@ -78,7 +78,7 @@ pub(crate) struct ReplicaThread<S: StateMachine, F> {
 pub(crate) struct State<S: StateMachine> {
     ids: RequestIds,
     answers: BTreeMap<RequestId, Answer<S::Reply>>,
-    outputs: Vec<Output<S::Reply>>,
+    outputs: Vec<Output<S>>,
     tcp_events: Vec<TcpEvent>,
     requests: Vec<Request<S>>,
     log_stats: WalStats,
@@ -345,11 +345,8 @@ where
                 let leader = leader.map(|member| member.node.0);
                 info!(term = term.0, leader, "leader");
             }
-            Observation::Configuration {
-                index,
-                configuration,
-            } => {
-                info!(index = index.0, ?configuration, "configuration");
+            Observation::Configuration { id, configuration } => {
+                info!(index = id.index.0, ?configuration, "configuration");
                 self.tcp.set_members(&configuration);
             }
         }
