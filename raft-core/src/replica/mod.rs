@@ -115,6 +115,14 @@ pub enum Output<S: StateMachine> {
         /// The state machine's reply, or why there is none.
         result: Result<S::Reply, RequestError>,
     },
+    /// A request to the node itself took effect: a change of membership, a transfer, solo or reset. One that
+    /// did not ends in a `Reply` with its error.
+    Done {
+        /// Which.
+        request: RequestId,
+        /// What it came to: `Changed`, `Transferred`, `Alone` or `Emptied`.
+        outcome: Outcome,
+    },
 }
 
 impl<S: StateMachine> fmt::Debug for Output<S> {
@@ -125,6 +133,11 @@ impl<S: StateMachine> fmt::Debug for Output<S> {
                 .debug_struct("Reply")
                 .field("request", request)
                 .field("error", &result.as_ref().err())
+                .finish(),
+            Self::Done { request, outcome } => f
+                .debug_struct("Done")
+                .field("request", request)
+                .field("outcome", outcome)
                 .finish(),
         }
     }
@@ -351,7 +364,10 @@ impl<S: StateMachine> Replica<S> {
             Outcome::Changed(_)
             | Outcome::Transferred(_)
             | Outcome::Alone { .. }
-            | Outcome::Emptied => return,
+            | Outcome::Emptied => {
+                outputs.push(Output::Done { request, outcome });
+                return;
+            }
             Outcome::Rejected(rejection) => RequestError::Rejected(rejection),
             Outcome::Superseded(id) => RequestError::Superseded(id),
             Outcome::Unknown => RequestError::Unknown,

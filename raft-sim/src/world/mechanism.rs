@@ -346,6 +346,7 @@ impl<S: Machine> World<S> {
     fn carry_out(&mut self, node: NodeId, output: Output<Watched<S>>) -> bool {
         match output {
             Output::Reply { request, result } => self.answer(node, request.0, result),
+            Output::Done { .. } => {}
             Output::Action(Action::Persist(persist)) => self.persist(node, persist),
             Output::Action(Action::ReadLog(request)) => {
                 if let Some(process) = self.process_mut(node) {
