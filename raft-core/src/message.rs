@@ -143,6 +143,11 @@ pub enum Body {
         /// The sender's last entry, which the receiver must have durably (S41).
         last: EntryId,
     },
+    /// You are no member any more: this entry made a configuration without you, and it is committed.
+    NotAMember {
+        /// The entry.
+        configured: EntryId,
+    },
     /// The leader does not have the log you need any more: fetch a snapshot.
     InstallSnapshot {
         /// The oldest snapshot that is new enough.

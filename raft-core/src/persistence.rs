@@ -10,7 +10,7 @@ use alloc::collections::VecDeque;
 
 use crate::message::Envelope;
 use crate::planted::{Bug, planted};
-use crate::types::{Index, PersistId};
+use crate::types::{Identity, Index, PersistId};
 
 /// The log lane as the node sees it.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Persistence {
     pending: VecDeque<(PersistId, Index)>,
     /// The first entry not handed out.
     next: Index,
+    /// Who the store is from the next write on.
+    identity: Option<Identity>,
     /// Term, vote or promise changed since the last write was handed out.
     hard_state_changed: bool,
     /// The write that makes the present hard state durable.
@@ -39,6 +41,7 @@ impl Persistence {
             done: PersistId(0),
             pending: VecDeque::new(),
             next: last.next(),
+            identity: None,
             hard_state_changed: false,
             hard_state_in: PersistId(0),
             withheld: VecDeque::new(),
@@ -54,6 +57,23 @@ impl Persistence {
     pub(crate) fn hard_state_changed(&mut self) {
         self.hard_state_changed = true;
         self.hard_state_in = self.handed.next();
+    }
+
+    /// The store has a new identity, in one write with the hard state and with everything that was appended
+    /// so far.
+    pub(crate) fn identity_changed(&mut self, identity: Identity) {
+        self.identity = Some(identity);
+        self.hard_state_changed();
+    }
+
+    /// The identity that the next write carries, if it carries one.
+    pub(crate) fn identity(&mut self) -> Option<Identity> {
+        self.identity.take()
+    }
+
+    /// Whether the next write must hold all there is.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.identity.is_some()
     }
 
     /// Whether the present hard state is durable.

@@ -296,6 +296,7 @@ pub(crate) const fn message_name(body: &Body) -> &'static str {
         Body::ForwardControl { .. } => "ForwardControl",
         Body::ForwardControlReply { .. } => "ForwardControlReply",
         Body::TimeoutNow { .. } => "TimeoutNow",
+        Body::NotAMember { .. } => "NotAMember",
         Body::InstallSnapshot { .. } => "InstallSnapshot",
         Body::FetchSnapshot { .. } => "FetchSnapshot",
         Body::SnapshotChunk { .. } => "SnapshotChunk",
@@ -354,6 +355,7 @@ pub(crate) fn message_text(envelope: &Envelope) -> String {
         },
         Body::ForwardControl { control } => format!("term={term} {control:?}"),
         Body::ForwardControlReply { outcome } => format!("term={term} {outcome:?}"),
+        Body::NotAMember { configured } => format!("term={term} configured={}", id(*configured)),
         Body::TimeoutNow { last } => format!("term={term} last={}", id(*last)),
         Body::InstallSnapshot {
             id: at_least,

@@ -55,6 +55,7 @@ pub const fn has_bulk(body: &Body) -> bool {
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
+        | Body::NotAMember { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }
         | Body::NoSnapshot => false,
@@ -83,6 +84,7 @@ pub fn encode_bulk(body: &Body, out: &mut Vec<u8>) {
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
+        | Body::NotAMember { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }
         | Body::NoSnapshot => {}
@@ -119,6 +121,7 @@ pub fn decode_envelope(frame: &Bytes) -> Result<Envelope, DecodeError> {
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
+        | Body::NotAMember { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }
         | Body::NoSnapshot => finish("the control part", &rest)?,

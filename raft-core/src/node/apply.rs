@@ -43,6 +43,11 @@ impl ApplyLane {
 }
 
 impl Node {
+    /// Whether the state machine is being replaced.
+    pub(super) const fn is_restoring(&self) -> bool {
+        false
+    }
+
     pub(super) fn on_applied(&mut self, index: Index) {
         self.apply.applied = self.apply.applied.max(index.min(self.apply.handed));
     }

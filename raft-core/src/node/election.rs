@@ -96,6 +96,8 @@ impl Node {
             self.log_reads
                 .retain(|_, read| read.reader == super::LogReader::Apply);
             self.end_reads(leader.reads);
+            self.end_change(leader.change);
+            self.end_transfer(leader.transfer);
         }
     }
 
@@ -144,7 +146,7 @@ impl Node {
     }
 
     /// Whether this node may lead: it is a voter, or cannot know yet that it no longer is (S30).
-    fn may_campaign(&self) -> bool {
+    pub(super) fn may_campaign(&self) -> bool {
         self.configuration().is_voter(self.me())
             || (self.configurations.latest_index() > self.commit_index
                 && !self.configuration().voters.is_empty())
@@ -212,13 +214,23 @@ impl Node {
         self.count_ballots();
     }
 
+    /// The leader hands over: no pre-vote is needed.
+    pub(super) fn start_transferred_election(&mut self) {
+        self.start_election();
+    }
+
     /// Starts the next term as its candidate.
     fn start_election(&mut self) {
-        let Some(term) = self.next_term() else {
-            return;
-        };
+        if let Some(term) = self.next_term() {
+            self.hard_state.term = term;
+            self.campaign_in_present_term();
+        }
+    }
+
+    /// Becomes the candidate of a term in which this node has not voted.
+    pub(super) fn campaign_in_present_term(&mut self) {
+        let term = self.hard_state.term;
         let own = self.configuration().is_voter(self.me());
-        self.hard_state.term = term;
         self.hard_state.voted_for = own
             .then_some(self.me())
             .filter(|_| !planted(Bug::NoSelfVote));
@@ -242,7 +254,7 @@ impl Node {
     }
 
     /// The term an election would begin; none is ever used twice, so the last one ends the node.
-    fn next_term(&mut self) -> Option<Term> {
+    pub(super) fn next_term(&mut self) -> Option<Term> {
         let term = self.hard_state.term.next();
         if term == self.hard_state.term {
             self.halt(HaltReason::TermExhausted);
@@ -293,6 +305,7 @@ impl Node {
         );
         self.role = Role::Leader(leader);
         self.forward_windows.begin(self.hard_state.term);
+        self.controls.windows.begin(self.hard_state.term);
         self.redirect_requests();
         self.refresh_peers();
         // Nothing older commits by counting, so an entry of our own must follow at once (S44).
@@ -314,6 +327,9 @@ impl Node {
             envelope.session,
             Body::PreVoteReply { granted },
         );
+        if !granted {
+            self.tell_outsider(envelope.from.member, envelope.session, last);
+        }
     }
 
     pub(super) fn on_request_vote(&mut self, envelope: &Envelope, last: EntryId) {

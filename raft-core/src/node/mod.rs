@@ -6,6 +6,7 @@
 //! here, so that a driver cannot misorder durability.
 
 mod apply;
+mod change;
 mod control;
 mod election;
 mod follower;
@@ -15,7 +16,9 @@ mod proposals;
 mod reads;
 mod receive;
 mod replication;
+mod solo;
 mod status;
+mod transfer;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -50,6 +53,7 @@ use self::follower::Follower;
 use self::proposals::{ForwardWindows, Forwards};
 use self::reads::ReadForwards;
 use self::replication::Leader;
+use self::solo::{Emptying, Solo};
 pub use self::status::{Refused, Status};
 
 /// What a store holds when a node is made from it: everything in it is durable.
@@ -120,6 +124,12 @@ pub struct Node {
     forward_windows: ForwardWindows,
     read_forwards: ReadForwards,
     controls: Controls,
+    /// It leaves its cluster, and keeps what it has.
+    solo: Option<Solo>,
+    /// It forgets everything.
+    emptying: Option<Emptying>,
+    /// The configuration without this node that it was told of last.
+    told_outside: Option<EntryId>,
     /// Requests of this node without an outcome.
     pending_requests: u32,
     /// Entries asked for from the log on disk: for a peer, or for `Apply`.
@@ -207,6 +217,9 @@ impl Node {
             forward_windows: ForwardWindows::default(),
             read_forwards: ReadForwards::new(restored.boot),
             controls: Controls::new(restored.boot),
+            solo: None,
+            emptying: None,
+            told_outside: None,
             pending_requests: 0,
             log_reads: BTreeMap::new(),
             last_ticket: ReadTicket(restored.boot.first_number()),
@@ -236,7 +249,9 @@ impl Node {
     /// become one write and one append for each peer.
     pub fn handle(&mut self, event: Event) {
         let Event { at, input } = event;
-        if self.halted.is_some() {
+        if self.halted.is_some()
+            || self.is_emptying() && !matches!(input, Input::Wiped { .. } | Input::StorageFailed)
+        {
             self.refuse_after_halt(&input);
             return;
         }
@@ -261,10 +276,15 @@ impl Node {
             Input::SnapshotTaken { .. }
             | Input::SnapshotReceived { .. }
             | Input::SnapshotFailed { .. }
-            | Input::SnapshotRestored { .. }
-            | Input::Solo { .. }
-            | Input::Reset { .. }
-            | Input::Wiped { .. } => {}
+            | Input::SnapshotRestored { .. } => {}
+            Input::Solo {
+                request,
+                expect,
+                cluster,
+                store,
+            } => self.on_solo(request, expect, cluster, store),
+            Input::Reset { request, store } => self.on_reset(request, store),
+            Input::Wiped { store } => self.on_wiped(store),
             Input::Campaign => self.on_campaign(),
             Input::Persisted { store, boot, id } => self.on_persisted(store, boot, id),
             Input::Applied { index } => self.on_applied(index),
@@ -282,14 +302,22 @@ impl Node {
     /// Messages come before the write they go out beside: a leader's followers can be writing while
     /// it is (dissertation §10.2.1).
     pub fn drain(&mut self, actions: &mut Vec<Action>) {
-        if self.halted.is_none() {
+        if self.halted.is_none() && !self.is_emptying() {
             let before = self.checkpoint();
             self.release_withheld();
             self.advance_commit();
+            // A new configuration may need fewer copies than the one before (S32).
+            while self.drive_change() {
+                self.advance_commit();
+            }
+            self.drive_leaving();
             self.resolve_decided();
+            self.resolve_solo();
             self.flush_forwards();
             self.flush_reads();
             self.replicate();
+            self.drive_transfer();
+            self.forget_departed();
             self.flush_acknowledgement();
             self.begin_persist();
             self.begin_apply();
@@ -319,6 +347,8 @@ impl Node {
             self.proposals.next_deadline(),
             self.forwards.next_deadline(),
             self.read_forwards.next_deadline(),
+            self.controls.next_deadline(),
+            self.transfer_deadline(),
         ];
         requests.into_iter().flatten().chain([role]).min()
     }
@@ -337,6 +367,7 @@ impl Node {
             }
             Role::Leader(_) => self.on_leader_tick(),
         }
+        self.expire_transfer();
         self.expire_requests();
     }
 
@@ -372,6 +403,7 @@ impl Node {
             } else {
                 Arc::default()
             };
+            let identity = self.persistence.identity();
             let to = entries.last().map_or(last, |entry| entry.id.index);
             let (id, with_hard_state) = self.persistence.begin(to);
             self.outbox.push(Action::Persist(Persist {
@@ -386,7 +418,7 @@ impl Node {
                     ..self.hard_state
                 }),
                 snapshot: None,
-                identity: None,
+                identity,
                 entries,
             }));
         }

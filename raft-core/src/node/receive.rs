@@ -33,7 +33,10 @@ impl Node {
                 | Body::TimeoutNow { .. }
                 | Body::InstallSnapshot { .. } => self.become_follower(envelope.term, None),
                 // Between replicas, whatever their terms.
-                Body::FetchSnapshot { .. } | Body::SnapshotChunk { .. } | Body::NoSnapshot => {}
+                Body::FetchSnapshot { .. }
+                | Body::SnapshotChunk { .. }
+                | Body::NoSnapshot
+                | Body::NotAMember { .. } => {}
             }
         }
         self.dispatch(envelope);
@@ -107,10 +110,19 @@ impl Node {
             }
             Body::ForwardRead => self.on_forward_read(envelope),
             Body::ForwardReadReply { index } => self.on_forward_read_reply(envelope, *index),
-            Body::ForwardControl { .. }
-            | Body::ForwardControlReply { .. }
-            | Body::TimeoutNow { .. }
-            | Body::InstallSnapshot { .. }
+            Body::ForwardControl { control } => self.on_forward_control(envelope, control),
+            Body::ForwardControlReply { outcome } => {
+                self.on_forward_control_reply(envelope, *outcome);
+            }
+            Body::TimeoutNow { last } => {
+                if self.is_from_leader(envelope) {
+                    self.on_timeout_now(envelope, *last);
+                }
+            }
+            Body::NotAMember { configured } => {
+                self.on_not_a_member(envelope.from.member, *configured);
+            }
+            Body::InstallSnapshot { .. }
             | Body::FetchSnapshot { .. }
             | Body::SnapshotChunk { .. }
             | Body::NoSnapshot => {}

@@ -227,6 +227,7 @@ impl<S: Machine> Judge<S> {
             | Body::ForwardControl { .. }
             | Body::ForwardControlReply { .. }
             | Body::TimeoutNow { .. }
+            | Body::NotAMember { .. }
             | Body::InstallSnapshot { .. }
             | Body::FetchSnapshot { .. }
             | Body::SnapshotChunk { .. }
