@@ -66,6 +66,8 @@ pub enum Body {
     RequestVote {
         /// The candidate's last entry (§5.4.1).
         last: EntryId,
+        /// Why it asks.
+        cause: Cause,
     },
     /// The answer; a grant leaves only once the vote is durable.
     VoteReply {
@@ -211,6 +213,17 @@ pub enum ControlOutcome {
     Busy,
     /// The leader stopped leading before it was done.
     Unknown,
+}
+
+/// Why a candidate asks for votes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// It heard no leader for long enough.
+    #[default]
+    Timeout,
+    /// Its leader told it to take over: whoever heard that leader lately votes all the same (dissertation
+    /// §4.2.3).
+    Transfer,
 }
 
 /// How an append ended.

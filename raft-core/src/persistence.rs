@@ -6,6 +6,7 @@
 //! every write still pending behind it, so that the completion of an overwritten entry does not make
 //! its replacement durable (S6).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use crate::message::Envelope;
@@ -24,7 +25,7 @@ pub(crate) struct Persistence {
     /// The first entry not handed out.
     next: Index,
     /// Who the store is from the next write on.
-    identity: Option<Identity>,
+    identity: Option<Box<Identity>>,
     /// Term, vote or promise changed since the last write was handed out.
     hard_state_changed: bool,
     /// The write that makes the present hard state durable.
@@ -62,13 +63,13 @@ impl Persistence {
     /// The store has a new identity, in one write with the hard state and with everything that was appended
     /// so far.
     pub(crate) fn identity_changed(&mut self, identity: Identity) {
-        self.identity = Some(identity);
+        self.identity = Some(Box::new(identity));
         self.hard_state_changed();
     }
 
     /// The identity that the next write carries, if it carries one.
     pub(crate) fn identity(&mut self) -> Option<Identity> {
-        self.identity.take()
+        self.identity.take().map(|identity| *identity)
     }
 
     /// Whether the next write must hold all there is.

@@ -310,7 +310,7 @@ pub(crate) const fn message_name(body: &Body) -> &'static str {
 pub(crate) fn message_text(envelope: &Envelope) -> String {
     let term = envelope.term;
     match &envelope.body {
-        Body::RequestPreVote { last } | Body::RequestVote { last } => {
+        Body::RequestPreVote { last } | Body::RequestVote { last, .. } => {
             format!("term={} last={}", envelope.session.term, id(*last))
         }
         Body::PreVoteReply { granted } | Body::VoteReply { granted } => {

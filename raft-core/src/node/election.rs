@@ -5,13 +5,14 @@
 //! Always holds: one vote per term, durable before the reply leaves (S1); a candidate asks for votes,
 //! and counts its own, only once its vote for itself is durable (S2).
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::action::{Alert, HaltReason, Refusal};
-use crate::message::{Body, Envelope, Session};
+use crate::message::{Body, Cause, Envelope, Session};
 use crate::planted::{Bug, planted};
 use crate::quorum::Tally;
 use crate::types::{EntryId, Index, Member, NodeId, Span, Term, Time};
@@ -170,7 +171,7 @@ impl Node {
         // While the disk stalls, another term would only be one more to wait for.
         if self.may_campaign() && self.persistence.hard_state_is_durable() {
             if planted(Bug::NoPreVote) {
-                self.start_election();
+                self.start_election(Cause::Timeout);
                 return;
             }
             self.start_pre_vote();
@@ -216,19 +217,19 @@ impl Node {
 
     /// The leader hands over: no pre-vote is needed.
     pub(super) fn start_transferred_election(&mut self) {
-        self.start_election();
+        self.start_election(Cause::Transfer);
     }
 
     /// Starts the next term as its candidate.
-    fn start_election(&mut self) {
+    fn start_election(&mut self, cause: Cause) {
         if let Some(term) = self.next_term() {
             self.hard_state.term = term;
-            self.campaign_in_present_term();
+            self.campaign_in_present_term(cause);
         }
     }
 
     /// Becomes the candidate of a term in which this node has not voted.
-    pub(super) fn campaign_in_present_term(&mut self) {
+    pub(super) fn campaign_in_present_term(&mut self, cause: Cause) {
         let term = self.hard_state.term;
         let own = self.configuration().is_voter(self.me());
         self.hard_state.voted_for = own
@@ -249,7 +250,7 @@ impl Node {
         });
         let last = self.log.last();
         for voter in self.other_voters() {
-            self.send_when_durable(voter, session, Body::RequestVote { last });
+            self.send_when_durable(voter, session, Body::RequestVote { last, cause });
         }
     }
 
@@ -290,7 +291,7 @@ impl Node {
             .configuration()
             .tally(|member| campaign.ballots.get(&member).copied());
         match (tally, &self.role) {
-            (Tally::Won, Role::PreCandidate(_)) => self.start_election(),
+            (Tally::Won, Role::PreCandidate(_)) => self.start_election(Cause::Timeout),
             (Tally::Won, Role::Candidate(_)) => self.become_leader(),
             // Lost or open, the next attempt begins when the timer ends.
             (Tally::Won | Tally::Lost | Tally::Open, _) => {}
@@ -303,7 +304,7 @@ impl Node {
             self.options.heartbeat_interval,
             self.log.last().index.next(),
         );
-        self.role = Role::Leader(leader);
+        self.role = Role::Leader(Box::new(leader));
         self.forward_windows.begin(self.hard_state.term);
         self.controls.windows.begin(self.hard_state.term);
         self.redirect_requests();
@@ -332,14 +333,15 @@ impl Node {
         }
     }
 
-    pub(super) fn on_request_vote(&mut self, envelope: &Envelope, last: EntryId) {
+    pub(super) fn on_request_vote(&mut self, envelope: &Envelope, last: EntryId, cause: Cause) {
         let candidate = envelope.from.member;
         if envelope.session.term != envelope.term {
             self.refuse(candidate, Refusal::Malformed);
             return;
         }
         if envelope.term > self.hard_state.term {
-            if self.has_live_leader() {
+            // The leader itself gives way to the target of its transfer.
+            if cause == Cause::Timeout && self.has_live_leader() {
                 return;
             }
             self.become_follower(envelope.term, None);

@@ -20,6 +20,7 @@ mod solo;
 mod status;
 mod transfer;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -150,7 +151,8 @@ enum Role {
     Follower(Follower),
     PreCandidate(Campaign),
     Candidate(Campaign),
-    Leader(Leader),
+    /// Kept apart: most nodes of many groups follow.
+    Leader(Box<Leader>),
 }
 
 /// A read of the log on disk that is under way.

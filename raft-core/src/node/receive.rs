@@ -65,7 +65,7 @@ impl Node {
     fn dispatch(&mut self, envelope: &Envelope) {
         match &envelope.body {
             Body::RequestPreVote { last } => self.on_request_pre_vote(envelope, *last),
-            Body::RequestVote { last } => self.on_request_vote(envelope, *last),
+            Body::RequestVote { last, cause } => self.on_request_vote(envelope, *last, *cause),
             Body::PreVoteReply { granted } | Body::VoteReply { granted } => {
                 self.on_ballot(envelope, *granted);
             }

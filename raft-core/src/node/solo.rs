@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use crate::action::{Action, HaltReason, IdentityRefusal, Outcome, Rejection};
 use crate::configuration::Configuration;
 use crate::entry::{Entry, Payload};
+use crate::message::Cause;
 use crate::types::{ClusterId, EntryId, Identity, Index, Member, RequestId, StorageId};
 
 use super::{Node, Role};
@@ -156,6 +157,6 @@ impl Node {
             matches!(self.role, Role::Follower(_)),
             "a node that leaves its cluster follows nobody"
         );
-        self.campaign_in_present_term();
+        self.campaign_in_present_term(Cause::Timeout);
     }
 }

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft_core::{
-    Action, Alert, Body, Bytes, ClusterId, Configuration, Envelope, Event, GroupId, Identity, Input,
-    MemberChange, MembershipChange, Node, NodeId, Options, Outcome, RequestId, Restored, RoleKind,
-    Span, StorageId, Time,
+    Action, Alert, Body, Bytes, ClusterId, Configuration, Envelope, Event, GroupId, Identity,
+    Input, MemberChange, MembershipChange, Node, NodeId, Options, Outcome, RequestId, Restored,
+    RoleKind, Span, StorageId, Time,
 };
 
 use super::subject::member;
@@ -18,10 +18,6 @@ pub(crate) struct Group {
     pub(crate) alerts: Vec<(u64, Alert)>,
     /// Nodes that hear nobody and are heard by nobody.
     pub(crate) cut: BTreeSet<u64>,
-    /// Nodes whose disk stands still.
-    pub(crate) stalled: BTreeSet<u64>,
-    /// What stalled disks have to do.
-    waiting: BTreeMap<u64, Vec<Input>>,
     /// Messages that are lost, if this says so.
     pub(crate) lose: fn(&Envelope) -> bool,
     /// Everything that was sent.
@@ -51,8 +47,6 @@ impl Group {
             outcomes: BTreeMap::new(),
             alerts: Vec::new(),
             cut: BTreeSet::new(),
-            stalled: BTreeSet::new(),
-            waiting: BTreeMap::new(),
             lose: |_| false,
             sent: Vec::new(),
             options,
@@ -88,10 +82,13 @@ impl Group {
     }
 
     pub(crate) fn leader(&self) -> Option<u64> {
-        let leaders = self.nodes.iter().filter(|(_, node)| {
-            node.status().role == RoleKind::Leader
-        });
-        leaders.max_by_key(|(_, node)| node.status().term).map(|(id, _)| *id)
+        let leaders = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.status().role == RoleKind::Leader);
+        leaders
+            .max_by_key(|(_, node)| node.status().term)
+            .map(|(id, _)| *id)
     }
 
     pub(crate) fn configuration(&self, node: u64) -> Configuration {
@@ -137,11 +134,7 @@ impl Group {
                     boot: persist.boot,
                     id: persist.id,
                 };
-                if self.stalled.contains(&node) {
-                    self.waiting.entry(node).or_default().push(done);
-                } else {
-                    queue.push_back((node, done));
-                }
+                queue.push_back((node, done));
             }
             Action::Apply { entries } => {
                 let index = entries.last().unwrap().id.index;
@@ -157,21 +150,14 @@ impl Group {
         }
     }
 
-    /// A stalled disk gets to the end of what it has to do.
-    pub(crate) fn unstall(&mut self, node: u64) {
-        self.stalled.remove(&node);
-        for input in self.waiting.remove(&node).unwrap_or_default() {
-            self.input(node, input);
-        }
-    }
-
     /// Time passes, in small steps, and every timer that ends is attended to.
     pub(crate) fn pass(&mut self, span: Span) {
         let end = Time(self.now.0 + span.0);
         loop {
-            let due = self.nodes.iter().filter_map(|(id, node)| {
-                node.next_deadline().map(|due| (due, *id))
-            });
+            let due = self
+                .nodes
+                .iter()
+                .filter_map(|(id, node)| node.next_deadline().map(|due| (due, *id)));
             match due.min() {
                 Some((due, node)) if due <= end => {
                     self.now = self.now.max(due);
@@ -247,7 +233,10 @@ impl Group {
     }
 
     pub(crate) fn was_sent(&self, which: impl Fn(&Body) -> bool) -> usize {
-        self.sent.iter().filter(|envelope| which(&envelope.body)).count()
+        self.sent
+            .iter()
+            .filter(|envelope| which(&envelope.body))
+            .count()
     }
 }
 

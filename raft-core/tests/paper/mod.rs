@@ -8,9 +8,13 @@
 )]
 
 mod election;
+mod group;
 mod identity;
+mod membership;
 mod persistence;
 mod reads;
 mod replication;
 mod requests;
+mod solo;
 mod subject;
+mod transfer;

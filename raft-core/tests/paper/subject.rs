@@ -1,7 +1,5 @@
 //! The node under test, number 1, whose peers, clock and disk are played by the test.
 
-use std::sync::Arc;
-
 use raft_core::{
     Action, Body, Boot, Bytes, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope,
     Event, GroupId, HaltReason, HardState, Identity, Index, Input, Member, Node, NodeId, Options,
@@ -215,6 +213,17 @@ impl Subject {
         let reply = raft_core::AppendOutcome::Matched(Index(index));
         let (term, session) = (self.term(), session(self.term()));
         let reply = self.envelope(from, term, session, Body::AppendReply(reply));
+        self.settle(Input::Receive(reply))
+    }
+
+    /// The same of a peer that the configuration at `added` brought in.
+    pub(crate) fn matched_since(&mut self, from: u64, added: u64, index: u64) -> Vec<Action> {
+        let reply = raft_core::AppendOutcome::Matched(Index(index));
+        let session = Session {
+            added: Index(added),
+            ..session(self.term())
+        };
+        let reply = self.envelope(from, self.term(), session, Body::AppendReply(reply));
         self.settle(Input::Receive(reply))
     }
 
