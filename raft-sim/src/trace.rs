@@ -4,12 +4,13 @@ use std::fmt;
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    Alert, AppendOutcome, Body, Entry, EntryId, Envelope, Index, Input, NodeId, Payload, Persist,
-    Restored, RoleKind, Status, Term, Time,
+    Alert, AppendOutcome, Body, Entry, EntryId, Envelope, Index, Input, NodeId, Outcome, Payload,
+    Persist, Restored, RoleKind, Status, Term, Time,
 };
 use serde::Serialize;
 
 use crate::machine::{OpId, Witnessed, op_of};
+use crate::order::Order;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -168,6 +169,29 @@ impl Happening {
             Err(error) => error.to_string(),
         };
         Self::Answer { node, op, text }
+    }
+
+    pub(crate) fn order(node: NodeId, order: Order) -> Self {
+        Self::Note {
+            node: Some(node),
+            text: format!("node {node} is ordered: {order}"),
+        }
+    }
+
+    pub(crate) fn ordered(
+        node: NodeId,
+        order: Order,
+        outcome: &Result<Outcome, RequestError>,
+    ) -> Self {
+        let text = match outcome {
+            Ok(Outcome::Changed(id)) => format!("{order}: done by entry {}", id.index),
+            Ok(_) => format!("{order}: done"),
+            Err(error) => format!("{order}: {error}"),
+        };
+        Self::Note {
+            node: Some(node),
+            text,
+        }
     }
 
     pub(crate) fn alert(node: NodeId, alert: &Alert) -> Self {
