@@ -11,12 +11,19 @@ use crate::machine::Machine;
 
 impl<S: Machine> Judge<S> {
     /// A node counts more as committed than before.
-    pub(super) fn claim(&mut self, node: NodeId, status: &Status<'_>) {
+    pub(super) fn claim(&mut self, node: NodeId, status: &Status<'_>, led: bool) {
         let index = status.commit_index;
         if index <= self.commit_index() {
             return;
         }
-        match self.count(status) {
+        let result = if led || status.role == RoleKind::Leader {
+            self.count(status)
+        } else {
+            Err(format!(
+                "counts entry {index} as committed, which no leader has done"
+            ))
+        };
+        match result {
             Ok(holder) => {
                 self.commits.insert(status.term, index);
                 while self.commits.len() > TERMS_KEPT {
@@ -46,11 +53,6 @@ impl<S: Machine> Judge<S> {
     /// Counts for itself whether an entry nobody counted as committed before is; returns a node that
     /// has it.
     fn count(&self, status: &Status<'_>) -> Result<NodeId, String> {
-        let index = status.commit_index;
-        let claim = format!("counts entry {index} as committed");
-        if status.role != RoleKind::Leader {
-            return Err(format!("{claim}, which no leader has done"));
-        }
         // The one that was in force when this began, or the one that followed it in the same step.
         let latest = Arc::new(status.configuration.clone());
         let shown = self.ghost(status.identity.member.node).shown.clone();

@@ -379,6 +379,8 @@ impl<S: Machine> Judge<S> {
         let (term, commit) = (ghost.term, ghost.commit);
         ghost.term = status.term;
         ghost.commit = status.commit_index;
+        // It may have counted for the last time, and stepped down, in one step.
+        let led = ghost.leading == Some(status.term);
         if ghost.leading.is_some() && status.role != RoleKind::Leader {
             ghost.leading = None;
         }
@@ -394,7 +396,7 @@ impl<S: Machine> Judge<S> {
             );
             self.report(Some(node), Invariant::I8, text);
         } else if status.commit_index > commit {
-            self.claim(node, status);
+            self.claim(node, status, led);
         }
         self.check_claim(node, status);
         if status.role == RoleKind::Leader {

@@ -217,19 +217,20 @@ impl<W: Workload> Run<'_, W> {
         let Some(leader) = self.cluster.leader().filter(|_| ordered.next().is_some()) else {
             return;
         };
-        let follower = self
-            .voters_of(leader)
-            .into_iter()
-            .find(|node| *node != leader);
-        let Some(node) = follower.filter(|_| !self.is_over()) else {
+        let voters = self.voters_of(leader);
+        let left = voters.iter().filter(|node| !self.lost.contains(node));
+        let follower = left.clone().find(|node| **node != leader).copied();
+        // Those whose stores are lost vote no more, and have to be outvoted by the rest.
+        let enough = 2 * left.count() > voters.len() + 1;
+        let Some(node) = follower.filter(|_| enough && !self.is_over()) else {
             return;
         };
-        self.carry_out(leader, Order::Demote { node });
-        self.carry_out(leader, Order::Promote { node });
+        self.carry_out(Order::Demote { node });
+        self.carry_out(Order::Promote { node });
     }
 
     /// An order is given until it is carried out: one may come too early, or while another one is.
-    fn carry_out(&mut self, node: NodeId, order: Order) {
+    fn carry_out(&mut self, order: Order) {
         let done = self.cluster.world.counts.orders;
         let pause = Span(self.longest_timeout().0 / 4);
         let mut next = self.cluster.now();
@@ -241,7 +242,8 @@ impl<W: Workload> Run<'_, W> {
             }
             if world.orders.is_empty() && run.cluster.now() >= next {
                 next = run.cluster.now() + pause;
-                run.cluster.order(node, order);
+                let leader = run.cluster.leader().unwrap_or(NodeId(1));
+                run.cluster.order(leader, order);
             }
             false
         });
