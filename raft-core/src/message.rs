@@ -145,6 +145,11 @@ pub enum Body {
         /// The sender's last entry, which the receiver must have durably (S41).
         last: EntryId,
     },
+    /// I am a learner that hears no leader: am I still a member? Answered only if not.
+    AskMembership {
+        /// The sender's last entry.
+        last: EntryId,
+    },
     /// You are no member any more: this entry made a configuration without you, and it is committed.
     NotAMember {
         /// The entry.

@@ -71,7 +71,6 @@ bugs! {
     NoConfigRollback "M04" "no-config-rollback" "A configuration stays in force when its entry is truncated.",
     SilentRemoval "M08" "silent-removal" "A removed member is not told.",
     StuckJoint "M11" "stuck-joint" "A new leader does not end the joint phase that it inherits.",
-    WritesInTransfer "M14" "transfer-unready" "The target of a transfer begins before its log is complete, and writes go on meanwhile.",
     LocalRead "R01" "local-read" "A leader answers reads from what it has.",
     ReadBeforeRound "R02" "read-before-round" "A read is answered before its round is.",
     ReadWithoutNoop "R04" "read-without-noop" "A new leader reads at a commit index that may be old.",

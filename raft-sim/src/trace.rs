@@ -320,6 +320,7 @@ pub(crate) const fn message_name(body: &Body) -> &'static str {
         Body::ForwardControl { .. } => "ForwardControl",
         Body::ForwardControlReply { .. } => "ForwardControlReply",
         Body::TimeoutNow { .. } => "TimeoutNow",
+        Body::AskMembership { .. } => "AskMembership",
         Body::NotAMember { .. } => "NotAMember",
         Body::InstallSnapshot { .. } => "InstallSnapshot",
         Body::FetchSnapshot { .. } => "FetchSnapshot",
@@ -379,6 +380,7 @@ pub(crate) fn message_text(envelope: &Envelope) -> String {
         },
         Body::ForwardControl { control } => format!("term={term} {control:?}"),
         Body::ForwardControlReply { outcome } => format!("term={term} {outcome:?}"),
+        Body::AskMembership { last } => format!("term={term} last={}", id(*last)),
         Body::NotAMember { configured } => format!("term={term} configured={}", id(*configured)),
         Body::TimeoutNow { last } => format!("term={term} last={}", id(*last)),
         Body::InstallSnapshot {

@@ -55,6 +55,7 @@ pub const fn has_bulk(body: &Body) -> bool {
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
+        | Body::AskMembership { .. }
         | Body::NotAMember { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }
@@ -84,6 +85,7 @@ pub fn encode_bulk(body: &Body, out: &mut Vec<u8>) {
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
+        | Body::AskMembership { .. }
         | Body::NotAMember { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }
@@ -121,6 +123,7 @@ pub fn decode_envelope(frame: &Bytes) -> Result<Envelope, DecodeError> {
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
+        | Body::AskMembership { .. }
         | Body::NotAMember { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }

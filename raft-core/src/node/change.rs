@@ -126,8 +126,9 @@ impl Node {
         }
         let latest = self.configurations.latest_id();
         let old = self.configuration();
-        let uncommitted = latest.index > self.commit_index && !planted(Bug::TwoChanges);
-        if leader.change.is_some() || uncommitted || old.is_joint() {
+        let uncommitted = latest.index > self.commit_index;
+        let busy = leader.change.is_some() || uncommitted || old.is_joint();
+        if busy && !planted(Bug::TwoChanges) {
             return Err(refused(ChangeRefusal::InProgress));
         }
         // Without an entry of its own term it cannot know that there is no other change (S26).
@@ -192,7 +193,9 @@ impl Node {
             return false;
         }
         // One uncommitted configuration at a time, and none before it is known what is committed.
-        if latest > committed || committed < leader.noop {
+        let uncommitted = latest > committed && !planted(Bug::TwoChanges);
+        let unknown = committed < leader.noop && !planted(Bug::ChangeBeforeOwnCommit);
+        if uncommitted || unknown {
             return false;
         }
         let Some(change) = leader.change.take() else {

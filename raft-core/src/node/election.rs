@@ -177,6 +177,7 @@ impl Node {
             self.start_pre_vote();
             return;
         }
+        self.ask_membership();
         let deadline = self.draw_election_deadline();
         let mut follower = Follower::new(deadline);
         if let Role::Follower(former) = &self.role {
@@ -264,7 +265,7 @@ impl Node {
         Some(term)
     }
 
-    fn other_voters(&self) -> alloc::vec::Vec<Member> {
+    pub(super) fn other_voters(&self) -> alloc::vec::Vec<Member> {
         let configuration = self.configuration();
         let mut voters = configuration.voters.clone();
         voters.extend(&configuration.outgoing);

@@ -136,9 +136,22 @@ impl Node {
     /// configuration without it is committed.
     pub(super) fn tell_outsider(&mut self, outsider: Member, session: Session, last: EntryId) {
         let configured = self.configurations.latest_id();
-        let committed = configured.index <= self.commit_index;
+        let committed = configured.index <= self.commit_index && !planted(Bug::SilentRemoval);
         if committed && last < configured && !self.configuration().contains(outsider) {
             self.send(outsider, session, Body::NotAMember { configured });
+        }
+    }
+
+    /// A learner hears no leader. It does not campaign, so it asks: it may have been removed while it was away.
+    pub(super) fn ask_membership(&mut self) {
+        let me = self.me();
+        let configuration = self.configuration();
+        if configuration.is_voter(me) || !configuration.contains(me) {
+            return;
+        }
+        let last = self.log.last();
+        for voter in self.other_voters() {
+            self.send(voter, Session::default(), Body::AskMembership { last });
         }
     }
 

@@ -36,6 +36,7 @@ impl Node {
                 Body::FetchSnapshot { .. }
                 | Body::SnapshotChunk { .. }
                 | Body::NoSnapshot
+                | Body::AskMembership { .. }
                 | Body::NotAMember { .. } => {}
             }
         }
@@ -118,6 +119,9 @@ impl Node {
                 if self.is_from_leader(envelope) {
                     self.on_timeout_now(envelope, *last);
                 }
+            }
+            Body::AskMembership { last } => {
+                self.tell_outsider(envelope.from.member, envelope.session, *last);
             }
             Body::NotAMember { configured } => {
                 self.on_not_a_member(envelope.from.member, *configured);

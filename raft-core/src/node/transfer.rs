@@ -7,7 +7,6 @@
 use crate::action::{Rejection, TransferRefusal};
 use crate::entry::Payload;
 use crate::message::{Body, ControlOutcome, Envelope};
-use crate::planted::{Bug, planted};
 use crate::types::{EntryId, Member, NodeId, Round, Time};
 
 use super::reads::Reader as Asker;
@@ -134,7 +133,7 @@ impl Node {
         match &self.role {
             Role::Leader(leader) => {
                 let leaves = leader.transfer.is_some() || leader.leaving.is_some();
-                (leaves && !planted(Bug::WritesInTransfer)).then_some(Rejection::Transferring)
+                leaves.then_some(Rejection::Transferring)
             }
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
         }
@@ -153,7 +152,7 @@ impl Node {
             .peers
             .get(&transfer.to)
             .is_some_and(|peer| peer.match_index == last.index);
-        if (ready || planted(Bug::WritesInTransfer)) && !transfer.told {
+        if ready && !transfer.told {
             transfer.told = true;
             self.tell_to_lead();
         }
@@ -240,12 +239,8 @@ impl Node {
     /// The leader says: lead now, in the next term.
     pub(super) fn on_timeout_now(&mut self, envelope: &Envelope, last: EntryId) {
         let complete = self.log.last() == last && self.log.durable() == last.index;
-        let unsafe_early = planted(Bug::WritesInTransfer);
         // Anything else is as good as lost: the leader says it again, or gives up (S41).
-        if (complete || unsafe_early)
-            && self.may_campaign()
-            && envelope.term == self.hard_state.term
-        {
+        if complete && self.may_campaign() && envelope.term == self.hard_state.term {
             self.start_transferred_election();
         }
     }

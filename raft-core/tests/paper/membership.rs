@@ -485,6 +485,22 @@ fn a_member_removed_while_it_was_away_is_told_when_it_asks_for_votes() {
     assert!(told.iter().any(|(_, alert)| says(alert)), "{told:?}");
 }
 
+/// A learner does not campaign, so nothing else would tell it.
+#[test]
+fn a_learner_removed_while_it_was_away_asks_and_is_told() {
+    let mut group = Group::led(3);
+    let demoted = group.changes(1, &[MemberChange::Demote { node: NodeId(3) }]);
+    changed(&group, demoted);
+    group.cut.insert(3);
+    let removed = group.changes(1, &[remove(3)]);
+    changed(&group, removed);
+    group.pass(Span(5 * SECOND.0));
+    group.cut.clear();
+    group.pass(Span(5 * SECOND.0));
+    let told = |(node, alert): &(u64, Alert)| *node == 3 && matches!(alert, Alert::Removed { .. });
+    assert!(group.alerts.iter().any(told));
+}
+
 /// Late answers to its first life are not taken for answers of the second.
 #[test]
 fn a_member_that_is_removed_and_added_again_is_another_exchange() {

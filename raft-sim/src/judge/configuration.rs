@@ -50,10 +50,13 @@ impl<S: Machine> Judge<S> {
         let known = ghost.shown.as_deref() == Some(status.configuration);
         if self.has_handed_all(node, status) {
             let last = ghost.configurations().next();
-            let right = last.is_none_or(|last| {
-                last.index == status.configured.index
-                    && *last.configuration == *status.configuration
-            });
+            let right = match last {
+                Some(last) => {
+                    last.index == status.configured.index
+                        && *last.configuration == *status.configuration
+                }
+                None => status.configured.index <= ghost.handed.base(),
+            };
             if !right {
                 let text = format!(
                     "has the configuration of entry {} in force, which is not the last one in its log",

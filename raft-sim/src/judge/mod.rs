@@ -234,6 +234,7 @@ impl<S: Machine> Judge<S> {
             | Body::ForwardControl { .. }
             | Body::ForwardControlReply { .. }
             | Body::TimeoutNow { .. }
+            | Body::AskMembership { .. }
             | Body::NotAMember { .. }
             | Body::InstallSnapshot { .. }
             | Body::FetchSnapshot { .. }

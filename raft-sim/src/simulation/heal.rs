@@ -227,6 +227,33 @@ impl<W: Workload> Run<'_, W> {
         };
         self.carry_out(Order::Demote { node });
         self.carry_out(Order::Promote { node });
+        self.carry_out(Order::Transfer { to: None });
+        self.tell_outsiders();
+    }
+
+    /// Whoever was removed knows it, or has been told (V6).
+    fn tell_outsiders(&mut self) {
+        let end = self.cluster.now() + Span(8 * self.longest_timeout().0);
+        let told = self.run_until(end, |run| run.uninformed().is_none());
+        if !told && let Some(node) = self.uninformed() {
+            let text = format!("node {node} was removed, and nobody has told it");
+            self.report(Invariant::V6, &text);
+        }
+    }
+
+    /// A node that believes to be a member, and is none.
+    fn uninformed(&self) -> Option<NodeId> {
+        let world = &self.cluster.world;
+        let leader = world.leader().and_then(|(node, _)| world.status(node))?;
+        world.nodes().find(|node| {
+            let Some(status) = world.status(*node) else {
+                return false;
+            };
+            let member = status.identity.member;
+            let alerted = world.removed.contains(node);
+            let believes = status.configuration.contains(member);
+            believes && !leader.configuration.contains(member) && !alerted
+        })
     }
 
     /// An order is given until it is carried out: one may come too early, or while another one is.

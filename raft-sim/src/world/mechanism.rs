@@ -5,7 +5,7 @@
 //!
 //! Always holds: whatever a node asks for is judged before it has any effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use raft_core::replica::{Output, Replica, RequestError};
@@ -70,6 +70,8 @@ pub(crate) struct World<S: Machine> {
     /// Orders without an outcome: to whom, and what.
     pub(crate) orders: BTreeMap<RequestId, (NodeId, Order)>,
     last_order: u64,
+    /// Nodes that were told that they are no members any more.
+    pub(crate) removed: BTreeSet<NodeId>,
     /// Whose state machine executed something last.
     pub(crate) last_executed: NodeId,
     pub(crate) trace: Option<Trace>,
@@ -129,6 +131,7 @@ impl<S: Machine> World<S> {
             judge: Judge::new(members.len(), &options, setup.reference),
             orders: BTreeMap::new(),
             last_order: ORDERS,
+            removed: BTreeSet::new(),
             options,
             wal_options: setup.wal_options,
             fresh: setup.fresh,
@@ -408,6 +411,9 @@ impl<S: Machine> World<S> {
             Output::Action(Action::Observed(observation)) => self.observed(node, &observation),
             Output::Action(Action::Alert(alert)) => {
                 self.counts.alerts += 1;
+                if let Alert::Removed { .. } = alert {
+                    self.removed.insert(node);
+                }
                 self.note(|| Happening::alert(node, &alert));
                 // Only so many are worth keeping; the count says how many there were.
                 if self.alerts.len() < 1_000 {
