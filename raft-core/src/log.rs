@@ -2,12 +2,16 @@
 //!
 //! Always holds: entries that are not durable or not committed are in memory; what was evicted can
 //! be read back from the disk and will never be truncated.
+//!
+//! `durable` may lie below the place where the log begins: after a snapshot was installed, until the disk
+//! has it too.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::entry::Entry;
+use crate::log_sizes::LogSizes;
 use crate::term_runs::TermRuns;
 use crate::types::{EntryId, Index, Term};
 
@@ -15,6 +19,7 @@ use crate::types::{EntryId, Index, Term};
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     terms: TermRuns,
+    sizes: LogSizes,
     tail: VecDeque<Entry>,
     tail_bytes: u64,
     durable: Index,
@@ -29,8 +34,14 @@ impl Log {
             tail.last().is_none_or(|last| last.id == terms.last()),
             "the tail is the end of the log"
         );
+        let unknown = Index(durable.0.saturating_sub(tail.len() as u64));
+        let mut sizes = LogSizes::new(unknown);
+        for entry in &tail {
+            sizes.appended(entry.memory_bytes());
+        }
         Self {
             durable,
+            sizes,
             tail_bytes: tail.iter().map(Entry::memory_bytes).sum(),
             tail: tail.into(),
             terms,
@@ -40,6 +51,16 @@ impl Log {
 
     pub(crate) fn terms(&self) -> &TermRuns {
         &self.terms
+    }
+
+    /// How its bytes are spread over its entries.
+    pub(crate) const fn sizes(&self) -> &LogSizes {
+        &self.sizes
+    }
+
+    /// The place before the first entry.
+    pub(crate) const fn base(&self) -> EntryId {
+        self.terms.base()
     }
 
     pub(crate) fn last(&self) -> EntryId {
@@ -77,6 +98,7 @@ impl Log {
     pub(crate) fn append(&mut self, entry: Entry) {
         self.terms.append(entry.id);
         let bytes = entry.memory_bytes();
+        self.sizes.appended(bytes);
         self.tail_bytes += bytes;
         self.undurable_bytes += bytes;
         self.tail.push_back(entry);
@@ -92,9 +114,11 @@ impl Log {
                 if last > self.durable {
                     self.undurable_bytes -= bytes;
                 }
+                self.sizes.popped(bytes);
                 self.terms.truncate(last);
             } else {
                 // Older entries were never loaded after a restart.
+                self.sizes.truncated(from);
                 self.terms.truncate(from);
             }
         }
@@ -113,7 +137,8 @@ impl Log {
             "what is durable is in the log"
         );
         let first = self.tail_first();
-        let mut index = self.durable.next();
+        // What an installed snapshot replaced was taken off already.
+        let mut index = self.durable.next().max(first);
         while index <= durable {
             // Lossless: the place in memory is below the length of the tail.
             #[expect(
@@ -125,6 +150,41 @@ impl Log {
             index = index.next();
         }
         self.durable = durable;
+    }
+
+    /// The log begins after `base` from now on, which is durable.
+    pub(crate) fn compact(&mut self, base: Index) {
+        assert!(base <= self.durable, "only what is durable is compacted");
+        self.terms.compact(base);
+        self.sizes.compacted(base);
+        while self
+            .tail
+            .front()
+            .is_some_and(|front| front.id.index <= base)
+        {
+            self.pop_front();
+        }
+    }
+
+    /// The log is discarded whole and begins anew after `base`, which lies above `committed`. Of what is
+    /// durable only the committed part is in the new log, too.
+    pub(crate) fn install(&mut self, base: EntryId, committed: Index) {
+        assert!(
+            base.index > committed,
+            "a snapshot takes the place of what is behind it"
+        );
+        self.terms = TermRuns::new(base);
+        self.sizes = LogSizes::new(base.index);
+        self.tail.clear();
+        self.tail_bytes = 0;
+        self.undurable_bytes = 0;
+        self.durable = self.durable.min(committed);
+    }
+
+    fn pop_front(&mut self) {
+        if let Some(front) = self.tail.pop_front() {
+            self.tail_bytes -= front.memory_bytes();
+        }
     }
 
     /// Entries from `from`, which is in memory, up to `to`, but not past `bytes_max` unless the first
@@ -186,8 +246,7 @@ impl Log {
             if front.id.index > limit {
                 break;
             }
-            self.tail_bytes -= front.memory_bytes();
-            self.tail.pop_front();
+            self.pop_front();
         }
     }
 }

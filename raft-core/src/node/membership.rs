@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 
 use crate::action::{Action, Observation};
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, Configurations};
 use crate::message::Session;
 use crate::progress::Progress;
 use crate::types::{EntryId, Index};
@@ -29,6 +29,12 @@ impl Node {
         if self.configurations.truncate(from) {
             self.configuration_changed();
         }
+    }
+
+    /// The log was replaced: whatever was said of the membership before counts no more (S60).
+    pub(super) fn configurations_replaced(&mut self, configurations: Configurations) {
+        self.configurations = configurations;
+        self.configuration_changed();
     }
 
     fn configuration_changed(&mut self) {

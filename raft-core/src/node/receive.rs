@@ -42,11 +42,15 @@ impl Node {
     /// Whether the message is of our cluster, for us, and from its sender's present life.
     fn check_identity(&mut self, envelope: &Envelope) -> Result<(), Refusal> {
         let from = envelope.from;
-        if from.cluster != self.identity.cluster || from.group != self.identity.group {
+        let foreign = from.cluster != self.identity.cluster && !self.is_blank();
+        if foreign || from.group != self.identity.group {
             return Err(Refusal::Foreign);
         }
         if envelope.to != self.me() || from.member == self.me() {
             return Err(Refusal::Misaddressed);
+        }
+        if self.is_blank() {
+            return self.check_cluster_to_join(envelope);
         }
         // Members only: anybody may ask for a vote (S21), but only so many are remembered.
         if self.configuration().contains(from.member) {
@@ -107,10 +111,14 @@ impl Node {
             }
             Body::ForwardRead => self.on_forward_read(envelope),
             Body::ForwardReadReply { index } => self.on_forward_read_reply(envelope, *index),
+            Body::InstallSnapshot { id, source } => {
+                if self.is_from_leader(envelope) {
+                    self.on_install_snapshot(envelope, *id, *source);
+                }
+            }
             Body::ForwardControl { .. }
             | Body::ForwardControlReply { .. }
             | Body::TimeoutNow { .. }
-            | Body::InstallSnapshot { .. }
             | Body::FetchSnapshot { .. }
             | Body::SnapshotChunk { .. }
             | Body::NoSnapshot => {}

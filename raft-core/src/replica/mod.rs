@@ -272,6 +272,7 @@ impl<S: StateMachine> Replica<S> {
                     Action::Send(_)
                     | Action::Persist(_)
                     | Action::ReadLog(_)
+                    | Action::TakeSnapshot
                     | Action::RestoreSnapshot { .. }
                     | Action::CompactLog(_)
                     | Action::Wipe { .. }
