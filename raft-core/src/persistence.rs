@@ -157,13 +157,15 @@ impl Persistence {
         self.handed = self.handed.next();
         self.next = to.next();
         self.pending.push_back((self.handed, to));
+        let changed = core::mem::replace(&mut self.hard_state_changed, false);
+        // With a mark it goes along anyway: what the snapshot contains is committed.
         let mark = self.mark.take();
         if let Some(mark) = &mark {
             self.marks.push_back((self.handed, mark.meta().id));
         }
         Write {
             id: self.handed,
-            with_hard_state: core::mem::replace(&mut self.hard_state_changed, false),
+            with_hard_state: changed || mark.is_some(),
             mark,
             identity: self.identity.take(),
         }

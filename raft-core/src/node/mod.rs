@@ -181,6 +181,13 @@ impl Node {
             });
         }
         let begins = check_snapshot(&restored.terms, restored.snapshot.as_ref())?;
+        let base = restored.terms.base().index;
+        if restored.configured.index > base {
+            return Err(RestoreError::Gap {
+                expected: base,
+                found: restored.configured.index,
+            });
+        }
         let mut configurations = Configurations::new(restored.configured, restored.configuration);
         for (index, configuration) in restored.configurations {
             let term = restored.terms.term(index);
@@ -297,13 +304,13 @@ impl Node {
             self.release_withheld();
             self.advance_commit();
             self.resolve_decided();
+            self.begin_compact();
             self.flush_forwards();
             self.flush_reads();
             self.replicate();
             self.flush_acknowledgement();
             self.begin_persist();
             self.begin_apply();
-            self.begin_compact();
             self.log
                 .evict(self.commit_index, self.options.tail_bytes_max);
             self.observe();

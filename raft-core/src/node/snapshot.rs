@@ -14,6 +14,9 @@ use crate::types::{Boot, EntryId, Identity, Index, Member, SnapshotTicket};
 
 use super::{Node, Role};
 
+/// No log gets so long; a snapshot that claims to go further is none, and leaves room to count on from.
+const INDEX_MAX: Index = Index(u64::MAX >> 1);
+
 /// What a node knows of its own snapshots.
 #[derive(Clone, Debug)]
 pub(super) struct Snapshots {
@@ -121,7 +124,7 @@ impl Node {
 
     /// The leader offers a snapshot, because its log does not go back to where ours ends.
     pub(super) fn on_install_snapshot(&mut self, envelope: &Envelope, id: EntryId, source: Member) {
-        if id.index == Index(0) || id.term > envelope.term {
+        if id.index == Index(0) || id.index > INDEX_MAX || id.term > envelope.term {
             self.refuse(envelope.from.member, Refusal::Malformed);
             return;
         }
@@ -162,7 +165,8 @@ impl Node {
             return;
         }
         self.snapshots.receiving = None;
-        if snapshot.id.index < at_least.index {
+        let (end, configured) = (snapshot.id.index, snapshot.configured.index);
+        if end < at_least.index || end > INDEX_MAX || configured > end {
             return;
         }
         // The log went on while the snapshot was on its way.
@@ -231,7 +235,6 @@ impl Node {
         self.log.install(id, committed);
         self.persistence
             .snapshot_installed(snapshot.clone(), committed);
-        self.persistence.hard_state_changed();
         self.snapshots.latest = Some(id);
         self.snapshots.asked = false;
         self.join();

@@ -7,10 +7,15 @@
     reason = "a test that cannot go on has failed, and looks only at what it is about"
 )]
 
+mod compaction;
 mod election;
 mod identity;
+mod joining;
+mod offers;
 mod persistence;
 mod reads;
 mod replication;
 mod requests;
+mod snapshots;
+mod storms;
 mod subject;
