@@ -106,8 +106,8 @@ struct Storm {
 
 fn options() -> Options {
     Options {
-        compact_keep_bytes: 1_500,
-        compact_wait_bytes_max: 3_000,
+        compact_keep_bytes: 0,
+        compact_wait_bytes_max: 1_500,
         tail_bytes_max: 200,
         append_bytes_max: 300,
         inflight_persists_max: 3,
