@@ -84,6 +84,14 @@ fn a_snapshot_of_what_is_committed_here_is_not_fetched_and_acknowledged_as_far_a
     assert_eq!(subject.last(), id(1, 6));
 }
 
+// S58
+#[test]
+fn a_snapshot_of_what_is_compacted_here_is_not_fetched() {
+    let mut subject = Subject::compacted(id(1, 7), log(&[(1, 8)]));
+    let actions = subject.receive(2, 1, session(1), offer(id(1, 3)));
+    assert_eq!((fetching(&actions), matched(&actions)), (None, Some(3)));
+}
+
 // S58, S4
 #[test]
 fn a_snapshot_whose_end_is_in_the_log_commits_the_log_up_to_there() {
@@ -208,6 +216,33 @@ fn an_installed_snapshot_is_acknowledged_and_restored_only_once_its_mark_is_dura
     assert_eq!(applied(&restored), [8]);
 }
 
+/// What comes from somebody else may be newer than what the leader says of its own log.
+#[test]
+fn no_more_of_a_newer_snapshot_is_acknowledged_than_the_leader_offered() {
+    let mut subject = follower(3, 3);
+    let asked = subject.receive(2, 5, session(5), offer(id(4, 7)));
+    let (ticket, ..) = fetching(&asked).unwrap();
+    let snapshot = snapshot(4, 9);
+    let written = subject.step(Input::SnapshotReceived { ticket, snapshot });
+    let done = subject.persisted(&written);
+    assert_eq!((matched(&done), restores(&done)), (Some(7), vec![id(4, 9)]));
+}
+
+/// One that is older than was asked for would not help.
+#[test]
+fn a_snapshot_that_is_too_old_is_asked_for_again() {
+    let mut subject = follower(3, 3);
+    let asked = subject.receive(2, 5, session(5), offer(id(4, 7)));
+    let (ticket, ..) = fetching(&asked).unwrap();
+    let snapshot = snapshot(4, 6);
+    assert_eq!(
+        subject.step(Input::SnapshotReceived { ticket, snapshot }),
+        []
+    );
+    let again = subject.receive(2, 5, session(5), offer(id(4, 7)));
+    assert!(fetching(&again).is_some());
+}
+
 /// The heartbeat's answer is no shorter way around the disk. // S4
 #[test]
 fn a_heartbeats_answer_claims_no_snapshot_that_is_not_durable() {
@@ -324,6 +359,8 @@ fn a_second_snapshot_in_the_middle_of_restoring_the_first_is_restored_after_it()
     assert_eq!(restores(&subject.persisted(&first)), [id(4, 7)]);
     let second = install(&mut subject, snapshot(4, 20));
     assert_eq!(restores(&subject.persisted(&second)), [], "one at a time");
+    subject.step(Input::SnapshotRestored { id: id(4, 20) });
+    assert_ne!(subject.node.status().last_applied, Index(20), "not yet");
     let restored = subject.step(Input::SnapshotRestored { id: id(4, 7) });
     assert_eq!(subject.node.status().last_applied, Index(7));
     assert_eq!(restores(&restored), [id(4, 20)]);
