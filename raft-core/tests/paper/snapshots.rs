@@ -70,6 +70,7 @@ fn nothing_is_applied_before_the_snapshot_is_restored() {
     );
     let early = subject.step(Input::Applied { index: Index(7) });
     assert_eq!(applied(&early), []);
+    assert_eq!(subject.node.status().last_applied, Index(0));
     let restored = subject.step(Input::SnapshotRestored { id: id(1, 7) });
     assert_eq!(applied(&restored), [8]);
 }
@@ -185,7 +186,7 @@ fn an_offer_is_fetched_once_however_often_it_is_repeated_until_that_fails() {
     assert_eq!(newer.map(|(_, at_least, _)| at_least), Some(id(4, 30)));
     let stale = subject.step(Input::SnapshotReceived {
         ticket: ticket.next(),
-        snapshot: snapshot(4, 20),
+        snapshot: snapshot(4, 40),
     });
     assert_eq!(stale, [], "a later ticket took its place");
 }
@@ -450,6 +451,34 @@ fn a_forwarded_request_below_a_snapshots_end_of_its_own_term_is_committed() {
     subject.receive(2, 5, question, reply);
     let actions = install(&mut subject, snapshot(5, 9));
     assert_eq!(outcomes(&actions), [(1, Outcome::Committed(id(5, 6)))]);
+}
+
+/// What the old log says is said before it is gone.
+#[test]
+fn a_request_that_was_committed_just_before_an_install_is_committed() {
+    let mut subject = follower(3, 3);
+    let asked = subject.receive(2, 5, session(5), offer(id(5, 9)));
+    let (ticket, ..) = fetching(&asked).unwrap();
+    let forwarded = subject.step(Input::Propose {
+        request: RequestId(1),
+        command: raft_core::Bytes::from_static(b"x"),
+    });
+    let question = sent(&forwarded).next().unwrap().session;
+    let reply = Body::ForwardProposalsReply {
+        outcomes: vec![raft_core::ForwardOutcome::Appended(Index(4))],
+    };
+    let body = append(id(1, 3), 4, log(&[(5, 4)]));
+    let (at, snapshot) = (subject.now, snapshot(6, 9));
+    for input in [
+        Input::Receive(subject.envelope(2, 5, question, reply)),
+        Input::Receive(subject.envelope(2, 5, session(5), body)),
+        Input::SnapshotReceived { ticket, snapshot },
+    ] {
+        subject.node.handle(raft_core::Event { at, input });
+    }
+    let mut actions = Vec::new();
+    subject.node.drain(&mut actions);
+    assert_eq!(outcomes(&actions), [(1, Outcome::Committed(id(5, 4)))]);
 }
 
 /// What a store must not say.
