@@ -31,6 +31,9 @@ pub enum Action {
         /// Contiguous entries, following those of the `Apply` before.
         entries: Arc<[Entry]>,
     },
+    /// State lane: take a snapshot as soon as possible and report `Input::SnapshotTaken`; a peer has
+    /// nothing that entries could follow.
+    TakeSnapshot,
     /// State lane: replace the state machine by this snapshot, then report `Input::SnapshotRestored`. The
     /// snapshot is on this node's disk.
     RestoreSnapshot {

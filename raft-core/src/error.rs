@@ -30,6 +30,22 @@ pub enum RestoreError {
         /// What followed.
         found: Index,
     },
+    /// The log was compacted, and the snapshot of what it lacks is missing.
+    #[error("the restored log begins after entry {} without a snapshot", base.index)]
+    NoSnapshot {
+        /// The place before the log's first entry.
+        base: EntryId,
+    },
+    /// The snapshot does not fit the log.
+    #[error("the restored snapshot ends with {found:?}, the log goes from {base:?} to {last:?}")]
+    Snapshot {
+        /// The last entry of the snapshot.
+        found: EntryId,
+        /// The place before the log's first entry.
+        base: EntryId,
+        /// The log's last entry.
+        last: EntryId,
+    },
     /// The restored term is older than the log's last entry: the hard state was lost.
     #[error("the restored term is {found}, the last entry is {last:?}")]
     Term {

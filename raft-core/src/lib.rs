@@ -83,7 +83,7 @@
 //! | --- | --- |
 //! | `types` `entry` `message` `snapshot` `change` | terms, indexes, identities; log entries; the RPCs and their envelope; what a snapshot is; changes of membership |
 //! | `event` `action` `options` `error` | what goes in, what comes out, tunables, errors |
-//! | `log` `term_runs` `persistence` `quorum` `configuration` `progress` `inflight` `read_queue` `proposal_queue` `sent_requests` `forward_window` | machines that know nothing of `Node` |
+//! | `log` `log_sizes` `term_runs` `persistence` `quorum` `configuration` `progress` `inflight` `read_queue` `proposal_queue` `sent_requests` `forward_window` | machines that know nothing of `Node` |
 //! | `node/` | consensus: one submodule for each section of the paper |
 //! | `replica/` | hosting a `StateMachine` |
 //! | `wal/` | the log file: records, segments, recovery |
@@ -112,6 +112,7 @@ mod event;
 mod forward_window;
 mod inflight;
 mod log;
+mod log_sizes;
 mod message;
 mod node;
 mod options;
@@ -150,6 +151,7 @@ pub use self::message::{
 };
 pub use self::node::{Node, Refused, Restored, Status};
 pub use self::options::Options;
+pub use self::progress::ProgressState;
 pub use self::snapshot::{SnapshotMark, SnapshotMeta};
 pub use self::term_runs::TermRuns;
 pub use self::types::{

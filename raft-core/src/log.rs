@@ -2,12 +2,16 @@
 //!
 //! Always holds: entries that are not durable or not committed are in memory; what was evicted can
 //! be read back from the disk and will never be truncated.
+//!
+//! `durable` may lie below the place where the log begins: after a snapshot was installed, until the disk
+//! has it too.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::entry::Entry;
+use crate::log_sizes::LogSizes;
 use crate::term_runs::TermRuns;
 use crate::types::{EntryId, Index, Term};
 
@@ -15,6 +19,7 @@ use crate::types::{EntryId, Index, Term};
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     terms: TermRuns,
+    sizes: LogSizes,
     tail: VecDeque<Entry>,
     tail_bytes: u64,
     durable: Index,
@@ -29,8 +34,14 @@ impl Log {
             tail.last().is_none_or(|last| last.id == terms.last()),
             "the tail is the end of the log"
         );
+        let unknown = Index(durable.0.saturating_sub(tail.len() as u64));
+        let mut sizes = LogSizes::new(unknown);
+        for entry in &tail {
+            sizes.appended(entry.memory_bytes());
+        }
         Self {
             durable,
+            sizes,
             tail_bytes: tail.iter().map(Entry::memory_bytes).sum(),
             tail: tail.into(),
             terms,
@@ -40,6 +51,16 @@ impl Log {
 
     pub(crate) fn terms(&self) -> &TermRuns {
         &self.terms
+    }
+
+    /// How its bytes are spread over its entries.
+    pub(crate) const fn sizes(&self) -> &LogSizes {
+        &self.sizes
+    }
+
+    /// The place before the first entry.
+    pub(crate) const fn base(&self) -> EntryId {
+        self.terms.base()
     }
 
     pub(crate) fn last(&self) -> EntryId {
@@ -77,6 +98,7 @@ impl Log {
     pub(crate) fn append(&mut self, entry: Entry) {
         self.terms.append(entry.id);
         let bytes = entry.memory_bytes();
+        self.sizes.appended(bytes);
         self.tail_bytes += bytes;
         self.undurable_bytes += bytes;
         self.tail.push_back(entry);
@@ -92,9 +114,11 @@ impl Log {
                 if last > self.durable {
                     self.undurable_bytes -= bytes;
                 }
+                self.sizes.popped(bytes);
                 self.terms.truncate(last);
             } else {
                 // Older entries were never loaded after a restart.
+                self.sizes.truncated(from);
                 self.terms.truncate(from);
             }
         }
@@ -113,7 +137,8 @@ impl Log {
             "what is durable is in the log"
         );
         let first = self.tail_first();
-        let mut index = self.durable.next();
+        // What an installed snapshot replaced was taken off already.
+        let mut index = self.durable.next().max(first);
         while index <= durable {
             // Lossless: the place in memory is below the length of the tail.
             #[expect(
@@ -125,6 +150,41 @@ impl Log {
             index = index.next();
         }
         self.durable = durable;
+    }
+
+    /// The log begins after `base` from now on, which is durable.
+    pub(crate) fn compact(&mut self, base: Index) {
+        assert!(base <= self.durable, "only what is durable is compacted");
+        self.terms.compact(base);
+        self.sizes.compacted(base);
+        while self
+            .tail
+            .front()
+            .is_some_and(|front| front.id.index <= base)
+        {
+            self.pop_front();
+        }
+    }
+
+    /// The log is discarded whole and begins anew after `base`, which lies above `committed`. Of what is
+    /// durable only the committed part is in the new log, too.
+    pub(crate) fn install(&mut self, base: EntryId, committed: Index) {
+        assert!(
+            base.index > committed,
+            "a snapshot takes the place of what is behind it"
+        );
+        self.terms = TermRuns::new(base);
+        self.sizes = LogSizes::new(base.index);
+        self.tail.clear();
+        self.tail_bytes = 0;
+        self.undurable_bytes = 0;
+        self.durable = self.durable.min(committed);
+    }
+
+    fn pop_front(&mut self) {
+        if let Some(front) = self.tail.pop_front() {
+            self.tail_bytes -= front.memory_bytes();
+        }
     }
 
     /// Entries from `from`, which is in memory, up to `to`, but not past `bytes_max` unless the first
@@ -186,8 +246,7 @@ impl Log {
             if front.id.index > limit {
                 break;
             }
-            self.tail_bytes -= front.memory_bytes();
-            self.tail.pop_front();
+            self.pop_front();
         }
     }
 }
@@ -215,14 +274,16 @@ mod tests {
     }
 
     quickcheck! {
-        /// Against a plain list: appended, truncated, made durable and evicted in any order.
+        /// Against a plain list: appended, truncated, made durable, evicted and compacted in any order,
+        /// or replaced by a snapshot.
         fn the_log_knows_what_a_list_knows(steps: Vec<(u8, u8)>) -> bool {
             let mut log = Log::new(TermRuns::new(EntryId::ZERO), vec![]);
             let (mut list, mut durable, mut committed, mut term): (Vec<Entry>, u64, u64, u64) =
                 (vec![], 0, 0, 1);
+            let mut base = 0;
             for (kind, amount) in steps {
                 let last = list.len() as u64;
-                match kind % 5 {
+                match kind % 8 {
                     0 | 1 => {
                         let entry = entry(term, last + 1, amount);
                         list.push(entry.clone());
@@ -239,13 +300,28 @@ mod tests {
                         durable += u64::from(amount) % (last - durable + 1);
                         log.set_durable(Index(durable));
                     }
+                    4 if durable.min(committed) > base => {
+                        base += u64::from(amount) % (durable.min(committed) - base + 1);
+                        log.compact(Index(base));
+                    }
+                    5 if kind % 3 == 0 => {
+                        term += 1;
+                        base = committed + 1 + u64::from(amount) % 9;
+                        list.truncate(committed as usize);
+                        list.extend((committed + 1..=base).map(|index| entry(term, index, 0)));
+                        log.install(list[base as usize - 1].id, Index(committed));
+                        // The mark is durable at once.
+                        log.set_durable(Index(base));
+                        (durable, committed) = (base, base);
+                    }
                     _ => {
                         committed += u64::from(amount) % (last - committed + 1);
                         log.evict(Index(committed), 300);
                     }
                 }
                 let waiting = list[durable as usize..].iter().map(Entry::memory_bytes);
-                let terms = list.iter().all(|e| log.term(e.id.index) == Some(e.id.term));
+                let mut kept_terms = list.iter().skip(base as usize);
+                let terms = kept_terms.all(|e| log.term(e.id.index) == Some(e.id.term));
                 let held = (1..=list.len() as u64).filter(|index| log.in_memory(Index(*index)));
                 let held: Vec<u64> = held.collect();
                 let needed = durable.min(committed);

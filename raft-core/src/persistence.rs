@@ -11,7 +11,8 @@ use alloc::collections::VecDeque;
 
 use crate::message::Envelope;
 use crate::planted::{Bug, planted};
-use crate::types::{Identity, Index, PersistId};
+use crate::snapshot::{SnapshotMark, SnapshotMeta};
+use crate::types::{EntryId, Identity, Index, PersistId};
 
 /// The log lane as the node sees it.
 #[derive(Clone, Debug)]
@@ -32,6 +33,19 @@ pub(crate) struct Persistence {
     hard_state_in: PersistId,
     /// Messages that may leave once that write is done.
     withheld: VecDeque<(PersistId, Envelope)>,
+    /// Goes along with the write handed out next.
+    mark: Option<SnapshotMark>,
+    /// Marks handed out, with their writes, oldest first.
+    marks: VecDeque<(PersistId, EntryId)>,
+}
+
+/// A write that was handed out, and what it carries besides entries.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    pub(crate) id: PersistId,
+    pub(crate) with_hard_state: bool,
+    pub(crate) mark: Option<SnapshotMark>,
+    pub(crate) identity: Option<Identity>,
 }
 
 impl Persistence {
@@ -46,6 +60,8 @@ impl Persistence {
             hard_state_changed: false,
             hard_state_in: PersistId(0),
             withheld: VecDeque::new(),
+            mark: None,
+            marks: VecDeque::new(),
         }
     }
 
@@ -65,11 +81,6 @@ impl Persistence {
     pub(crate) fn identity_changed(&mut self, identity: Identity) {
         self.identity = Some(Box::new(identity));
         self.hard_state_changed();
-    }
-
-    /// The identity that the next write carries, if it carries one.
-    pub(crate) fn identity(&mut self) -> Option<Identity> {
-        self.identity.take().map(|identity| *identity)
     }
 
     /// Whether the next write must hold all there is.
@@ -112,15 +123,41 @@ impl Persistence {
         }
     }
 
+    /// A snapshot of this node's own state was taken.
+    pub(crate) fn snapshot_taken(&mut self, snapshot: SnapshotMeta) {
+        assert!(
+            !matches!(self.mark, Some(SnapshotMark::Installed(_))),
+            "nothing is applied, hence nothing taken, before an installed snapshot is durable"
+        );
+        self.mark = Some(SnapshotMark::Taken(snapshot));
+    }
+
+    /// The log was discarded and begins anew with this snapshot. Of what is being written only entries up
+    /// to `committed` are in the new log, too (S6).
+    pub(crate) fn snapshot_installed(&mut self, snapshot: SnapshotMeta, committed: Index) {
+        self.truncated(committed.next());
+        self.next = snapshot.id.index.next();
+        self.mark = Some(SnapshotMark::Installed(snapshot));
+    }
+
+    /// The next snapshot whose mark has become durable.
+    pub(crate) fn marked(&mut self) -> Option<EntryId> {
+        if self.marks.front()?.0 > self.done {
+            return None;
+        }
+        self.marks.pop_front().map(|(_, snapshot)| snapshot)
+    }
+
     /// If there is anything to write and room in the lane: the first entry to write, which may lie
     /// past the last one of the log.
     pub(crate) fn wants(&self, last: Index, inflight_max: u32) -> Option<Index> {
-        let something = self.hard_state_changed || self.next <= last;
+        let besides = self.mark.is_some() || self.identity.is_some();
+        let something = self.hard_state_changed || besides || self.next <= last;
         (something && self.pending.len() < inflight_max as usize).then_some(self.next)
     }
 
-    /// Hands out a write up to the entry `to`: its id, and whether it carries the hard state.
-    pub(crate) fn begin(&mut self, to: Index) -> (PersistId, bool) {
+    /// Hands out a write up to the entry `to`.
+    pub(crate) fn begin(&mut self, to: Index) -> Write {
         assert!(
             to.next() >= self.next,
             "entries are written once, and in order"
@@ -128,8 +165,18 @@ impl Persistence {
         self.handed = self.handed.next();
         self.next = to.next();
         self.pending.push_back((self.handed, to));
-        let with_hard_state = core::mem::replace(&mut self.hard_state_changed, false);
-        (self.handed, with_hard_state)
+        let changed = core::mem::replace(&mut self.hard_state_changed, false);
+        // With a mark it goes along anyway: what the snapshot contains is committed.
+        let mark = self.mark.take();
+        if let Some(mark) = &mark {
+            self.marks.push_back((self.handed, mark.meta().id));
+        }
+        Write {
+            id: self.handed,
+            with_hard_state: changed || mark.is_some(),
+            mark,
+            identity: self.identity.take().map(|identity| *identity),
+        }
     }
 
     /// Every write up to `id` is durable: the end of the log that is. `None` if that is not news, or

@@ -6,17 +6,30 @@
 use crate::inflight::Inflight;
 use crate::message::Session;
 use crate::planted::{Bug, planted};
-use crate::types::{Boot, Index, ReadTicket, Round, Time};
+use crate::types::{Boot, EntryId, Index, ReadTicket, Round, Time};
 
-/// How the leader sends to a peer.
+/// How a leader sends to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ProgressState {
+pub enum ProgressState {
     /// Where the logs agree is not known: one append goes out to find out.
     Probe,
     /// The probe is on its way; nothing is sent until it is answered or lost.
     Paused,
     /// The logs agree up to what was sent: appends are pipelined.
     Replicate,
+    /// The log does not go back far enough: a snapshot is offered until the peer has it.
+    Snapshot,
+}
+
+/// A snapshot that a peer was told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// The last entry in it; the log after it is kept for the peer.
+    pub(crate) id: EntryId,
+    /// When the peer was told last.
+    pub(crate) at: Time,
+    /// How many times.
+    pub(crate) times: u64,
 }
 
 /// One peer as its leader sees it.
@@ -46,6 +59,8 @@ pub(crate) struct Progress {
     pub(crate) forgot: bool,
     /// Entries for it are being read from disk.
     pub(crate) reading: Option<ReadTicket>,
+    /// The snapshot it was told of, in the state `Snapshot`.
+    pub(crate) offer: Option<Offer>,
 }
 
 impl Progress {
@@ -66,6 +81,7 @@ impl Progress {
             commit_sent: Index(0),
             commit_wanted: Index(0),
             reading: None,
+            offer: None,
         }
     }
 
@@ -73,7 +89,7 @@ impl Progress {
     pub(crate) fn may_send(&self, appends_max: u32, bytes_max: u64) -> bool {
         match self.state {
             ProgressState::Probe => true,
-            ProgressState::Paused => false,
+            ProgressState::Paused | ProgressState::Snapshot => false,
             ProgressState::Replicate => !self.inflight.is_full(appends_max, bytes_max),
         }
     }
@@ -87,7 +103,7 @@ impl Progress {
                 self.probe = (last, bytes);
                 self.asked = None;
             }
-            ProgressState::Paused => {}
+            ProgressState::Paused | ProgressState::Snapshot => {}
             ProgressState::Replicate => {
                 if bytes > 0 {
                     self.inflight.sent(last, bytes);
@@ -109,7 +125,13 @@ impl Progress {
             self.inflight.acknowledged(matched);
         }
         // An answer below what is known already may be a late one, and proves nothing new.
-        if matched >= self.match_index && self.state != ProgressState::Replicate {
+        let goes_on = match self.state {
+            ProgressState::Probe | ProgressState::Paused => true,
+            ProgressState::Replicate => false,
+            // Less than what it was offered may not be in the log any more.
+            ProgressState::Snapshot => self.offer.is_some_and(|offer| matched >= offer.id.index),
+        };
+        if matched >= self.match_index && goes_on {
             let (last, bytes) = self.probe;
             let accepted = self.state == ProgressState::Paused && last > matched;
             self.replicate_from(matched.next());
@@ -125,7 +147,12 @@ impl Progress {
     /// The peer lacks the entry at `previous`; the logs may agree just before `next`. Ignored if that
     /// answers an append that no longer matters.
     pub(crate) fn rejected(&mut self, previous: Index, next: Index) {
-        let probing = self.state != ProgressState::Replicate;
+        let probing = match self.state {
+            ProgressState::Probe | ProgressState::Paused => true,
+            ProgressState::Replicate => false,
+            // It answers an append of before.
+            ProgressState::Snapshot => return,
+        };
         // What is acknowledged stays so: such an answer is late, or the peer's disk forgot (S50).
         let stale = previous <= self.match_index || (probing && previous.next() != self.next_index);
         if planted(Bug::NextBelowMatch) {
@@ -152,7 +179,7 @@ impl Progress {
             (ProgressState::Replicate, Some((_, sent))) if received < sent => {
                 self.probe_from(received.next());
             }
-            (ProgressState::Replicate, _) => {}
+            (ProgressState::Replicate | ProgressState::Snapshot, _) => {}
             (ProgressState::Paused, _) if verified && received >= self.probe.0 => {
                 self.replicate_from(received.next());
             }
@@ -174,6 +201,24 @@ impl Progress {
     pub(crate) fn ask(&mut self, round: Round) {
         self.asked
             .get_or_insert((round, self.next_index.previous()));
+    }
+
+    /// What the peer needs next is not in the log any more, or it has nothing that entries could follow.
+    pub(crate) fn needs_snapshot(&mut self) {
+        self.go_on_from(self.next_index);
+        self.state = ProgressState::Snapshot;
+        self.reading = None;
+        self.offer = None;
+    }
+
+    /// It is told of a snapshot, for the first time or again.
+    pub(crate) fn offered(&mut self, id: EntryId, now: Time) {
+        assert!(
+            self.state == ProgressState::Snapshot,
+            "a snapshot is offered to a peer that needs one"
+        );
+        let times = self.offer.map_or(0, |offer| offer.times) + 1;
+        self.offer = Some(Offer { id, at: now, times });
     }
 
     /// Start over: find out where the logs agree, from `next` on or from what is certain.
@@ -198,6 +243,7 @@ impl Progress {
         self.next_index = next;
         self.inflight.reset();
         self.asked = None;
+        self.offer = None;
     }
 
     /// The peer lives anew: what it had not made durable is gone, and late answers of its former life
@@ -220,7 +266,7 @@ impl Progress {
 mod tests {
     use super::{Progress, ProgressState};
     use crate::message::Session;
-    use crate::types::{Index, Round, Time};
+    use crate::types::{EntryId, Index, Round, Term, Time};
     use alloc::vec::Vec;
     use quickcheck::quickcheck;
 
@@ -234,7 +280,7 @@ mod tests {
             for (kind, one, other) in steps {
                 let before = peer.match_index;
                 let (one, other) = (Index((one % 41).into()), Index((other % 41).into()));
-                match kind % 6 {
+                match kind % 8 {
                     0 if peer.may_send(4, 1_000) && peer.next_index <= last => {
                         let end = last.min(Index(peer.next_index.0 + 3));
                         peer.sent(end, 100, Index(0));
@@ -243,6 +289,10 @@ mod tests {
                     2 => peer.rejected(one, other),
                     3 => { round += 1; peer.ask(Round(round)); }
                     4 => peer.heard(Round(other.0.min(round)), one.max(other)),
+                    5 => peer.needs_snapshot(),
+                    6 if peer.state == ProgressState::Snapshot => {
+                        peer.offered(EntryId { term: Term(1), index: one }, Time(0));
+                    }
                     _ => peer.probe_from(one.next()),
                 }
                 if peer.match_index < before || peer.next_index <= peer.match_index {

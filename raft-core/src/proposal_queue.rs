@@ -4,6 +4,7 @@
 //! truncation, because a third node may still revive the entry.
 
 use alloc::collections::VecDeque;
+use core::cmp::Ordering;
 
 use crate::types::{EntryId, Index, RequestId, Term, Time};
 
@@ -14,6 +15,8 @@ pub(crate) enum Decided {
     Committed,
     /// By another one.
     Superseded,
+    /// The place is in a snapshot, which does not say.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +54,12 @@ impl ProposalQueue {
     /// higher index can never be committed: terms do not fall along a log, so every entry after
     /// `committed` has at least its term. What is left has a later term or a higher index, and is
     /// decided when the commit index gets there.
+    ///
+    /// Of places below `base`, where the log begins, only the terms at and above it tell something.
     pub(crate) fn decided(
         &mut self,
         committed: EntryId,
+        base: EntryId,
         term: impl Fn(Index) -> Option<Term>,
     ) -> Option<(RequestId, EntryId, Decided)> {
         let front = *self.waiting.front()?;
@@ -61,8 +67,9 @@ impl ProposalQueue {
             return None;
         }
         self.waiting.pop_front();
-        let own = front.id.index <= committed.index && term(front.id.index) == Some(front.id.term);
-        let decided = if own {
+        let decided = if front.id.index < base.index {
+            decided_below(front.id, base)
+        } else if front.id.index <= committed.index && term(front.id.index) == Some(front.id.term) {
             Decided::Committed
         } else {
             Decided::Superseded
@@ -92,6 +99,18 @@ impl ProposalQueue {
     }
 }
 
+/// What became of a proposal whose place lies below the committed entry `base`, and is gone.
+fn decided_below(id: EntryId, base: EntryId) -> Decided {
+    match id.term.cmp(&base.term) {
+        // One leader made both entries, and it only appends: its log had this one when it made that one
+        // (§5.3, Leader Append-Only and Log Matching).
+        Ordering::Equal => Decided::Committed,
+        // Terms do not fall along a log.
+        Ordering::Greater => Decided::Superseded,
+        Ordering::Less => Decided::Unknown,
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
@@ -102,11 +121,12 @@ mod tests {
     use quickcheck::quickcheck;
 
     quickcheck! {
-        /// The final log decides every proposal at most once, and each as looking it up would.
+        /// The final log decides every proposal at most once, and each as looking it up would, or not
+        /// at all where the log was compacted.
         fn each_proposal_is_decided_as_the_committed_log_says(
             proposals: BTreeSet<(u8, u8)>,
             log: Vec<bool>,
-            steps: Vec<u8>
+            steps: Vec<(u8, u8)>
         ) -> bool {
             let mut term = 1;
             let terms: Vec<u64> = log.iter().map(|rises| { term += u64::from(*rises); term }).collect();
@@ -116,21 +136,34 @@ mod tests {
                     term: Term(u64::from(*term % 8) + 1),
                     index: Index(u64::from(*index % 32) + 1),
                 };
+                // A leader only appends: what it made later it made behind this.
+                let after = terms.get(id.index.0 as usize - 1..).unwrap_or_default();
+                if after.contains(&id.term.0) && after[0] != id.term.0 {
+                    continue;
+                }
                 queue.push(id, RequestId(place as u64), Time(0));
             }
-            let mut commit = 0;
+            let (mut commit, mut base) = (0, EntryId::ZERO);
             let mut decided = BTreeSet::new();
-            for step in steps {
+            for (step, compacted) in steps {
                 commit = (commit + usize::from(step % 4)).min(terms.len());
                 let Some(term) = commit.checked_sub(1).map(|last| Term(terms[last])) else {
                     continue;
                 };
                 let committed = EntryId { term, index: Index(commit as u64) };
                 let at = |index: Index| terms.get(index.0 as usize - 1).map(|term| Term(*term));
-                while let Some((request, id, how)) = queue.decided(committed, at) {
+                let index = Index(base.index.0.max(u64::from(compacted) % (commit as u64 + 1)));
+                base = at(index.max(Index(1))).filter(|_| index > Index(0))
+                    .map_or(base, |term| EntryId { term, index });
+                let kept = |index| at(index).filter(|_| index >= base.index);
+                while let Some((request, id, how)) = queue.decided(committed, base, kept) {
                     let own = id.index <= committed.index && at(id.index) == Some(id.term);
-                    let right = if own { Decided::Committed } else { Decided::Superseded };
-                    if how != right || !decided.insert(request) {
+                    let right = match how {
+                        Decided::Committed => own,
+                        Decided::Superseded => !own,
+                        Decided::Unknown => id.index < base.index && id.term < base.term,
+                    };
+                    if !right || !decided.insert(request) {
                         return false;
                     }
                     // Superseded for good: the rest of the log cannot have it either.

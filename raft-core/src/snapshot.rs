@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::Configuration;
-use crate::types::EntryId;
+use crate::types::{EntryId, Term};
 
 /// A snapshot without its contents.
 ///
@@ -15,6 +15,9 @@ use crate::types::EntryId;
 pub struct SnapshotMeta {
     /// The last entry that the snapshot contains.
     pub id: EntryId,
+    /// The term of the node that took it, in which it knew the entry to be committed. Whoever relies on
+    /// the snapshot is in that term or a later one, so that it follows no leader that may not have it.
+    pub term: Term,
     /// The entry that made the configuration.
     pub configured: EntryId,
     /// Who took part there.

@@ -105,6 +105,28 @@ impl TermRuns {
         self.last = self.last.min(from.previous());
     }
 
+    /// The log begins after `base` from now on.
+    ///
+    /// # Panics
+    ///
+    /// If that is not a place in the log.
+    pub fn compact(&mut self, base: Index) {
+        let term = self.term(base);
+        let term = term.unwrap_or_else(|| panic!("a log is compacted to a place in it"));
+        self.base = EntryId { term, index: base };
+        let covering = self.runs.partition_point(|run| run.index <= base);
+        let goes_on = self.last > base
+            && self
+                .runs
+                .get(covering)
+                .is_none_or(|run| run.index > base.next());
+        let first = covering.saturating_sub(usize::from(goes_on));
+        self.runs.drain(..first);
+        if goes_on && let Some(run) = self.runs.first_mut() {
+            run.index = base.next();
+        }
+    }
+
     /// The last entry whose index and term both do not exceed the hint's: where two logs may still
     /// agree, found without walking entry by entry (§5.3, the optimization at its end).
     #[must_use]

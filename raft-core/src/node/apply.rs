@@ -1,7 +1,8 @@
 //! The state lane: committed entries on their way to the state machine (§5.3).
 //!
 //! Always holds: what is handed out is committed and durable here; one `Apply` is out at a time, so
-//! that a slow state machine bounds what waits for it.
+//! that a slow state machine bounds what waits for it. A snapshot to restore takes the place of the
+//! entries in it, and nothing else is handed out until the state machine is what it says.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,12 +10,13 @@ use alloc::vec::Vec;
 use crate::action::{Action, HaltReason, ReadLog};
 use crate::entry::Entry;
 use crate::event::LogReadOutcome;
+use crate::snapshot::SnapshotMeta;
 use crate::types::{EntryId, Index, Member, ReadTicket};
 
 use super::{LogRead, LogReader, Node, Role};
 
 /// How far the state machine has got.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ApplyLane {
     /// The last entry handed out.
     handed: Index,
@@ -22,15 +24,37 @@ pub(super) struct ApplyLane {
     applied: Index,
     /// Entries are being read from disk for it.
     reading: Option<ReadTicket>,
+    /// What the state machine is to become next; not handed out yet.
+    restore: Option<SnapshotMeta>,
+    /// What it is becoming.
+    restoring: Option<EntryId>,
 }
 
 impl ApplyLane {
-    pub(super) const fn new(applied: Index) -> Self {
+    /// The state machine is empty, and begins from a snapshot if there is one.
+    pub(super) const fn new(restore: Option<SnapshotMeta>) -> Self {
         Self {
-            handed: applied,
-            applied,
+            handed: Index(0),
+            applied: Index(0),
             reading: None,
+            restore,
+            restoring: None,
         }
+    }
+
+    /// A snapshot replaces what was to be applied. Gives back the ticket of entries that are being read.
+    pub(super) fn install(&mut self, snapshot: SnapshotMeta) -> Option<ReadTicket> {
+        assert!(
+            snapshot.id.index > self.handed,
+            "the state machine never goes back"
+        );
+        self.restore = Some(snapshot);
+        self.reading.take()
+    }
+
+    /// The snapshot that the state machine has yet to become: the latest, if there are two.
+    pub(super) fn restoring(&self) -> Option<EntryId> {
+        self.restore.as_ref().map(|next| next.id).or(self.restoring)
     }
 
     pub(super) const fn handed(&self) -> Index {
@@ -43,19 +67,31 @@ impl ApplyLane {
 }
 
 impl Node {
-    /// Whether the state machine is being replaced.
-    pub(super) const fn is_restoring(&self) -> bool {
-        false
+    pub(super) fn on_applied(&mut self, index: Index) {
+        // While a snapshot is being restored, only that being done says something.
+        if self.apply.restoring.is_none() {
+            self.apply.applied = self.apply.applied.max(index.min(self.apply.handed));
+        }
     }
 
-    pub(super) fn on_applied(&mut self, index: Index) {
-        self.apply.applied = self.apply.applied.max(index.min(self.apply.handed));
+    pub(super) fn on_snapshot_restored(&mut self, id: EntryId) {
+        if self.apply.restoring == Some(id) {
+            self.apply.restoring = None;
+            self.apply.applied = id.index;
+        }
     }
 
     pub(super) fn begin_apply(&mut self) {
-        let lane = self.apply;
+        let lane = &self.apply;
         let to = self.commit_index.min(self.log.durable());
-        if lane.applied < lane.handed || lane.handed >= to || lane.reading.is_some() {
+        if lane.applied < lane.handed || lane.restoring.is_some() {
+            return;
+        }
+        if lane.restore.is_some() {
+            self.begin_restore();
+            return;
+        }
+        if lane.handed >= to || lane.reading.is_some() {
             return;
         }
         let from = lane.handed.next();
@@ -64,6 +100,17 @@ impl Node {
             self.hand_out(entries);
         } else {
             self.apply.reading = Some(self.read_log(LogReader::Apply, from, to));
+        }
+    }
+
+    /// Hands out the snapshot to restore, once its mark is durable.
+    fn begin_restore(&mut self) {
+        let durable = self.log.durable();
+        let lane = &mut self.apply;
+        if let Some(snapshot) = lane.restore.take_if(|next| next.id.index <= durable) {
+            lane.restoring = Some(snapshot.id);
+            lane.handed = snapshot.id.index;
+            self.outbox.push(Action::RestoreSnapshot { snapshot });
         }
     }
 
@@ -99,8 +146,14 @@ impl Node {
         };
         let entries = match outcome {
             LogReadOutcome::Entries(entries) => entries,
-            // The log is never compacted above what is applied or needed.
-            LogReadOutcome::Compacted => Vec::new(),
+            LogReadOutcome::Compacted => {
+                if let LogReader::Peer(peer) = read.reader {
+                    self.on_compacted_for(peer, ticket);
+                    return;
+                }
+                // The log is never compacted above what is applied.
+                Vec::new()
+            }
             LogReadOutcome::Damaged => {
                 self.halt(HaltReason::LogDamaged { index: read.from });
                 return;

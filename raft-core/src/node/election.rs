@@ -146,8 +146,12 @@ impl Node {
         }
     }
 
-    /// Whether this node may lead: it is a voter, or cannot know yet that it no longer is (S30).
+    /// Whether this node may lead: it is a voter, or cannot know yet that it no longer is (S30); and its
+    /// state machine is whole, or will be by itself (S23).
     pub(super) fn may_campaign(&self) -> bool {
+        if self.apply.restoring().is_some() {
+            return false;
+        }
         self.configuration().is_voter(self.me())
             || (self.configurations.latest_index() > self.commit_index
                 && !self.configuration().voters.is_empty())

@@ -29,6 +29,8 @@ pub(super) struct Follower {
     owed: Option<(Member, Session)>,
     /// What was acknowledged last.
     acked: Index,
+    /// The leader offered a snapshot of what it knows to be committed up to here, in this exchange.
+    offer: Option<(Member, Session, Index)>,
 }
 
 impl Follower {
@@ -40,11 +42,26 @@ impl Follower {
             verified: Index(0),
             owed: None,
             acked: Index(0),
+            offer: None,
         }
     }
 }
 
 impl Follower {
+    /// The leader offers a snapshot up to `index`.
+    pub(super) const fn offered(&mut self, leader: Member, session: Session, index: Index) {
+        self.offer = Some((leader, session, index));
+    }
+
+    /// The log has everything up to `index`, and it is committed. As far as the leader offered it, the
+    /// leader has it, too, and waits to be told once it is durable here.
+    pub(super) fn has_offered(&mut self, index: Index) {
+        if let Some((leader, session, offered)) = self.offer.take_if(|offer| offer.2 <= index) {
+            self.verified = self.verified.max(offered);
+            self.owed = Some((leader, session));
+        }
+    }
+
     /// Entries from `from` on are gone: what was agreed on them is, too.
     pub(super) fn truncated(&mut self, from: Index) {
         self.acked = self.acked.min(from.previous());
@@ -61,6 +78,10 @@ impl Node {
         entries: &Arc<[Entry]>,
     ) {
         let leader = envelope.from.member;
+        if self.is_blank() {
+            self.answer_blank(envelope);
+            return;
+        }
         if check_run(previous, entries, envelope.term).is_err() || previous.term > envelope.term {
             self.refuse(leader, Refusal::Malformed);
             return;
@@ -123,7 +144,7 @@ impl Node {
     fn agrees_at(&self, previous: EntryId) -> Result<bool, HaltReason> {
         let base = self.log.terms().base();
         if previous.index < base.index {
-            // Compacted, hence committed, hence the same everywhere.
+            // Compacted, hence committed, and in a term of no later leader than this: the same everywhere.
             return Ok(true);
         }
         match self.log.term(previous.index) {

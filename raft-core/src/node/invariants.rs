@@ -9,6 +9,7 @@ use super::{Node, Role};
 pub(super) struct Checkpoint {
     hard_state: HardState,
     commit_index: Index,
+    base: Index,
     led_to: Option<Index>,
 }
 
@@ -21,6 +22,7 @@ impl Node {
         Checkpoint {
             hard_state: self.hard_state,
             commit_index: self.commit_index,
+            base: self.log.base().index,
             led_to,
         }
     }
@@ -54,6 +56,7 @@ impl Node {
             self.apply.handed() <= self.commit_index.min(self.log.durable()),
             "what is applied is committed and durable here"
         );
+        self.check_snapshots(before);
         if let (Role::Leader(leader), Some(last)) = (&self.role, before.led_to) {
             assert!(
                 new.term > old.term || self.log.last().index >= last,
@@ -67,5 +70,23 @@ impl Node {
                 "nobody has more of the leader's log than the leader"
             );
         }
+    }
+    fn check_snapshots(&self, before: &Checkpoint) {
+        let base = self.log.base().index;
+        assert!(base >= before.base, "what was compacted stays so");
+        let snapshot = self.snapshots.latest().map_or(Index(0), |id| id.index);
+        assert!(
+            base <= snapshot && snapshot <= self.commit_index,
+            "a snapshot of committed entries covers what is not in the log"
+        );
+        let durable = self.snapshots.durable().map_or(Index(0), |id| id.index);
+        assert!(
+            durable <= snapshot && (self.log.durable() < base || durable >= base),
+            "what the disk does not have in its log it has in a snapshot"
+        );
+        assert!(
+            self.apply.restoring().is_some() || self.apply.applied() >= base,
+            "what the state machine has yet to apply is in the log"
+        );
     }
 }

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::action::{Action, Alert, Observation};
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, Configurations};
 use crate::message::{Body, Session};
 use crate::planted::{Bug, planted};
 use crate::progress::Progress;
@@ -50,6 +50,12 @@ impl Node {
         if self.configurations.truncate(from) {
             self.configuration_changed();
         }
+    }
+
+    /// The log was replaced: whatever was said of the membership before counts no more (S60).
+    pub(super) fn configurations_replaced(&mut self, configurations: Configurations) {
+        self.configurations = configurations;
+        self.configuration_changed();
     }
 
     fn configuration_changed(&mut self) {

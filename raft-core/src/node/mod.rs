@@ -7,15 +7,19 @@
 
 mod apply;
 mod change;
+mod compaction;
 mod control;
 mod election;
 mod follower;
 mod invariants;
+mod joining;
 mod membership;
+mod offers;
 mod proposals;
 mod reads;
 mod receive;
 mod replication;
+mod snapshot;
 mod solo;
 mod status;
 mod transfer;
@@ -43,8 +47,8 @@ use crate::proposal_queue::ProposalQueue;
 use crate::snapshot::SnapshotMeta;
 use crate::term_runs::TermRuns;
 use crate::types::{
-    Boot, EntryId, HardState, Identity, Index, Member, PersistId, ReadTicket, RequestId, Span,
-    StorageId, Term, Time,
+    Boot, ClusterId, EntryId, HardState, Identity, Index, Member, PersistId, ReadTicket, RequestId,
+    Span, StorageId, Term, Time,
 };
 
 use self::apply::ApplyLane;
@@ -54,6 +58,7 @@ use self::follower::Follower;
 use self::proposals::{ForwardWindows, Forwards};
 use self::reads::ReadForwards;
 use self::replication::Leader;
+use self::snapshot::Snapshots;
 use self::solo::{Emptying, Solo};
 pub use self::status::{Refused, Status};
 
@@ -120,6 +125,9 @@ pub struct Node {
     persistence: Persistence,
     commit_index: Index,
     apply: ApplyLane,
+    snapshots: Snapshots,
+    /// Whom a store without a cluster heard first.
+    joining: Option<ClusterId>,
     proposals: ProposalQueue,
     forwards: Forwards,
     forward_windows: ForwardWindows,
@@ -184,7 +192,14 @@ impl Node {
                 last,
             });
         }
-        let base = restored.terms.base();
+        let begins = check_snapshot(&restored.terms, restored.snapshot.as_ref())?;
+        let base = restored.terms.base().index;
+        if restored.configured.index > base {
+            return Err(RestoreError::Gap {
+                expected: base,
+                found: restored.configured.index,
+            });
+        }
         let mut configurations = Configurations::new(restored.configured, restored.configuration);
         for (index, configuration) in restored.configurations {
             let term = restored.terms.term(index);
@@ -198,7 +213,7 @@ impl Node {
             configurations.append(EntryId { term, index }, configuration);
         }
         // A hint only: it was not necessarily durable, nor is it promised (S11).
-        let commit_index = restored.hard_state.commit.clamp(base.index, last.index);
+        let commit_index = restored.hard_state.commit.clamp(begins, last.index);
         let observed = (restored.hard_state.term, RoleKind::Follower, None);
         let mut node = Self {
             options,
@@ -213,7 +228,9 @@ impl Node {
             configurations,
             persistence: Persistence::new(last.index),
             commit_index,
-            apply: ApplyLane::new(base.index),
+            snapshots: Snapshots::new(restored.boot, restored.snapshot.as_ref().map(|s| s.id)),
+            joining: None,
+            apply: ApplyLane::new(restored.snapshot),
             proposals: ProposalQueue::default(),
             forwards: Forwards::new(restored.boot),
             forward_windows: ForwardWindows::default(),
@@ -275,10 +292,12 @@ impl Node {
                 self.on_control(request, Control::TransferLeadership { to });
             }
             Input::StepDown { request } => self.on_control(request, Control::StepDown),
-            Input::SnapshotTaken { .. }
-            | Input::SnapshotReceived { .. }
-            | Input::SnapshotFailed { .. }
-            | Input::SnapshotRestored { .. } => {}
+            Input::SnapshotTaken { snapshot } => self.on_snapshot_taken(snapshot),
+            Input::SnapshotReceived { ticket, snapshot } => {
+                self.on_snapshot_received(ticket, snapshot);
+            }
+            Input::SnapshotFailed { ticket } => self.on_snapshot_failed(ticket),
+            Input::SnapshotRestored { id } => self.on_snapshot_restored(id),
             Input::Solo {
                 request,
                 expect,
@@ -315,6 +334,7 @@ impl Node {
             self.drive_leaving();
             self.resolve_decided();
             self.resolve_solo();
+            self.begin_compact();
             self.flush_forwards();
             self.flush_reads();
             self.replicate();
@@ -381,6 +401,7 @@ impl Node {
         if let Some(durable) = self.persistence.completed(id) {
             self.log.set_durable(durable);
         }
+        self.note_marks();
         if self.persistence.hard_state_is_durable() {
             self.count_own_vote();
         }
@@ -405,22 +426,21 @@ impl Node {
             } else {
                 Arc::default()
             };
-            let identity = self.persistence.identity();
             let to = entries.last().map_or(last, |entry| entry.id.index);
-            let (id, with_hard_state) = self.persistence.begin(to);
+            let write = self.persistence.begin(to);
             self.outbox.push(Action::Persist(Persist {
-                id,
+                id: write.id,
                 store: self.me().store,
                 boot: self.boot,
-                hard_state: with_hard_state.then_some(HardState {
+                hard_state: write.with_hard_state.then_some(HardState {
                     voted_for: self
                         .hard_state
                         .voted_for
                         .filter(|_| !planted(Bug::VoteAmnesia)),
                     ..self.hard_state
                 }),
-                snapshot: None,
-                identity,
+                snapshot: write.mark,
+                identity: write.identity,
                 entries,
             }));
         }
@@ -530,7 +550,10 @@ impl Node {
 
     fn envelope(&self, to: Member, session: Session, body: Body) -> Envelope {
         Envelope {
-            from: self.identity,
+            from: Identity {
+                cluster: self.cluster(),
+                ..self.identity
+            },
             boot: self.boot,
             to,
             term: self.hard_state.term,
@@ -578,6 +601,27 @@ impl Node {
     fn command_too_large(&self, command: &Bytes) -> Option<Rejection> {
         let (bytes, limit) = (command.len() as u64, self.options.command_bytes_max);
         (bytes > limit).then_some(Rejection::TooLarge { bytes, limit })
+    }
+}
+
+/// A snapshot lies in the log, or where it begins, and a log does not begin anywhere else without one.
+/// Returns up to where entries are certain to be committed.
+fn check_snapshot(
+    terms: &TermRuns,
+    snapshot: Option<&SnapshotMeta>,
+) -> Result<Index, RestoreError> {
+    let (base, last) = (terms.base(), terms.last());
+    match snapshot {
+        None if base.index == Index(0) => Ok(Index(0)),
+        None => Err(RestoreError::NoSnapshot { base }),
+        Some(snapshot) if terms.term(snapshot.id.index) == Some(snapshot.id.term) => {
+            Ok(snapshot.id.index)
+        }
+        Some(snapshot) => Err(RestoreError::Snapshot {
+            found: snapshot.id,
+            base,
+            last,
+        }),
     }
 }
 

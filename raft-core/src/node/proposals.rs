@@ -278,10 +278,11 @@ impl Node {
             index: self.commit_index,
         };
         loop {
-            let log = &self.log;
-            let Some((request, id, decided)) =
-                self.proposals.decided(committed, |index| log.term(index))
-            else {
+            let (log, base) = (&self.log, self.log.base());
+            let next = self
+                .proposals
+                .decided(committed, base, |index| log.term(index));
+            let Some((request, id, decided)) = next else {
                 break;
             };
             if decided == Decided::Superseded && planted(Bug::StrandedWaiter) {
@@ -290,6 +291,7 @@ impl Node {
             let outcome = match decided {
                 Decided::Committed => Outcome::Committed(id),
                 Decided::Superseded => Outcome::Superseded(id),
+                Decided::Unknown => Outcome::Unknown,
             };
             self.resolve(request, outcome);
         }

@@ -46,11 +46,15 @@ impl Node {
     /// Whether the message is of our cluster, for us, and from its sender's present life.
     fn check_identity(&mut self, envelope: &Envelope) -> Result<(), Refusal> {
         let from = envelope.from;
-        if from.cluster != self.identity.cluster || from.group != self.identity.group {
+        let foreign = from.cluster != self.identity.cluster && !self.is_blank();
+        if foreign || from.group != self.identity.group {
             return Err(Refusal::Foreign);
         }
         if envelope.to != self.me() || from.member == self.me() {
             return Err(Refusal::Misaddressed);
+        }
+        if self.is_blank() {
+            return self.check_cluster_to_join(envelope);
         }
         // Members only: anybody may ask for a vote (S21), but only so many are remembered.
         if self.configuration().contains(from.member) {
@@ -126,10 +130,12 @@ impl Node {
             Body::NotAMember { configured } => {
                 self.on_not_a_member(envelope.from.member, *configured);
             }
-            Body::InstallSnapshot { .. }
-            | Body::FetchSnapshot { .. }
-            | Body::SnapshotChunk { .. }
-            | Body::NoSnapshot => {}
+            Body::InstallSnapshot { id, source } => {
+                if self.is_from_leader(envelope) {
+                    self.on_install_snapshot(envelope, *id, *source);
+                }
+            }
+            Body::FetchSnapshot { .. } | Body::SnapshotChunk { .. } | Body::NoSnapshot => {}
         }
     }
 

@@ -193,17 +193,23 @@ impl Node {
             self.replicate_to(*member, peer);
         }
         self.restore_peers(peers);
+        self.offer_snapshots();
     }
 
     fn replicate_to(&mut self, member: Member, peer: &mut Progress) {
         let last = self.log.last().index;
+        // Without the entry before the next one nothing can be appended (S54).
+        let compacted = peer.next_index.previous() < self.log.base().index;
+        if compacted && peer.state != ProgressState::Snapshot {
+            peer.needs_snapshot();
+        }
         let (appends, bytes) = (
             self.options.inflight_appends_max,
             self.options.inflight_bytes_max,
         );
         while peer.may_send(appends, bytes) && peer.reading.is_none() {
             let next = peer.next_index;
-            if next > last || self.log.term(next.previous()).is_none() {
+            if next > last {
                 break;
             }
             if !self.log.in_memory(next) {
@@ -299,13 +305,16 @@ impl Node {
         let last = self.log.last().index;
         match outcome {
             AppendOutcome::Matched(matched) => self.acknowledge(member, matched),
-            AppendOutcome::Blank => {}
+            AppendOutcome::Blank => self.on_blank(member),
             AppendOutcome::Conflict { previous, hint } => {
                 if previous > last || hint.index >= previous {
                     self.refuse(member, Refusal::Malformed);
                     return;
                 }
-                let next = self.log.terms().best_match(hint).index.next();
+                // Where the log begins it agrees with everybody who got so far.
+                let known = hint.index >= self.log.base().index;
+                let agreed = self.log.terms().best_match(hint).index;
+                let next = if known { agreed } else { hint.index }.next();
                 if let Role::Leader(leader) = &mut self.role
                     && let Some(peer) = leader.peers.get_mut(&member)
                 {

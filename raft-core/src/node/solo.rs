@@ -96,7 +96,8 @@ impl Node {
         if found != expect {
             return Some(IdentityRefusal::OtherCluster { found });
         }
-        self.is_restoring().then_some(IdentityRefusal::Restoring)
+        let restoring = self.apply.restoring().is_some();
+        restoring.then_some(IdentityRefusal::Restoring)
     }
 
     /// What others were asked will not be answered: they do not know this member.

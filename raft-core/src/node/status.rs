@@ -2,7 +2,7 @@
 
 use crate::action::{Refusal, RoleKind};
 use crate::configuration::Configuration;
-use crate::progress::Progress;
+use crate::progress::{Progress, ProgressState};
 use crate::types::{Boot, EntryId, Identity, Index, Member, Term};
 
 use super::{HaltReason, Node, Role};
@@ -24,6 +24,12 @@ pub struct Status<'a> {
     pub commit_index: Index,
     /// Up to here the state machine was reported to be.
     pub last_applied: Index,
+    /// The snapshot that the state machine has yet to become, if there is one.
+    pub restoring: Option<EntryId>,
+    /// The latest snapshot that its disk relies on.
+    pub snapshot: Option<EntryId>,
+    /// The first index that its log may have; everything before is in a snapshot.
+    pub first: Index,
     /// The end of its log.
     pub last: EntryId,
     /// Up to here its log is on its disk.
@@ -57,6 +63,18 @@ impl<'a> Status<'a> {
             .map(|(member, peer): (&Member, &Progress)| {
                 (*member, peer.match_index, peer.next_index)
             })
+    }
+}
+
+impl<'a> Status<'a> {
+    /// How a leader sends to each of its peers. Empty unless this node leads.
+    pub fn replication(&self) -> impl Iterator<Item = (Member, ProgressState)> + 'a {
+        let peers = match self.role_state {
+            Role::Leader(leader) => Some(leader.peers.iter()),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        };
+        let peers = peers.into_iter().flatten();
+        peers.map(|(member, peer)| (*member, peer.state))
     }
 }
 
@@ -110,6 +128,9 @@ impl Node {
             leader: self.leader(),
             commit_index: self.commit_index,
             last_applied: self.apply.applied(),
+            restoring: self.apply.restoring(),
+            snapshot: self.snapshots.durable(),
+            first: self.log.base().index.next(),
             last: self.log.last(),
             durable: self.log.durable(),
             configuration: self.configuration(),

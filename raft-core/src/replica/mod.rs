@@ -105,6 +105,10 @@ pub struct Applied<C> {
 }
 
 /// What a driver is to do for a replica.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most outputs are actions, and are moved once"
+)]
 pub enum Output<S: StateMachine> {
     /// An order of the node: never `Apply` or `Resolve`, which the replica carries out itself.
     Action(Action),
@@ -285,6 +289,7 @@ impl<S: StateMachine> Replica<S> {
                     Action::Send(_)
                     | Action::Persist(_)
                     | Action::ReadLog(_)
+                    | Action::TakeSnapshot
                     | Action::RestoreSnapshot { .. }
                     | Action::CompactLog(_)
                     | Action::Wipe { .. }

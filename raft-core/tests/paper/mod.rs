@@ -7,14 +7,20 @@
     reason = "a test that cannot go on has failed, and looks only at what it is about"
 )]
 
+mod compaction;
 mod election;
 mod group;
 mod identity;
+mod installs;
+mod joining;
 mod membership;
+mod offers;
 mod persistence;
 mod reads;
 mod replication;
 mod requests;
+mod snapshots;
 mod solo;
+mod storms;
 mod subject;
 mod transfer;

@@ -3,8 +3,8 @@
 use raft_core::{
     Action, Body, Boot, Bytes, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope,
     Event, GroupId, HaltReason, HardState, Identity, Index, Input, Member, Node, NodeId, Options,
-    Outcome, Payload, Persist, RequestId, Restored, RoleKind, Round, Session, Span, StorageId,
-    Term, TermRuns, Time,
+    Outcome, Payload, Persist, RequestId, Restored, RoleKind, Round, Session, SnapshotMeta,
+    SnapshotTicket, Span, StorageId, Term, TermRuns, Time,
 };
 
 pub(crate) fn member(node: u64) -> Member {
@@ -34,6 +34,26 @@ pub(crate) fn log(ids: &[(u64, u64)]) -> Vec<Entry> {
     ids.iter()
         .map(|(term, index)| command(*term, *index))
         .collect()
+}
+
+/// What the store of node 1 of so many voters holds when it was just made.
+pub(crate) fn empty(voters: u64) -> Restored {
+    let identity = Identity {
+        group: GroupId(0),
+        cluster: ClusterId(1),
+        member: member(1),
+    };
+    Restored::new(identity, Configuration::of_voters((1..=voters).map(member)))
+}
+
+/// A snapshot up to an entry, taken in that entry's term, of a cluster of three.
+pub(crate) fn snapshot(term: u64, index: u64) -> SnapshotMeta {
+    SnapshotMeta {
+        id: id(term, index),
+        term: Term(term),
+        configured: EntryId::ZERO,
+        configuration: Configuration::of_voters((1..=3).map(member)).into(),
+    }
 }
 
 /// A session of replication or of a ballot, as a peer would name it.
@@ -87,6 +107,23 @@ impl Subject {
         Self::build(voters, hard_state, terms, vec![], Options::default())
     }
 
+    /// Node 1 whose log was compacted up to `base`, with a snapshot of just that.
+    pub(crate) fn compacted(base: EntryId, entries: Vec<Entry>) -> Self {
+        let mut terms = TermRuns::new(base);
+        entries.iter().for_each(|entry| terms.append(entry.id));
+        let restored = Restored {
+            hard_state: HardState {
+                term: terms.last().term,
+                ..HardState::default()
+            },
+            terms,
+            tail: entries,
+            snapshot: Some(snapshot(base.term.0, base.index.0)),
+            ..empty(3)
+        };
+        Self::from_store(3, restored, Options::default())
+    }
+
     fn build(
         voters: u64,
         hard_state: HardState,
@@ -98,15 +135,12 @@ impl Subject {
             hard_state,
             terms,
             tail,
-            ..Restored::new(
-                Identity {
-                    group: GroupId(0),
-                    cluster: ClusterId(1),
-                    member: member(1),
-                },
-                Configuration::of_voters((1..=voters).map(member)),
-            )
+            ..empty(voters)
         };
+        Self::from_store(voters, restored, options)
+    }
+
+    pub(crate) fn from_store(voters: u64, restored: Restored, options: Options) -> Self {
         let now = Time(1_000_000_000);
         Self {
             node: Node::new(now, options, restored).unwrap(),
@@ -166,9 +200,16 @@ impl Subject {
         while !last.is_empty() {
             let mut next = self.persisted(&last);
             for action in &last {
-                if let Action::Apply { entries } = action {
-                    let index = entries.last().unwrap().id.index;
-                    next.extend(self.step(Input::Applied { index }));
+                match action {
+                    Action::Apply { entries } => {
+                        let index = entries.last().unwrap().id.index;
+                        next.extend(self.step(Input::Applied { index }));
+                    }
+                    Action::RestoreSnapshot { snapshot } => {
+                        let id = snapshot.id;
+                        next.extend(self.step(Input::SnapshotRestored { id }));
+                    }
+                    _ => {}
                 }
             }
             all.extend(next.iter().cloned());
@@ -206,6 +247,13 @@ impl Subject {
         }
         assert_eq!(self.role(), RoleKind::Leader);
         actions
+    }
+
+    /// The state machine is written down as it is now, and the disk has it at once.
+    pub(crate) fn take_snapshot(&mut self) -> Vec<Action> {
+        let applied = self.node.status().last_applied;
+        let snapshot = self.node.snapshot_meta(applied).unwrap();
+        self.settle(Input::SnapshotTaken { snapshot })
     }
 
     /// A follower says how much it has, in the leader's present exchange with it.
@@ -319,4 +367,34 @@ pub(crate) fn read_of(request: RequestId) -> Input {
         request,
         consistency: Consistency::Linearizable,
     }
+}
+
+/// What is fetched: the ticket, how new it must be, and from whom.
+pub(crate) fn fetching(actions: &[Action]) -> Option<(SnapshotTicket, EntryId, u64)> {
+    actions.iter().find_map(|action| match action {
+        Action::ReceiveSnapshot {
+            ticket,
+            at_least,
+            source,
+        } => Some((*ticket, *at_least, source.node.0)),
+        _ => None,
+    })
+}
+
+/// The snapshots that the state machine is to become.
+pub(crate) fn restores(actions: &[Action]) -> Vec<EntryId> {
+    let restores = actions.iter().filter_map(|action| match action {
+        Action::RestoreSnapshot { snapshot } => Some(snapshot.id),
+        _ => None,
+    });
+    restores.collect()
+}
+
+/// Where the log is compacted to.
+pub(crate) fn compactions(actions: &[Action]) -> Vec<EntryId> {
+    let compactions = actions.iter().filter_map(|action| match action {
+        Action::CompactLog(compact) => Some(compact.base),
+        _ => None,
+    });
+    compactions.collect()
 }

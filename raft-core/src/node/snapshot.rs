@@ -1,0 +1,267 @@
+//! Snapshots that this node takes, or installs in place of its log (§7).
+//!
+//! Read first: Figure 13, "InstallSnapshot RPC". The parts of a snapshot travel between replicas; here is
+//! only what they mean for the log.
+//!
+//! Always holds: a snapshot is relied on, acknowledged and restored only once its mark is durable (S62);
+//! what it replaces is replaced as a whole, log and membership (S60).
+
+use crate::action::{Action, HaltReason, Refusal};
+use crate::configuration::Configurations;
+use crate::message::Envelope;
+use crate::snapshot::SnapshotMeta;
+use crate::types::{Boot, EntryId, Identity, Index, Member, SnapshotTicket};
+
+use super::{Node, Role};
+
+/// No log gets so long; a snapshot that claims to go further is none, and leaves room to count on from.
+const INDEX_MAX: Index = Index(u64::MAX >> 1);
+
+/// What a node knows of its own snapshots.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshots {
+    /// The latest one, whether its mark is durable yet or not.
+    latest: Option<EntryId>,
+    /// The latest one whose mark is durable.
+    durable: Option<EntryId>,
+    /// One that is being fetched, and at least how new it is.
+    receiving: Option<(SnapshotTicket, EntryId)>,
+    last_ticket: SnapshotTicket,
+    /// The replica was asked to take one, and has not reported any since.
+    asked: bool,
+}
+
+impl Snapshots {
+    pub(super) fn new(boot: Boot, restored: Option<EntryId>) -> Self {
+        Self {
+            latest: restored,
+            durable: restored,
+            receiving: None,
+            last_ticket: SnapshotTicket(boot.first_number()),
+            asked: false,
+        }
+    }
+
+    pub(super) const fn latest(&self) -> Option<EntryId> {
+        self.latest
+    }
+
+    pub(super) const fn durable(&self) -> Option<EntryId> {
+        self.durable
+    }
+
+    fn is_new(&self, index: Index) -> bool {
+        self.latest.is_none_or(|latest| index > latest.index)
+    }
+}
+
+/// What a snapshot's last entry is to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Committed already (S58).
+    Committed,
+    /// Not known to be committed until now, though the log has it and all before it.
+    InLog,
+    /// Not in the log, which ends before it or says something else there.
+    Beyond,
+}
+
+impl Node {
+    /// What a snapshot of the state machine at `applied` is to consensus; `None` unless that would be a
+    /// newer one than the latest.
+    ///
+    /// Its configuration is the latest at or below that place and thus committed, whatever the log says
+    /// later (S61).
+    #[must_use]
+    pub fn snapshot_meta(&self, applied: Index) -> Option<SnapshotMeta> {
+        if applied == Index(0) || applied > self.commit_index || !self.snapshots.is_new(applied) {
+            return None;
+        }
+        let term = self.log.term(applied)?;
+        let (configured, configuration) = self.configurations.at(applied);
+        Some(SnapshotMeta {
+            id: EntryId {
+                term,
+                index: applied,
+            },
+            term: self.hard_state.term,
+            configured,
+            configuration: configuration.clone(),
+        })
+    }
+
+    pub(super) fn on_snapshot_taken(&mut self, snapshot: SnapshotMeta) {
+        let index = snapshot.id.index;
+        // One of an older state, or of another log than this node's, is of no use.
+        let own = index <= self.apply.applied()
+            && self.snapshot_meta(index).is_some_and(|own| {
+                let term = snapshot.term.min(own.term);
+                SnapshotMeta { term, ..own } == snapshot
+            });
+        if !own {
+            return;
+        }
+        self.snapshots.latest = Some(snapshot.id);
+        self.snapshots.asked = false;
+        self.persistence.snapshot_taken(snapshot);
+    }
+
+    /// Marks became durable, perhaps.
+    pub(super) fn note_marks(&mut self) {
+        while let Some(snapshot) = self.persistence.marked() {
+            self.snapshots.durable = Some(snapshot);
+        }
+    }
+
+    /// A peer needs a snapshot and there is none: the replica is asked for one, once.
+    pub(super) fn ask_for_snapshot(&mut self) {
+        let none = self.snapshots.latest.is_none();
+        if none && !self.snapshots.asked && self.snapshot_meta(self.apply.applied()).is_some() {
+            self.snapshots.asked = true;
+            self.outbox.push(Action::TakeSnapshot);
+        }
+    }
+
+    /// The leader offers a snapshot, because its log does not go back to where ours ends.
+    pub(super) fn on_install_snapshot(&mut self, envelope: &Envelope, id: EntryId, source: Member) {
+        if id.index == Index(0) || id.index > INDEX_MAX || id.term > envelope.term {
+            self.refuse(envelope.from.member, Refusal::Malformed);
+            return;
+        }
+        if let Role::Follower(follower) = &mut self.role {
+            follower.offered(envelope.from.member, envelope.session, id.index);
+        }
+        match self.place_of(id) {
+            Err(reason) => self.halt(reason),
+            Ok(Place::Committed | Place::InLog) => self.skip_to(id.index),
+            Ok(Place::Beyond) => {
+                let receiving = self.snapshots.receiving;
+                if receiving.is_some_and(|(_, awaited)| awaited.index >= id.index) {
+                    return;
+                }
+                let ticket = self.snapshots.last_ticket.next();
+                self.snapshots.last_ticket = ticket;
+                self.snapshots.receiving = Some((ticket, id));
+                self.outbox.push(Action::ReceiveSnapshot {
+                    ticket,
+                    at_least: id,
+                    source,
+                });
+            }
+        }
+    }
+
+    pub(super) fn on_snapshot_failed(&mut self, ticket: SnapshotTicket) {
+        // The leader goes on offering, and another node may have it.
+        let receiving = &mut self.snapshots.receiving;
+        *receiving = receiving.filter(|(awaited, _)| *awaited != ticket);
+    }
+
+    pub(super) fn on_snapshot_received(&mut self, ticket: SnapshotTicket, snapshot: SnapshotMeta) {
+        let Some((awaited, at_least)) = self.snapshots.receiving else {
+            return;
+        };
+        if awaited != ticket {
+            return;
+        }
+        self.snapshots.receiving = None;
+        let (end, configured) = (snapshot.id.index, snapshot.configured.index);
+        if end < at_least.index || end > INDEX_MAX || configured > end {
+            return;
+        }
+        // The log went on while the snapshot was on its way.
+        match self.place_of(snapshot.id) {
+            Err(reason) => self.halt(reason),
+            Ok(Place::Committed) => {}
+            Ok(Place::InLog) => {
+                self.enter_term_of(&snapshot);
+                self.skip_to(snapshot.id.index);
+            }
+            Ok(Place::Beyond) => {
+                self.enter_term_of(&snapshot);
+                // A leader has every entry that was committed in earlier terms, and made those of its own
+                // (§5.4.3): no correct cluster has a snapshot that it lacks.
+                if !matches!(self.role, Role::Leader(_)) {
+                    self.install(snapshot);
+                }
+            }
+        }
+    }
+
+    /// Where a snapshot's last entry stands; a different one that is committed at its place ends the node
+    /// (S59).
+    fn place_of(&self, id: EntryId) -> Result<Place, HaltReason> {
+        let committed = id.index <= self.commit_index;
+        match self.log.term(id.index) {
+            Some(term) if committed && term != id.term => Err(HaltReason::CommittedConflict {
+                index: id.index,
+                committed: term,
+                found: id.term,
+            }),
+            Some(_) | None if committed => Ok(Place::Committed),
+            // The same entry, hence the same log up to it (Log Matching).
+            Some(term) if term == id.term => Ok(Place::InLog),
+            Some(_) | None => Ok(Place::Beyond),
+        }
+    }
+
+    /// The log has the committed entry at `index` already: nothing needs to be fetched or installed (S58).
+    fn skip_to(&mut self, index: Index) {
+        self.commit_to(index);
+        if let Role::Follower(follower) = &mut self.role {
+            follower.has_offered(index);
+        }
+    }
+
+    /// What the snapshot tells to be committed was committed in its term at the latest. With a leader of an
+    /// earlier one this node is through: that leader may lack it, and hold something else in its place.
+    fn enter_term_of(&mut self, snapshot: &SnapshotMeta) {
+        let term = snapshot.term.max(snapshot.id.term);
+        if term > self.hard_state.term {
+            self.become_follower(term, None);
+        }
+    }
+
+    /// The log is discarded whole and begins anew after the snapshot; what was only appended may have been
+    /// another leader's, and is gone with the rest.
+    fn install(&mut self, snapshot: SnapshotMeta) {
+        if !matches!(self.role, Role::Follower(_)) {
+            // Without a whole state machine nobody campaigns (S23).
+            self.become_follower(self.hard_state.term, None);
+        }
+        // The old log still knows what became of these.
+        self.resolve_decided();
+        let (id, committed) = (snapshot.id, self.commit_index);
+        self.log.install(id, committed);
+        self.persistence
+            .snapshot_installed(snapshot.clone(), committed);
+        self.snapshots.latest = Some(id);
+        self.snapshots.asked = false;
+        self.join();
+        self.commit_index = id.index;
+        if let Some(reading) = self.apply.install(snapshot.clone()) {
+            self.log_reads.remove(&reading);
+        }
+        if let Role::Follower(follower) = &mut self.role {
+            follower.truncated(committed.next());
+            follower.has_offered(id.index);
+        }
+        self.configurations_replaced(Configurations::new(
+            snapshot.configured,
+            snapshot.configuration,
+        ));
+    }
+
+    /// A store that belonged to no cluster belongs to the one whose snapshot it installs, as soon as that
+    /// is durable.
+    fn join(&mut self) {
+        if !self.is_blank() {
+            return;
+        }
+        self.identity = Identity {
+            cluster: self.cluster(),
+            ..self.identity
+        };
+        self.persistence.identity_changed(self.identity);
+    }
+}
