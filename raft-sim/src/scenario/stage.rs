@@ -405,6 +405,9 @@ impl Stage {
         for answer in self.answers.drain(..) {
             let _ = writeln!(out, "{answer}");
         }
+        for (node, alert) in self.world.alerts.drain(..) {
+            let _ = writeln!(out, "{node} alerts: {alert}");
+        }
         out
     }
 }
