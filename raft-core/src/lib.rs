@@ -57,9 +57,13 @@
 //!
 //! # The contract
 //!
-//! - **Two lanes are ordered.** The log lane is `Persist`: carry them out in order, sync, then report
-//!   `Persisted` with the last one's id; many may share one sync. The state lane is `Apply`, answered
-//!   by `Applied`. Everything else may run at any time, late, twice over the network, or never.
+//! - **Two lanes are ordered.** The log lane is `Persist`, `CompactLog` and `Wipe`: carry them out in
+//!   order, sync, then report `Persisted` with the last one's id; many may share one sync. The state lane
+//!   is `Apply`, answered by `Applied`, `RestoreSnapshot`, answered by `SnapshotRestored`, and
+//!   `TakeSnapshot`, answered by `SnapshotTaken`. Everything else may run at any time, late, twice over the
+//!   network, or never.
+//! - **Snapshots stay** until a newer one's mark is durable: `SnapshotTaken` and `SnapshotReceived` mean
+//!   that the file is verified and synced, its directory too.
 //! - **What you are handed is safe to do.** Votes, acknowledgements and commits that must wait for the
 //!   disk are withheld by the node, so a driver cannot misorder durability.
 //! - **Failure.** After a failed write or sync report `StorageFailed` and do nothing more in the log
