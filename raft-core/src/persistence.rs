@@ -10,7 +10,7 @@ use alloc::collections::VecDeque;
 
 use crate::message::Envelope;
 use crate::planted::{Bug, planted};
-use crate::types::{Index, PersistId};
+use crate::types::{Index, PersistId, Time};
 
 /// The log lane as the node sees it.
 #[derive(Clone, Debug)]
@@ -19,8 +19,8 @@ pub(crate) struct Persistence {
     handed: PersistId,
     /// The last write reported durable.
     done: PersistId,
-    /// Writes between the two, each with the end of the log it makes durable.
-    pending: VecDeque<(PersistId, Index)>,
+    /// Writes between the two.
+    pending: VecDeque<Pending>,
     /// The first entry not handed out.
     next: Index,
     /// Term, vote or promise changed since the last write was handed out.
@@ -29,6 +29,16 @@ pub(crate) struct Persistence {
     hard_state_in: PersistId,
     /// Messages that may leave once that write is done.
     withheld: VecDeque<(PersistId, Envelope)>,
+}
+
+/// A write handed out and not reported durable.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    id: PersistId,
+    /// The end of the log it makes durable.
+    last: Index,
+    /// When it was handed out.
+    since: Time,
 }
 
 impl Persistence {
@@ -83,11 +93,11 @@ impl Persistence {
     /// The log was truncated: entries from `from` on are gone.
     pub(crate) fn truncated(&mut self, from: Index) {
         self.next = self.next.min(from);
-        for (_, last) in &mut self.pending {
+        for write in &mut self.pending {
             if planted(Bug::CompletionAba) {
                 continue;
             }
-            *last = (*last).min(from.previous());
+            write.last = write.last.min(from.previous());
         }
     }
 
@@ -99,16 +109,25 @@ impl Persistence {
     }
 
     /// Hands out a write up to the entry `to`: its id, and whether it carries the hard state.
-    pub(crate) fn begin(&mut self, to: Index) -> (PersistId, bool) {
+    pub(crate) fn begin(&mut self, to: Index, now: Time) -> (PersistId, bool) {
         assert!(
             to.next() >= self.next,
             "entries are written once, and in order"
         );
         self.handed = self.handed.next();
         self.next = to.next();
-        self.pending.push_back((self.handed, to));
+        self.pending.push_back(Pending {
+            id: self.handed,
+            last: to,
+            since: now,
+        });
         let with_hard_state = core::mem::replace(&mut self.hard_state_changed, false);
         (self.handed, with_hard_state)
+    }
+
+    /// Since when the oldest write is under way.
+    pub(crate) fn waits_since(&self) -> Option<Time> {
+        self.pending.front().map(|write| write.since)
     }
 
     /// Every write up to `id` is durable: the end of the log that is. `None` if that is not news, or
@@ -119,11 +138,11 @@ impl Persistence {
         }
         self.done = id;
         let mut durable = None;
-        while let Some((pending, last)) = self.pending.front().copied() {
-            if pending > id {
+        while let Some(write) = self.pending.front() {
+            if write.id > id {
                 break;
             }
-            durable = Some(last);
+            durable = Some(write.last);
             self.pending.pop_front();
         }
         durable

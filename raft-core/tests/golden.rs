@@ -3,9 +3,9 @@
 
 use raft_core::wal::{Wal, WalOptions};
 use raft_core::{
-    AppendOutcome, Body, Boot, Bytes, ClusterId, Configuration, Entry, EntryId, Envelope, GroupId,
-    HardState, Identity, Index, Member, NodeId, Payload, Persist, PersistId, Round, Session, Span,
-    StorageId, Term, codec,
+    AppendOutcome, Body, Boot, Bytes, Cause, ClusterId, Configuration, Entry, EntryId, Envelope,
+    GroupId, HardState, Identity, Index, Member, NodeId, Payload, Persist, PersistId, Round,
+    Session, Span, StorageId, Term, codec,
 };
 use raft_sim::{Cluster, MemoryDisk, Network};
 
@@ -103,12 +103,17 @@ fn messages_keep_their_bytes() {
         entries: entries().into(),
     };
     check("append", APPEND, &frame(append));
-    let vote = Body::RequestVote { last: previous };
+    let vote = Body::RequestVote {
+        last: previous,
+        cause: Cause::Timeout,
+    };
     check("vote", VOTE, &frame(vote));
     let heartbeat = Body::Heartbeat {
         commit: Index(7),
+        read_index: Index(8),
         round: Round(9),
         promise: Span(0),
+        priority: 1,
     };
     check("heartbeat", HEARTBEAT, &frame(heartbeat));
     let matched = Body::AppendReply(AppendOutcome::Matched(Index(10)));

@@ -291,11 +291,12 @@ pub(crate) const fn message_name(body: &Body) -> &'static str {
         Body::StaleTerm => "StaleTerm",
         Body::ForwardProposals { .. } => "ForwardProposals",
         Body::ForwardProposalsReply { .. } => "ForwardProposalsReply",
-        Body::ForwardRead => "ForwardRead",
+        Body::ForwardRead { .. } => "ForwardRead",
         Body::ForwardReadReply { .. } => "ForwardReadReply",
         Body::ForwardControl { .. } => "ForwardControl",
         Body::ForwardControlReply { .. } => "ForwardControlReply",
         Body::TimeoutNow { .. } => "TimeoutNow",
+        Body::RequestLeadership { .. } => "RequestLeadership",
         Body::InstallSnapshot { .. } => "InstallSnapshot",
         Body::FetchSnapshot { .. } => "FetchSnapshot",
         Body::SnapshotChunk { .. } => "SnapshotChunk",
@@ -309,7 +310,7 @@ pub(crate) const fn message_name(body: &Body) -> &'static str {
 pub(crate) fn message_text(envelope: &Envelope) -> String {
     let term = envelope.term;
     match &envelope.body {
-        Body::RequestPreVote { last } | Body::RequestVote { last } => {
+        Body::RequestPreVote { last } | Body::RequestVote { last, .. } => {
             format!("term={} last={}", envelope.session.term, id(*last))
         }
         Body::PreVoteReply { granted } | Body::VoteReply { granted } => {
@@ -347,14 +348,15 @@ pub(crate) fn message_text(envelope: &Envelope) -> String {
         Body::ForwardProposalsReply { outcomes } => {
             format!("term={term} outcomes={}", outcomes.len())
         }
-        Body::ForwardRead => format!("term={term}"),
+        Body::ForwardRead { .. } => format!("term={term}"),
         Body::ForwardReadReply { index } => match index {
             Some(index) => format!("term={term} index={index}"),
             None => format!("term={term} index=none"),
         },
         Body::ForwardControl { control } => format!("term={term} {control:?}"),
         Body::ForwardControlReply { outcome } => format!("term={term} {outcome:?}"),
-        Body::TimeoutNow { last } => format!("term={term} last={}", id(*last)),
+        Body::TimeoutNow { last, .. } => format!("term={term} last={}", id(*last)),
+        Body::RequestLeadership { priority } => format!("term={term} priority={priority}"),
         Body::InstallSnapshot {
             id: at_least,
             source,

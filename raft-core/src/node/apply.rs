@@ -45,6 +45,7 @@ impl ApplyLane {
 impl Node {
     pub(super) fn on_applied(&mut self, index: Index) {
         self.apply.applied = self.apply.applied.max(index.min(self.apply.handed));
+        self.freshness.advance(self.apply.applied);
     }
 
     pub(super) fn begin_apply(&mut self) {

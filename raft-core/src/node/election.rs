@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::action::{Alert, HaltReason, Refusal};
-use crate::message::{Body, Envelope, Session};
+use crate::message::{Body, Cause, Envelope, Session};
 use crate::planted::{Bug, planted};
 use crate::quorum::Tally;
 use crate::types::{EntryId, Index, Member, NodeId, Span, Term, Time};
@@ -128,7 +128,13 @@ impl Node {
         true
     }
 
-    /// Whether a leader was heard so lately that nobody needs another (S19).
+    /// Whether nobody may be helped to replace the present leader: it has our promise, or was heard so
+    /// lately that nobody needs another, unless it wants to be replaced itself (S19, S43).
+    fn keeps_leader(&self, cause: Cause) -> bool {
+        self.is_bound(cause) || (self.has_live_leader() && !self.lets_go(cause))
+    }
+
+    /// Whether a leader was heard so lately that nobody needs another.
     fn has_live_leader(&self) -> bool {
         match &self.role {
             // A leader that has lost its majority steps down by itself.
@@ -151,7 +157,11 @@ impl Node {
     }
 
     pub(super) fn on_campaign(&mut self) {
-        if !matches!(self.role, Role::Leader(_)) && self.may_campaign() {
+        if !matches!(self.role, Role::Leader(_))
+            && self.may_campaign()
+            && !self.is_bound(Cause::Timeout)
+            && !self.disk_stalls()
+        {
             self.start_pre_vote();
         }
     }
@@ -166,9 +176,11 @@ impl Node {
             return;
         }
         // While the disk stalls, another term would only be one more to wait for.
-        if self.may_campaign() && self.persistence.hard_state_is_durable() {
+        let fit = self.persistence.hard_state_is_durable() && !self.disk_stalls();
+        let wants = self.options.priority > 0 && !self.is_bound(Cause::Timeout);
+        if fit && wants && self.may_campaign() {
             if planted(Bug::NoPreVote) {
-                self.start_election();
+                self.start_election(Cause::Timeout);
                 return;
             }
             self.start_pre_vote();
@@ -213,7 +225,11 @@ impl Node {
     }
 
     /// Starts the next term as its candidate.
-    fn start_election(&mut self) {
+    pub(super) fn start_election(&mut self, cause: Cause) {
+        assert!(
+            !self.is_bound(cause),
+            "a node that promised not to does not campaign"
+        );
         let Some(term) = self.next_term() else {
             return;
         };
@@ -237,7 +253,7 @@ impl Node {
         });
         let last = self.log.last();
         for voter in self.other_voters() {
-            self.send_when_durable(voter, session, Body::RequestVote { last });
+            self.send_when_durable(voter, session, Body::RequestVote { last, cause });
         }
     }
 
@@ -278,7 +294,7 @@ impl Node {
             .configuration()
             .tally(|member| campaign.ballots.get(&member).copied());
         match (tally, &self.role) {
-            (Tally::Won, Role::PreCandidate(_)) => self.start_election(),
+            (Tally::Won, Role::PreCandidate(_)) => self.start_election(Cause::Timeout),
             (Tally::Won, Role::Candidate(_)) => self.become_leader(),
             // Lost or open, the next attempt begins when the timer ends.
             (Tally::Won | Tally::Lost | Tally::Open, _) => {}
@@ -307,7 +323,7 @@ impl Node {
         }
         let granted = envelope.session.term > self.hard_state.term
             && self.is_up_to_date(last)
-            && !self.has_live_leader();
+            && !self.keeps_leader(Cause::Timeout);
         // Nothing else changes: no term, no vote, no timer (S13).
         self.send(
             envelope.from.member,
@@ -316,14 +332,18 @@ impl Node {
         );
     }
 
-    pub(super) fn on_request_vote(&mut self, envelope: &Envelope, last: EntryId) {
+    pub(super) fn on_request_vote(&mut self, envelope: &Envelope, last: EntryId, cause: Cause) {
         let candidate = envelope.from.member;
-        if envelope.session.term != envelope.term {
+        let follows = match cause {
+            Cause::Timeout => true,
+            Cause::Transfer(back) => back.term < envelope.term && back.term.next() == envelope.term,
+        };
+        if envelope.session.term != envelope.term || !follows {
             self.refuse(candidate, Refusal::Malformed);
             return;
         }
         if envelope.term > self.hard_state.term {
-            if self.has_live_leader() {
+            if self.keeps_leader(cause) {
                 return;
             }
             self.become_follower(envelope.term, None);
@@ -333,7 +353,7 @@ impl Node {
             "only a node without a leader is asked for its vote"
         );
         let open = match self.hard_state.voted_for {
-            None => self.role_may_vote(),
+            None => self.role_may_vote() && !self.is_bound(cause),
             // Its question, or our answer, was lost or repeated (S9).
             Some(voted_for) => voted_for == candidate,
         };

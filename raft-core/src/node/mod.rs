@@ -9,12 +9,15 @@ mod apply;
 mod control;
 mod election;
 mod follower;
+mod handover;
 mod invariants;
+mod leases;
 mod membership;
 mod proposals;
 mod reads;
 mod receive;
 mod replication;
+mod staleness;
 mod status;
 
 use alloc::collections::BTreeMap;
@@ -29,7 +32,9 @@ use crate::action::{
 use crate::configuration::{Configuration, Configurations};
 use crate::entry::Entry;
 use crate::error::RestoreError;
-use crate::event::{Consistency, Event, Input};
+use crate::event::{Event, Input};
+use crate::freshness::Freshness;
+use crate::lease::Promise;
 use crate::log::Log;
 use crate::message::{Body, Control, Envelope, Session};
 use crate::options::Options;
@@ -113,6 +118,12 @@ pub struct Node {
     log: Log,
     configurations: Configurations,
     persistence: Persistence,
+    /// What this node promised not to do.
+    promise: Promise,
+    /// How old what is applied is.
+    freshness: Freshness,
+    /// It was said already that the disk stalls.
+    stall_said: bool,
     commit_index: Index,
     apply: ApplyLane,
     proposals: ProposalQueue,
@@ -200,6 +211,9 @@ impl Node {
             log: Log::new(restored.terms, restored.tail),
             configurations,
             persistence: Persistence::new(last.index),
+            promise: Promise::restored(at, restored.hard_state.promised),
+            freshness: Freshness::default(),
+            stall_said: false,
             commit_index,
             apply: ApplyLane::new(base.index),
             proposals: ProposalQueue::default(),
@@ -249,8 +263,8 @@ impl Node {
             Input::Propose { request, command } => self.on_propose(request, command),
             Input::Read {
                 request,
-                consistency: Consistency::Linearizable | Consistency::Lease,
-            } => self.on_read(request),
+                consistency,
+            } => self.on_read(request, consistency),
             Input::ChangeMembership { request, change } => {
                 self.on_control(request, Control::ChangeMembership(change));
             }
@@ -319,6 +333,7 @@ impl Node {
             self.proposals.next_deadline(),
             self.forwards.next_deadline(),
             self.read_forwards.next_deadline(),
+            self.stall_deadline(),
         ];
         requests.into_iter().flatten().chain([role]).min()
     }
@@ -337,6 +352,7 @@ impl Node {
             }
             Role::Leader(_) => self.on_leader_tick(),
         }
+        self.check_disk();
         self.expire_requests();
     }
 
@@ -348,6 +364,7 @@ impl Node {
         if let Some(durable) = self.persistence.completed(id) {
             self.log.set_durable(durable);
         }
+        self.stall_said &= self.disk_stalls();
         if self.persistence.hard_state_is_durable() {
             self.count_own_vote();
         }
@@ -373,7 +390,7 @@ impl Node {
                 Arc::default()
             };
             let to = entries.last().map_or(last, |entry| entry.id.index);
-            let (id, with_hard_state) = self.persistence.begin(to);
+            let (id, with_hard_state) = self.persistence.begin(to, self.now);
             self.outbox.push(Action::Persist(Persist {
                 id,
                 store: self.me().store,

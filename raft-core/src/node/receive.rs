@@ -26,11 +26,12 @@ impl Node {
                 | Body::StaleTerm
                 | Body::ForwardProposals { .. }
                 | Body::ForwardProposalsReply { .. }
-                | Body::ForwardRead
+                | Body::ForwardRead { .. }
                 | Body::ForwardReadReply { .. }
                 | Body::ForwardControl { .. }
                 | Body::ForwardControlReply { .. }
                 | Body::TimeoutNow { .. }
+                | Body::RequestLeadership { .. }
                 | Body::InstallSnapshot { .. } => self.become_follower(envelope.term, None),
                 // Between replicas, whatever their terms.
                 Body::FetchSnapshot { .. } | Body::SnapshotChunk { .. } | Body::NoSnapshot => {}
@@ -62,7 +63,7 @@ impl Node {
     fn dispatch(&mut self, envelope: &Envelope) {
         match &envelope.body {
             Body::RequestPreVote { last } => self.on_request_pre_vote(envelope, *last),
-            Body::RequestVote { last } => self.on_request_vote(envelope, *last),
+            Body::RequestVote { last, cause } => self.on_request_vote(envelope, *last, *cause),
             Body::PreVoteReply { granted } | Body::VoteReply { granted } => {
                 self.on_ballot(envelope, *granted);
             }
@@ -77,11 +78,16 @@ impl Node {
             }
             Body::Heartbeat {
                 commit,
+                read_index,
                 round,
-                promise: _,
+                promise,
+                priority,
             } => {
                 if self.is_from_leader(envelope) {
-                    self.on_heartbeat(envelope, *commit, *round);
+                    let promised = self.promise(envelope, *round, *promise);
+                    self.on_heartbeat(envelope, *commit, *round, promised);
+                    self.note_read_index(*round, *read_index);
+                    self.maybe_request_leadership(envelope, *priority);
                 }
             }
             Body::AppendReply(outcome) => {
@@ -93,10 +99,16 @@ impl Node {
                 round,
                 received,
                 matched,
-                promised: _,
+                promised,
             } => {
                 if self.is_from_follower(envelope) {
                     self.on_heartbeat_reply(envelope, *round, *received, *matched);
+                    self.note_round(envelope.from.member, *round, *promised);
+                }
+            }
+            Body::RequestLeadership { priority } => {
+                if self.is_from_follower(envelope) {
+                    self.on_request_leadership(envelope.from.member, *priority);
                 }
             }
             // The term it carries was all it had to say.
@@ -105,7 +117,7 @@ impl Node {
             Body::ForwardProposalsReply { outcomes } => {
                 self.on_forward_proposals_reply(envelope, outcomes);
             }
-            Body::ForwardRead => self.on_forward_read(envelope),
+            Body::ForwardRead { consistency } => self.on_forward_read(envelope, *consistency),
             Body::ForwardReadReply { index } => self.on_forward_read_reply(envelope, *index),
             Body::ForwardControl { .. }
             | Body::ForwardControlReply { .. }

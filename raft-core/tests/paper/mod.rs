@@ -9,8 +9,12 @@
 
 mod election;
 mod identity;
+mod leases;
 mod persistence;
+mod priority;
 mod reads;
 mod replication;
 mod requests;
+mod staleness;
+mod stall;
 mod subject;

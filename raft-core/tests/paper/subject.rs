@@ -1,12 +1,10 @@
 //! The node under test, number 1, whose peers, clock and disk are played by the test.
 
-use std::sync::Arc;
-
 use raft_core::{
-    Action, Body, Boot, Bytes, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope,
-    Event, GroupId, HaltReason, HardState, Identity, Index, Input, Member, Node, NodeId, Options,
-    Outcome, Payload, Persist, RequestId, Restored, RoleKind, Round, Session, Span, StorageId,
-    Term, TermRuns, Time,
+    Action, Body, Boot, Bytes, Cause, ClusterId, Configuration, Consistency, Entry, EntryId,
+    Envelope, Event, GroupId, HaltReason, HardState, Identity, Index, Input, Member, Node, NodeId,
+    Options, Outcome, Payload, Persist, RequestId, Restored, RoleKind, Round, Session, Span,
+    StorageId, Term, TermRuns, Time,
 };
 
 pub(crate) fn member(node: u64) -> Member {
@@ -54,6 +52,34 @@ pub(crate) fn append(previous: EntryId, commit: u64, entries: Vec<Entry>) -> Bod
     }
 }
 
+/// A heartbeat that asks for no promise.
+pub(crate) fn heartbeat(commit: u64, round: u64) -> Body {
+    Body::Heartbeat {
+        commit: Index(commit),
+        read_index: Index(commit),
+        round: Round(round),
+        promise: Span(0),
+        priority: 1,
+    }
+}
+
+/// A request for a vote, because nobody was heard to lead.
+pub(crate) fn request_vote(last: EntryId) -> Body {
+    Body::RequestVote {
+        last,
+        cause: Cause::Timeout,
+    }
+}
+
+fn identity() -> Identity {
+    Identity {
+        group: GroupId(0),
+        cluster: ClusterId(1),
+        member: member(1),
+    }
+}
+
+#[derive(Clone)]
 pub(crate) struct Subject {
     pub(crate) node: Node,
     pub(crate) now: Time,
@@ -82,11 +108,26 @@ impl Subject {
         Self::build(voters, hard_state, terms, entries, options)
     }
 
+    /// Node 1 with a disk that has nothing on it, and these options.
+    pub(crate) fn with(voters: u64, options: Options) -> Self {
+        Self::with_options(voters, HardState::default(), vec![], options)
+    }
+
     /// Node 1 with a past of which nothing is in memory.
     pub(crate) fn with_log_on_disk(voters: u64, hard_state: HardState, entries: &[Entry]) -> Self {
         let mut terms = TermRuns::new(EntryId::ZERO);
         entries.iter().for_each(|entry| terms.append(entry.id));
         Self::build(voters, hard_state, terms, vec![], Options::default())
+    }
+
+    /// Node 1 in the middle of a change from nodes 1, 2, 3 to nodes 1, 4, 5.
+    pub(crate) fn joint(options: Options) -> Self {
+        let configuration = Configuration {
+            voters: [1, 4, 5].map(member).into(),
+            outgoing: [1, 2, 3].map(member).into(),
+            ..Configuration::default()
+        };
+        Self::of(5, Restored::new(identity(), configuration), options)
     }
 
     fn build(
@@ -96,19 +137,17 @@ impl Subject {
         tail: Vec<Entry>,
         options: Options,
     ) -> Self {
+        let configuration = Configuration::of_voters((1..=voters).map(member));
         let restored = Restored {
             hard_state,
             terms,
             tail,
-            ..Restored::new(
-                Identity {
-                    group: GroupId(0),
-                    cluster: ClusterId(1),
-                    member: member(1),
-                },
-                Configuration::of_voters((1..=voters).map(member)),
-            )
+            ..Restored::new(identity(), configuration)
         };
+        Self::of(voters, restored, options)
+    }
+
+    fn of(voters: u64, restored: Restored, options: Options) -> Self {
         let now = Time(1_000_000_000);
         Self {
             node: Node::new(now, options, restored).unwrap(),
@@ -219,11 +258,22 @@ impl Subject {
     }
 
     pub(crate) fn heartbeat_reply(&mut self, from: u64, round: u64, got: u64) -> Vec<Action> {
+        self.promised(from, round, got, Span(0))
+    }
+
+    /// A follower answers a heartbeat, and promises.
+    pub(crate) fn promised(
+        &mut self,
+        from: u64,
+        round: u64,
+        got: u64,
+        promised: Span,
+    ) -> Vec<Action> {
         let body = Body::HeartbeatReply {
             round: Round(round),
             received: Index(got),
             matched: Index(got),
-            promised: Span(0),
+            promised,
         };
         let (term, session) = (self.term(), session(self.term()));
         let reply = self.envelope(from, term, session, body);
@@ -302,6 +352,23 @@ pub(crate) fn halted(actions: &[Action]) -> Option<HaltReason> {
         Action::Halt(reason) => Some(*reason),
         _ => None,
     })
+}
+
+/// The latest round of heartbeats in these actions.
+pub(crate) fn round_of(actions: &[Action]) -> u64 {
+    let rounds = bodies(actions).into_iter().filter_map(|body| match body {
+        Body::Heartbeat { round, .. } => Some(round.0),
+        _ => None,
+    });
+    rounds.max().expect("a round begins")
+}
+
+/// A read that a lease may answer.
+pub(crate) fn lease_read_of(request: u64) -> Input {
+    Input::Read {
+        request: RequestId(request),
+        consistency: Consistency::Lease,
+    }
 }
 
 /// A linearizable read.

@@ -221,12 +221,13 @@ impl<S: Machine> Judge<S> {
             | Body::StaleTerm
             | Body::ForwardProposals { .. }
             | Body::ForwardProposalsReply { .. }
-            | Body::ForwardRead
+            | Body::ForwardRead { .. }
             | Body::ForwardReadReply { .. }
             | Body::AppendReply(AppendOutcome::Blank)
             | Body::ForwardControl { .. }
             | Body::ForwardControlReply { .. }
             | Body::TimeoutNow { .. }
+            | Body::RequestLeadership { .. }
             | Body::InstallSnapshot { .. }
             | Body::FetchSnapshot { .. }
             | Body::SnapshotChunk { .. }
