@@ -156,3 +156,267 @@ impl Node {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::super::{Node, Restored};
+    use crate::action::{Action, Outcome, RoleKind};
+    use crate::configuration::Configuration;
+    use crate::event::{Consistency, Event, Input};
+    use crate::message::{AppendOutcome, Body, Cause, Envelope, LeaderRound, Session};
+    use crate::options::Options;
+    use crate::types::{
+        Boot, ClusterId, GroupId, Identity, Index, Member, NodeId, RequestId, Round, Span,
+        StorageId, Term, Time,
+    };
+
+    const PROMISE: Span = Span(200);
+
+    fn identity(node: u64) -> Identity {
+        Identity {
+            group: GroupId(0),
+            cluster: ClusterId(1),
+            member: Member {
+                node: NodeId(node),
+                store: StorageId(node.into()),
+            },
+        }
+    }
+
+    /// Node 1 of three, whose disk and state machine take no time.
+    struct Subject {
+        node: Node,
+        now: Time,
+    }
+
+    impl Subject {
+        fn new() -> Self {
+            let options = Options {
+                heartbeat_interval: Span(50),
+                election_timeout: Span(250),
+                lease_promise: PROMISE,
+                clock_drift_per_mille: 0,
+                ..Options::default()
+            };
+            let voters = [1, 2, 3].map(|node| identity(node).member);
+            let restored = Restored::new(identity(1), Configuration::of_voters(voters));
+            let now = Time(1_000);
+            let node = Node::new(now, options, restored).expect("the options are legal");
+            Self { node, now }
+        }
+
+        /// Takes an input and the completions of what follows; everything it did.
+        fn step(&mut self, input: Input) -> Vec<Action> {
+            let (mut all, mut inputs) = (Vec::new(), vec![input]);
+            while let Some(input) = inputs.pop() {
+                let actions = self.node.step(Event {
+                    at: self.now,
+                    input,
+                });
+                for action in &actions {
+                    if let Action::Persist(persist) = action {
+                        inputs.push(Input::Persisted {
+                            store: persist.store,
+                            boot: persist.boot,
+                            id: persist.id,
+                        });
+                    }
+                }
+                all.extend(actions);
+            }
+            all
+        }
+
+        fn receive(&mut self, term: u64, session: Session, body: Body) -> Vec<Action> {
+            self.step(Input::Receive(Envelope {
+                from: identity(2),
+                boot: Boot(1),
+                to: identity(1).member,
+                term: Term(term),
+                session,
+                body,
+            }))
+        }
+
+        /// Node 2 helps to elect it and has its log, up to `last`.
+        fn lead(&mut self) {
+            let asked = self.step(Input::Campaign);
+            let session = sessions(&asked)[0];
+            let granted = true;
+            let asked = self.receive(0, session, Body::PreVoteReply { granted });
+            let session = sessions(&asked)[0];
+            self.receive(1, session, Body::VoteReply { granted });
+            self.matched(1);
+            assert_eq!(self.node.status().role, RoleKind::Leader);
+        }
+
+        fn matched(&mut self, last: u64) {
+            let reply = AppendOutcome::Matched(Index(last));
+            self.receive(1, replication(), Body::AppendReply(reply));
+            assert_eq!(self.node.status().commit_index, Index(last));
+        }
+
+        /// The next regular heartbeat: its round, and the promise it asks for.
+        fn beat(&mut self) -> (Round, Span) {
+            self.now = self.node.next_deadline().expect("it runs");
+            let ticked = self.step(Input::Tick);
+            let beats = ticked.iter().find_map(|action| match action {
+                Action::Send(Envelope {
+                    body: Body::Heartbeat { round, promise, .. },
+                    ..
+                }) => Some((*round, *promise)),
+                _ => None,
+            });
+            beats.expect("a leader beats")
+        }
+
+        fn promised(&mut self, round: Round) {
+            let body = Body::HeartbeatReply {
+                round,
+                received: Index(1),
+                matched: Index(1),
+                promised: PROMISE,
+            };
+            self.receive(1, replication(), body);
+        }
+
+        fn has_lease(&self) -> bool {
+            let mut asked = self.node.clone();
+            let said = asked.step(Event {
+                at: self.now,
+                input: Input::Read {
+                    request: RequestId(1),
+                    consistency: Consistency::Lease,
+                },
+            });
+            said.iter().any(|action| {
+                matches!(
+                    action,
+                    Action::Resolve {
+                        outcome: Outcome::ReadReady(_),
+                        ..
+                    }
+                )
+            })
+        }
+
+        fn propose(&mut self) {
+            self.step(Input::Propose {
+                request: RequestId(2),
+                command: bytes::Bytes::from_static(b"x"),
+            });
+        }
+    }
+
+    fn replication() -> Session {
+        Session {
+            term: Term(1),
+            ..Session::default()
+        }
+    }
+
+    fn sessions(actions: &[Action]) -> Vec<Session> {
+        let sent = actions.iter().filter_map(|action| match action {
+            Action::Send(envelope) => Some(envelope.session),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    fn back(leader: u64, round: Round) -> LeaderRound {
+        LeaderRound {
+            leader: identity(leader).member,
+            term: Term(1),
+            round,
+        }
+    }
+
+    /// S40, S42: nothing that was promised before counts any more, however late it is told.
+    #[test]
+    fn a_lease_given_back_resumes_only_by_later_rounds_after_a_fresh_entry_is_committed() {
+        let mut subject = Subject::new();
+        subject.lead();
+        let (first, wanted) = subject.beat();
+        assert_eq!(wanted, PROMISE);
+        subject.promised(first);
+        assert!(subject.has_lease());
+        let (second, _) = subject.beat();
+        assert_eq!(subject.node.void_lease(), second);
+        assert!(!subject.has_lease());
+        subject.promised(second);
+        assert!(!subject.has_lease());
+        let (third, wanted) = subject.beat();
+        assert_eq!(wanted, Span(0), "nobody is to promise meanwhile");
+        subject.promised(second);
+        subject.propose();
+        subject.matched(2);
+        assert!(!subject.has_lease());
+        let (fourth, wanted) = subject.beat();
+        assert_eq!(wanted, PROMISE);
+        assert!(fourth > third);
+        subject.promised(second);
+        assert!(!subject.has_lease());
+        subject.promised(fourth);
+        assert!(subject.has_lease());
+    }
+
+    /// S42: the leader's own vote is a promise, too: it goes with the lease, and comes back with it.
+    #[test]
+    fn a_leader_votes_for_its_successor_until_it_goes_on_leading() {
+        let ask = |subject: &mut Subject, round| {
+            let last = subject.node.status().last;
+            let cause = Cause::Transfer(back(1, round));
+            let session = Session {
+                term: Term(2),
+                ..Session::default()
+            };
+            subject.receive(2, session, Body::RequestVote { last, cause });
+            subject.node.status().role
+        };
+        let mut subject = Subject::new();
+        subject.lead();
+        let (round, _) = subject.beat();
+        assert_eq!(ask(&mut subject, round), RoleKind::Leader, "not given back");
+        let round = subject.node.void_lease();
+        let mut gone_on = Subject {
+            node: subject.node.clone(),
+            now: subject.now,
+        };
+        assert_eq!(ask(&mut subject, round), RoleKind::Follower);
+        assert_eq!(subject.node.status().term, Term(2));
+        gone_on.propose();
+        gone_on.matched(2);
+        assert_eq!(ask(&mut gone_on, round), RoleKind::Leader);
+    }
+
+    /// S40, S41: the target has promised like everybody, and a late `TimeoutNow` does not move it.
+    #[test]
+    fn the_target_of_a_transfer_campaigns_at_once_unless_it_promised_later() {
+        let beat = |subject: &mut Subject, round| {
+            let body = Body::Heartbeat {
+                commit: Index(0),
+                read_index: Index(0),
+                round: Round(round),
+                promise: PROMISE,
+                priority: 1,
+            };
+            subject.receive(1, replication(), body);
+        };
+        let mut subject = Subject::new();
+        beat(&mut subject, 5);
+        assert!(!subject.node.campaign_for_leader(back(2, Round(4))));
+        assert!(!subject.node.campaign_for_leader(back(3, Round(9))));
+        assert_eq!(subject.node.status().role, RoleKind::Follower);
+        assert!(subject.node.campaign_for_leader(back(2, Round(5))));
+        assert_eq!(subject.node.status().role, RoleKind::Candidate);
+        let asked = subject.step(Input::Tick);
+        let votes = asked.iter().filter(|action| {
+            let cause = Cause::Transfer(back(2, Round(5)));
+            matches!(action, Action::Send(e) if matches!(e.body, Body::RequestVote { cause: c, .. } if c == cause))
+        });
+        assert_eq!(votes.count(), 2);
+    }
+}

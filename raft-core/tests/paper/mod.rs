@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed, and looks only at what it is about"
 )]
 
+mod clocks;
 mod election;
 mod identity;
 mod leases;

@@ -145,6 +145,34 @@ fn a_leader_hands_over_to_a_voter_of_higher_priority_that_is_caught_up() {
     }
 }
 
+/// It would have to catch up first, while nobody can write; under load, every voter lags a little.
+#[test]
+fn a_leader_does_not_hand_over_to_a_voter_whose_disk_lags_behind() {
+    let mut subject = leader(1);
+    subject.matched(3, 1);
+    for request in 1..=5 {
+        subject.propose(request);
+    }
+    subject.matched(2, 6);
+    let mut busy = subject.clone();
+    assert!(request(&mut busy, 3, 2).is_some());
+    for _ in 0..2 {
+        let round = round_of(&subject.time_out());
+        let body = Body::HeartbeatReply {
+            round: Round(round),
+            received: Index(6),
+            matched: Index(1),
+            promised: Span(0),
+        };
+        subject.receive(3, 1, session(1), body);
+    }
+    assert_eq!(request(&mut subject, 3, 2), None);
+    assert_eq!(
+        request(&mut subject, 2, 2).map(|(to, _)| to),
+        Some(member(2))
+    );
+}
+
 #[test]
 fn a_leader_hands_over_of_its_own_accord_only_now_and_then() {
     let mut subject = leader(1);

@@ -87,6 +87,8 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    const START: Time = Time(1_000_000_000);
+
     /// Node 1 of so many voters, with nothing in its log.
     pub(crate) fn new(voters: u64) -> Self {
         Self::restored(voters, HardState::default(), vec![])
@@ -127,7 +129,12 @@ impl Subject {
             outgoing: [1, 2, 3].map(member).into(),
             ..Configuration::default()
         };
-        Self::of(5, Restored::new(identity(), configuration), options)
+        Self::of(
+            5,
+            Restored::new(identity(), configuration),
+            options,
+            Self::START,
+        )
     }
 
     fn build(
@@ -144,11 +151,20 @@ impl Subject {
             tail,
             ..Restored::new(identity(), configuration)
         };
-        Self::of(voters, restored, options)
+        Self::of(voters, restored, options, Self::START)
     }
 
-    fn of(voters: u64, restored: Restored, options: Options) -> Self {
-        let now = Time(1_000_000_000);
+    /// Node 1 started again at this moment, with an empty log.
+    pub(crate) fn restarted(voters: u64, state: HardState, options: Options, now: Time) -> Self {
+        let configuration = Configuration::of_voters((1..=voters).map(member));
+        let restored = Restored {
+            hard_state: state,
+            ..Restored::new(identity(), configuration)
+        };
+        Self::of(voters, restored, options, now)
+    }
+
+    fn of(voters: u64, restored: Restored, options: Options, now: Time) -> Self {
         Self {
             node: Node::new(now, options, restored).unwrap(),
             now,
