@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use raft_core::replica::RequestError;
 use raft_core::{
     AppendOutcome, Body, Envelope, Index, NodeId, Options, Persist, PersistId, Restored, RoleKind,
-    Status, Term, Time,
+    Span, Status, Term, Time,
 };
 
 pub(crate) use self::chain::mix;
@@ -210,9 +210,14 @@ impl<S: Machine> Judge<S> {
             Body::AppendEntries { .. } | Body::Heartbeat { .. } => {
                 self.leads(node, session.term);
             }
-            Body::AppendReply(AppendOutcome::Matched(matched))
-            | Body::HeartbeatReply { matched, .. } => {
+            Body::AppendReply(AppendOutcome::Matched(matched)) => {
                 self.acknowledge(node, envelope.term, session.term, *matched);
+            }
+            Body::HeartbeatReply {
+                matched, promised, ..
+            } => {
+                self.acknowledge(node, envelope.term, session.term, *matched);
+                self.promise(node, *promised);
             }
             Body::RequestPreVote { .. }
             | Body::PreVoteReply { .. }
@@ -252,6 +257,19 @@ impl<S: Machine> Judge<S> {
         } else if !kept {
             let text = format!(
                 "says that it votes for node {candidate} in term {term}, which its disk does not have"
+            );
+            self.report(Some(node), Invariant::I11, text);
+        }
+    }
+
+    /// A promise that a restart would forget is none.
+    fn promise(&mut self, node: NodeId, promised: Span) {
+        self.checks += 1;
+        let durable = self.ghost(node).hard_state.promised;
+        if promised > durable {
+            let (promised, durable) = (promised.0, durable.0);
+            let text = format!(
+                "promises its leader {promised} ns, and its disk remembers no more than {durable} ns"
             );
             self.report(Some(node), Invariant::I11, text);
         }
