@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::change::MembershipChange;
 use crate::entry::Entry;
@@ -151,7 +152,7 @@ pub enum Input {
 }
 
 /// What the answer of a read rests on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Consistency {
     /// On a majority, asked after the read was: linearizable, whatever the clocks do.
     #[default]

@@ -350,6 +350,9 @@ where
                 info!(index = id.index.0, ?configuration, "configuration");
                 self.tcp.set_members(&configuration);
             }
+            Observation::HandsOver { to, reason } => {
+                info!(to = to.node.0, ?reason, "hands over");
+            }
         }
     }
 
