@@ -69,7 +69,8 @@ pub enum Input {
         /// The caller's name for the request.
         request: RequestId,
     },
-    /// Try to become leader now, with a pre-vote first; ignored by a leader and by a non-voter.
+    /// Try to become leader now, with a pre-vote first; ignored by a leader, by a non-voter, while a promise
+    /// to a leader lasts, and while the disk stalls.
     Campaign,
     /// Every write of the log lane up to `id` is durable, its directory too.
     Persisted {

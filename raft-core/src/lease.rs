@@ -69,7 +69,7 @@ impl Promise {
 }
 
 /// Into how many parts the time is cut for which rounds are remembered.
-const PARTS: u64 = 64;
+const PARTS: usize = 64;
 
 /// When a leader began its rounds, and whether what they are promised makes a lease.
 #[derive(Clone, Debug)]
@@ -81,9 +81,10 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            begun: VecDeque::new(),
+            // All that it ever takes.
+            begun: VecDeque::with_capacity(PARTS + 2),
             released: None,
         }
     }
@@ -91,7 +92,7 @@ impl Rounds {
     /// A round begins. Rounds of the last `window` are remembered, in so few parts that reads may begin
     /// as many as they like.
     pub(crate) fn begin(&mut self, round: Round, now: Time, window: Span) {
-        let part = Span((window.0 / PARTS).max(1));
+        let part = Span(window.0.div_ceil(PARTS as u64).max(1));
         if let Some((last, at)) = self.begun.back() {
             assert!(round > *last, "rounds are numbered upwards");
             if now < *at + part {
@@ -169,8 +170,8 @@ mod tests {
                 truth.push(now);
                 rounds.begin(Round(truth.len() as u64), now, window);
             }
-            let part = (window.0 / PARTS).max(1);
-            rounds.begun.len() as u64 <= 2 * PARTS + 2 && truth.iter().enumerate().all(|(place, at)| {
+            let part = window.0.div_ceil(PARTS as u64).max(1);
+            rounds.begun.len() <= PARTS + 2 && truth.iter().enumerate().all(|(place, at)| {
                 match rounds.begun_at(Round(place as u64 + 1)) {
                     Some(begun) => begun <= *at && *at < begun + Span(part),
                     None => *at + window < now + Span(part),

@@ -261,12 +261,14 @@ mod tests {
         fn beat(&mut self) -> (Round, Span) {
             self.now = self.node.next_deadline().expect("it runs");
             let ticked = self.step(Input::Tick);
-            let beats = ticked.iter().find_map(|action| match action {
-                Action::Send(Envelope {
-                    body: Body::Heartbeat { round, promise, .. },
-                    ..
-                }) => Some((*round, *promise)),
-                _ => None,
+            let beats = ticked.iter().find_map(|action| {
+                let Action::Send(envelope) = action else {
+                    return None;
+                };
+                let Body::Heartbeat { round, promise, .. } = envelope.body else {
+                    return None;
+                };
+                Some((round, promise))
             });
             beats.expect("a leader beats")
         }
@@ -317,11 +319,13 @@ mod tests {
     }
 
     fn sessions(actions: &[Action]) -> Vec<Session> {
-        let sent = actions.iter().filter_map(|action| match action {
-            Action::Send(envelope) => Some(envelope.session),
-            _ => None,
-        });
-        sent.collect()
+        let mut sessions = Vec::new();
+        for action in actions {
+            if let Action::Send(envelope) = action {
+                sessions.push(envelope.session);
+            }
+        }
+        sessions
     }
 
     fn back(leader: u64, round: Round) -> LeaderRound {

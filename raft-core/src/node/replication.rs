@@ -61,7 +61,7 @@ struct SharedSlice {
 }
 
 impl Leader {
-    pub(super) const fn new(now: Time, heartbeat_interval: Span, noop: Index) -> Self {
+    pub(super) fn new(now: Time, heartbeat_interval: Span, noop: Index) -> Self {
         Self {
             peers: BTreeMap::new(),
             round: Round(0),

@@ -264,7 +264,7 @@ impl<S: Machine> World<S> {
         let now = self.now;
         self.note(|| Happening::ask(node, op, format!("{query:?}?")));
         // Where there are leases, every other query may rest on one.
-        let consistency = if self.options.lease_promise > Span(0) && op % 2 == 0 {
+        let consistency = if self.options.lease_promise > Span(0) && op.is_multiple_of(2) {
             Consistency::Lease
         } else {
             Consistency::Linearizable
