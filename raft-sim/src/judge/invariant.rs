@@ -53,6 +53,9 @@ pub enum Invariant {
     V3,
     /// No term begins without a cause.
     V4,
+    /// Wherever a majority is linked in both directions, each to each, a leader commits and stays, whatever
+    /// the other links are.
+    V5,
     /// A slow follower catches up.
     V7,
     /// What recovery finds is what was written, up to some point at or after the last sync.
@@ -90,6 +93,7 @@ impl Invariant {
             Self::V2 => "V2",
             Self::V3 => "V3",
             Self::V4 => "V4",
+            Self::V5 => "V5",
             Self::V7 => "V7",
             Self::D1 => "D1",
             Self::D2 => "D2",
@@ -100,7 +104,10 @@ impl Invariant {
     /// Whether it says that something must happen, rather than that something never does.
     #[must_use]
     pub const fn is_liveness(self) -> bool {
-        matches!(self, Self::V1 | Self::V2 | Self::V3 | Self::V4 | Self::V7)
+        matches!(
+            self,
+            Self::V1 | Self::V2 | Self::V3 | Self::V4 | Self::V5 | Self::V7
+        )
     }
 }
 
