@@ -288,20 +288,29 @@ fn figure_8_breaks_when_older_entries_commit_by_counting() {
 }
 
 /// V5 sees who never steps down, and whose terms never end, on the smallest graphs on which that matters: a
-/// leader that both others hear and that hears neither; a node that hears nobody and is heard.
+/// leader that others hear and that hears nobody, with a majority linked each to each or one node to a
+/// majority; a node that hears nobody and is heard.
 #[test]
 fn on_a_static_graph_of_links_v5_catches_what_keeps_a_majority_from_going_on() {
-    for (bug, links, leader, says) in [
+    for (bug, nodes, links, leader, says) in [
         (
             Bug::NoCheckQuorum,
+            3,
             "1-3 2>1 2>3",
             2,
             "steadily after: never",
         ),
-        (Bug::NoPreVote, "1-2 3>1", 1, "steadily after: 0.00"),
+        (
+            Bug::NoCheckQuorum,
+            4,
+            "1-2 1-3 4>1 4>2 4>3",
+            4,
+            "node 1 has the longest log",
+        ),
+        (Bug::NoPreVote, 3, "1-2 3>1", 1, "steadily after: 0.00"),
     ] {
         let course = Course {
-            graph: Digraph::parse(3, links).unwrap(),
+            graph: Digraph::parse(nodes, links).unwrap(),
             leader: NodeId(leader),
             round: 0,
         };

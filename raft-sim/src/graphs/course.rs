@@ -217,10 +217,30 @@ impl Run {
         self.outcome.settled = self.settled(end).map(|at| at - cut_at);
         self.outcome.elections = self.cluster.world.counts.elections - elections;
         self.outcome.late_terms = self.last_term().0 - term.0;
-        if graph.has_mutual_majority() && !self.outcome.is_steady() {
-            let text = self.complaint();
+        if self.outcome.is_steady() {
+            return;
+        }
+        let able = graph.centers();
+        let able = able.iter().find(|center| self.can_win(graph, **center));
+        if graph.has_mutual_majority() {
+            let text = self.complaint("a majority is linked each to each");
+            self.report(Invariant::V5, text);
+        } else if let Some(node) = able {
+            let text =
+                format!("node {node} has the longest log of a majority that it is linked with");
+            let text = self.complaint(&text);
             self.report(Invariant::V5, text);
         }
+    }
+
+    /// Whether a majority, linked with this node in both directions, has no log that is ahead of its own: then
+    /// it can win a vote (§5.4.1).
+    fn can_win(&self, graph: Digraph, center: NodeId) -> bool {
+        let last = |node: NodeId| self.cluster.world.status(node).map(|status| status.last);
+        let willing = graph
+            .linked_with(center)
+            .filter(|node| last(*node) <= last(center));
+        willing.count() + 1 >= graph.majority() as usize
     }
 
     /// The first commit from which on no pause was long.
@@ -235,8 +255,8 @@ impl Run {
         (settled < end).then_some(settled)
     }
 
-    /// What went wrong in a graph in which a majority is linked in both directions, each to each.
-    fn complaint(&self) -> String {
+    /// What went wrong, though that is the case.
+    fn complaint(&self, although: &str) -> String {
         let Outcome {
             committed,
             settled,
@@ -245,8 +265,8 @@ impl Run {
         } = &self.outcome;
         let after = |span: &Option<Span>| span.map_or("never".to_string(), timeouts);
         let text = format!(
-            "within {BOUND} election timeouts commands must commit steadily and terms stay; first commit \
-             after: {}; steadily after: {}; terms begun later: {late_terms}; {:?}",
+            "{although}, and within {BOUND} election timeouts commands must commit steadily and terms stay; \
+             first commit after: {}; steadily after: {}; terms begun later: {late_terms}; {:?}",
             after(committed),
             after(settled),
             self.cluster

@@ -221,12 +221,16 @@ impl Digraph {
     /// vote can be won.
     #[must_use]
     pub fn centers(self) -> Vec<NodeId> {
-        let is_center = |node: &u32| {
-            let others = (0..self.nodes).filter(|other| other != node);
-            let reached = others.filter(|other| self.is_mutual(*node, *other));
-            reached.count() + 1 >= self.majority() as usize
-        };
-        (0..self.nodes).filter(is_center).map(name).collect()
+        let nodes = (0..self.nodes).map(name);
+        let is_center =
+            |node: &NodeId| self.linked_with(*node).count() + 1 >= self.majority() as usize;
+        nodes.filter(is_center).collect()
+    }
+
+    /// The nodes that one has links with in both directions.
+    pub fn linked_with(self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let own = move |(from, to): &(u32, u32)| name(*from) == node && self.is_mutual(*from, *to);
+        pairs(self.nodes).filter(own).map(|(_, to)| name(to))
     }
 
     /// One node of each kind: two are of a kind if renaming can exchange them and leave the graph as it is.

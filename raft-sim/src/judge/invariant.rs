@@ -54,7 +54,7 @@ pub enum Invariant {
     /// No term begins without a cause.
     V4,
     /// Wherever a majority is linked in both directions, each to each, a leader commits and stays, whatever
-    /// the other links are.
+    /// the other links are; and so it does wherever one node is linked with a majority that has no longer log.
     V5,
     /// A slow follower catches up.
     V7,
