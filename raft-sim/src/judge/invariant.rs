@@ -56,6 +56,9 @@ pub enum Invariant {
     V3,
     /// No term begins without a cause.
     V4,
+    /// Wherever a majority is linked in both directions, each to each, a leader commits and stays, whatever
+    /// the other links are; and so it does wherever one node is linked with a majority that has no longer log.
+    V5,
     /// Changes of membership are made, and joint phases end.
     V6,
     /// A slow follower catches up.
@@ -96,6 +99,7 @@ impl Invariant {
             Self::V2 => "V2",
             Self::V3 => "V3",
             Self::V4 => "V4",
+            Self::V5 => "V5",
             Self::V6 => "V6",
             Self::V7 => "V7",
             Self::D1 => "D1",
@@ -109,7 +113,7 @@ impl Invariant {
     pub const fn is_liveness(self) -> bool {
         matches!(
             self,
-            Self::V1 | Self::V2 | Self::V3 | Self::V4 | Self::V6 | Self::V7
+            Self::V1 | Self::V2 | Self::V3 | Self::V4 | Self::V5 | Self::V6 | Self::V7
         )
     }
 }
