@@ -10,6 +10,7 @@ mod compaction;
 mod control;
 mod election;
 mod follower;
+mod hosting;
 mod invariants;
 mod joining;
 mod membership;
@@ -281,6 +282,7 @@ impl Node {
             }
             Input::SnapshotFailed { ticket } => self.on_snapshot_failed(ticket),
             Input::SnapshotRestored { id } => self.on_snapshot_restored(id),
+            Input::SnapshotDamaged { id } => self.on_snapshot_damaged(id),
             Input::Solo { .. } | Input::Reset { .. } | Input::Wiped { .. } => {}
             Input::Campaign => self.on_campaign(),
             Input::Persisted { store, boot, id } => self.on_persisted(store, boot, id),
@@ -467,6 +469,7 @@ impl Node {
             | Input::SnapshotReceived { .. }
             | Input::SnapshotFailed { .. }
             | Input::SnapshotRestored { .. }
+            | Input::SnapshotDamaged { .. }
             | Input::Wiped { .. }
             | Input::StorageFailed
             | Input::StorageFull

@@ -365,6 +365,14 @@ impl<S: Machine> World<S> {
                 self.halt(node, reason);
                 return false;
             }
+            Output::TakeSnapshot { .. }
+            | Output::RestoreSnapshot { .. }
+            | Output::Snapshot { .. }
+            | Output::ReadChunk(_)
+            | Output::BeginReceive { .. }
+            | Output::WriteChunk { .. }
+            | Output::FinishReceive { .. }
+            | Output::RetainSnapshots { .. } => {}
             Output::Action(_) => unreachable!("an action that the simulator does not know"),
         }
         true
