@@ -274,14 +274,16 @@ mod tests {
     }
 
     quickcheck! {
-        /// Against a plain list: appended, truncated, made durable and evicted in any order.
+        /// Against a plain list: appended, truncated, made durable, evicted and compacted in any order,
+        /// or replaced by a snapshot.
         fn the_log_knows_what_a_list_knows(steps: Vec<(u8, u8)>) -> bool {
             let mut log = Log::new(TermRuns::new(EntryId::ZERO), vec![]);
             let (mut list, mut durable, mut committed, mut term): (Vec<Entry>, u64, u64, u64) =
                 (vec![], 0, 0, 1);
+            let mut base = 0;
             for (kind, amount) in steps {
                 let last = list.len() as u64;
-                match kind % 5 {
+                match kind % 8 {
                     0 | 1 => {
                         let entry = entry(term, last + 1, amount);
                         list.push(entry.clone());
@@ -298,13 +300,28 @@ mod tests {
                         durable += u64::from(amount) % (last - durable + 1);
                         log.set_durable(Index(durable));
                     }
+                    4 if durable.min(committed) > base => {
+                        base += u64::from(amount) % (durable.min(committed) - base + 1);
+                        log.compact(Index(base));
+                    }
+                    5 if kind % 3 == 0 => {
+                        term += 1;
+                        base = committed + 1 + u64::from(amount) % 9;
+                        list.truncate(committed as usize);
+                        list.extend((committed + 1..=base).map(|index| entry(term, index, 0)));
+                        log.install(list[base as usize - 1].id, Index(committed));
+                        // The mark is durable at once.
+                        log.set_durable(Index(base));
+                        (durable, committed) = (base, base);
+                    }
                     _ => {
                         committed += u64::from(amount) % (last - committed + 1);
                         log.evict(Index(committed), 300);
                     }
                 }
                 let waiting = list[durable as usize..].iter().map(Entry::memory_bytes);
-                let terms = list.iter().all(|e| log.term(e.id.index) == Some(e.id.term));
+                let mut kept_terms = list.iter().skip(base as usize);
+                let terms = kept_terms.all(|e| log.term(e.id.index) == Some(e.id.term));
                 let held = (1..=list.len() as u64).filter(|index| log.in_memory(Index(*index)));
                 let held: Vec<u64> = held.collect();
                 let needed = durable.min(committed);

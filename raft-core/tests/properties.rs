@@ -58,6 +58,19 @@ quickcheck! {
         (0..=steps.len() as u64 + 2).all(same) && compressed.last().index == Index(cut as u64)
     }
 
+    fn compacted_term_runs_are_those_of_the_entries_that_are_left(steps: Vec<u8>, base: u8) -> bool {
+        let terms = naive_terms(&steps);
+        let base = usize::from(base) % (terms.len() + 1);
+        let mut compacted = runs(&terms);
+        compacted.compact(Index(base as u64));
+        let term = base.checked_sub(1).map_or(Term(0), |place| Term(terms[place]));
+        let mut expected = TermRuns::new(EntryId { term, index: Index(base as u64) });
+        for (place, term) in terms.iter().enumerate().skip(base) {
+            expected.append(EntryId { term: Term(*term), index: Index(place as u64 + 1) });
+        }
+        compacted == expected
+    }
+
     fn best_match_is_the_last_entry_within_the_hint(steps: Vec<u8>, term: u8, index: u8) -> bool {
         let terms = naive_terms(&steps);
         let hint = EntryId { term: Term(term.into()), index: Index(index.into()) };

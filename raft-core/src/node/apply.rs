@@ -153,8 +153,14 @@ impl Node {
         };
         let entries = match outcome {
             LogReadOutcome::Entries(entries) => entries,
-            // Only a peer can still need what is compacted: the log never is above what is applied.
-            LogReadOutcome::Compacted => Vec::new(),
+            LogReadOutcome::Compacted => {
+                if let LogReader::Peer(peer) = read.reader {
+                    self.on_compacted_for(peer, ticket);
+                    return;
+                }
+                // The log is never compacted above what is applied.
+                Vec::new()
+            }
             LogReadOutcome::Damaged => {
                 self.halt(HaltReason::LogDamaged { index: read.from });
                 return;
@@ -182,7 +188,7 @@ impl Node {
         from: Index,
         entries: Vec<Entry>,
     ) {
-        let (own, base) = (self.is_own_log(from, &entries), self.log.base().index);
+        let own = self.is_own_log(from, &entries);
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -193,10 +199,6 @@ impl Node {
             return;
         }
         progress.reading = None;
-        if from <= base {
-            // Compacted while it was being read: the peer gets a snapshot instead.
-            return;
-        }
         if !own {
             self.halt(HaltReason::LogDamaged { index: from });
         } else if progress.next_index == from {

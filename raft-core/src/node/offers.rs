@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::message::Body;
 use crate::progress::{Offer, ProgressState};
-use crate::types::{EntryId, Index, Member};
+use crate::types::{EntryId, Index, Member, ReadTicket};
 
 use super::replication::Leader;
 use super::{Node, Role};
@@ -23,6 +23,16 @@ impl Node {
             // A late answer, of before the peer had anything.
             && peer.match_index == Index(0)
             && peer.state != ProgressState::Snapshot
+        {
+            peer.needs_snapshot();
+        }
+    }
+
+    /// What was being read for a peer is not in the log any more.
+    pub(super) fn on_compacted_for(&mut self, member: Member, ticket: ReadTicket) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(peer) = leader.peers.get_mut(&member)
+            && peer.reading == Some(ticket)
         {
             peer.needs_snapshot();
         }

@@ -215,6 +215,21 @@ fn a_snapshot_of_an_older_state_or_of_what_is_not_applied_is_ignored() {
     }
 }
 
+#[test]
+fn a_snapshot_of_what_is_committed_but_not_applied_is_none() {
+    let mut subject = Subject::new(3);
+    let body = append(id(0, 0), 2, log(&[(1, 1), (1, 2)]));
+    let written = subject.receive(2, 1, session(1), body);
+    subject.persisted(&written);
+    let status = subject.node.status();
+    assert_eq!(
+        (status.commit_index, status.last_applied),
+        (Index(2), Index(0))
+    );
+    let snapshot = subject.node.snapshot_meta(Index(2)).unwrap();
+    assert_eq!(subject.settle(Input::SnapshotTaken { snapshot }), []);
+}
+
 /// §5.3 goes on where the log begins.
 #[test]
 fn appends_that_reach_below_the_beginning_of_the_log_are_taken_from_there_on() {

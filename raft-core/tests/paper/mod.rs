@@ -10,6 +10,7 @@
 mod compaction;
 mod election;
 mod identity;
+mod installs;
 mod joining;
 mod offers;
 mod persistence;

@@ -1,8 +1,8 @@
 //! §7: what a leader does for a peer that its log cannot serve.
 
 use raft_core::{
-    Action, AppendOutcome, Body, Configuration, EntryId, Index, Input, LogReadOutcome, Options,
-    ProgressState, Restored, RoleKind,
+    Action, AppendOutcome, Body, Configuration, EntryId, HardState, Index, Input, LogReadOutcome,
+    Options, ProgressState, ReadTicket, Restored, Term, TermRuns,
 };
 
 use super::subject::{
@@ -118,12 +118,12 @@ fn an_outgoing_voter_is_offered_a_snapshot_too() {
         outgoing: (1..=3).map(member).collect(),
         ..Configuration::of_voters((1..=2).map(member))
     };
-    let mut terms = raft_core::TermRuns::new(id(1, 7));
+    let mut terms = TermRuns::new(id(1, 7));
     terms.append(id(1, 8));
     let restored = Restored {
-        hard_state: raft_core::HardState {
-            term: raft_core::Term(1),
-            ..raft_core::HardState::default()
+        hard_state: HardState {
+            term: Term(1),
+            ..HardState::default()
         },
         terms,
         configuration: configuration.into(),
@@ -187,42 +187,47 @@ fn an_offer_to_a_peer_that_has_it_already_costs_one_message() {
     );
 }
 
-#[test]
-fn entries_that_were_compacted_while_they_were_read_for_a_peer_are_not_missed() {
+/// A leader with nothing in memory that is asked for everything from entry 1 on: the read that it begins.
+fn reading() -> (Subject, ReadTicket) {
     let options = Options {
         compact_keep_bytes: 0,
         compact_wait_bytes_max: 0,
         tail_bytes_max: 0,
         ..Options::default()
     };
-    let mut subject = Subject::with_options(3, raft_core::HardState::default(), vec![], options);
+    let mut subject = Subject::with_options(3, HardState::default(), vec![], options);
     subject.elect();
-    subject.matched(3, 1);
     (1..=5).for_each(|request| drop(subject.propose(request)));
     subject.matched(3, 6);
-    let hint = id(0, 0);
-    let previous = Index(1);
-    subject.step(Input::PeerUnreachable { peer: member(3) });
-    let conflict = Body::AppendReply(AppendOutcome::Conflict { previous, hint });
-    // Nothing is in memory, so entries are read for a peer that has none.
-    subject.step(Input::Receive(subject.envelope(2, 1, session(1), conflict)));
-    let beaten = subject.time_out();
-    let reads = |actions: &[Action]| {
-        actions.iter().find_map(|action| match action {
-            Action::ReadLog(read) => Some(read.ticket),
-            _ => None,
-        })
-    };
-    let read = reads(&beaten).or_else(|| reads(&subject.heartbeat_reply(2, 1, 0)));
-    let ticket = read.expect("entry 1 is not in memory");
-    subject.take_snapshot();
-    assert_eq!(subject.node.status().first, Index(7));
+    // The probe was lost, and the heartbeat's answer shows it.
+    subject.time_out();
+    let actions = subject.heartbeat_reply(2, 1, 0);
+    let ticket = actions.iter().find_map(|action| match action {
+        Action::ReadLog(read) => Some(read.ticket),
+        _ => None,
+    });
+    (subject, ticket.expect("entry 1 is not in memory"))
+}
+
+#[test]
+fn entries_that_were_compacted_while_they_were_read_for_a_peer_are_not_missed() {
     for outcome in [
         LogReadOutcome::Compacted,
         LogReadOutcome::Entries(log(&[(1, 1)])),
     ] {
-        subject.step(Input::LogRead { ticket, outcome });
-        assert_eq!(subject.role(), RoleKind::Leader);
+        let (mut subject, ticket) = reading();
+        assert_eq!(offers(&subject.take_snapshot(), 2), [(id(1, 6), 1)]);
+        assert_eq!(subject.node.status().first, Index(7));
+        assert_eq!(subject.step(Input::LogRead { ticket, outcome }), []);
         assert_eq!(state(&subject, 2), Some(ProgressState::Snapshot));
     }
+}
+
+#[test]
+fn a_peer_whose_entries_the_disk_has_compacted_is_offered_a_snapshot() {
+    let (mut subject, ticket) = reading();
+    let outcome = LogReadOutcome::Compacted;
+    let actions = subject.step(Input::LogRead { ticket, outcome });
+    assert!(actions.contains(&Action::TakeSnapshot), "{actions:?}");
+    assert_eq!(state(&subject, 2), Some(ProgressState::Snapshot));
 }

@@ -88,7 +88,7 @@ impl Store {
 
 #[derive(Clone)]
 enum Write {
-    Persist(Persist),
+    Persist(Box<Persist>),
     Compact(CompactLog),
 }
 
@@ -106,8 +106,8 @@ struct Storm {
 
 fn options() -> Options {
     Options {
-        compact_keep_bytes: 1_500,
-        compact_wait_bytes_max: 3_000,
+        compact_keep_bytes: 0,
+        compact_wait_bytes_max: 1_500,
         tail_bytes_max: 200,
         append_bytes_max: 300,
         inflight_persists_max: 3,
@@ -145,7 +145,7 @@ impl Storm {
     fn step(&mut self, input: Input) {
         for action in self.subject.step(input) {
             match action {
-                Action::Persist(persist) => self.writes.push(Write::Persist(persist)),
+                Action::Persist(persist) => self.writes.push(Write::Persist(Box::new(persist))),
                 Action::CompactLog(compact) => self.writes.push(Write::Compact(compact)),
                 Action::ReadLog(read) => self.reads.push(read),
                 Action::ReceiveSnapshot { ticket, .. } => self.ticket = ticket,
@@ -230,7 +230,7 @@ impl Storm {
 
     /// A leader's message, which may contradict everything that was said before.
     fn lead(&mut self, kind: u8, a: u64, b: u64, c: u64) {
-        let term = self.subject.term().max(1) + u64::from(a % 16 == 0);
+        let term = self.subject.term().max(1) + u64::from(a.is_multiple_of(16));
         let session = Session {
             term: Term(term),
             ..Session::default()
@@ -270,7 +270,11 @@ impl Storm {
             ..Session::default()
         };
         let last = self.subject.last().index.0;
-        let index = Index(if a % 3 == 0 { last } else { b % (last + 2) });
+        let index = Index(if a.is_multiple_of(3) {
+            last
+        } else {
+            b % (last + 2)
+        });
         let body = match kind {
             0 => Body::AppendReply(AppendOutcome::Matched(index)),
             1 => Body::AppendReply(AppendOutcome::Conflict {
@@ -304,7 +308,9 @@ impl Storm {
                 snapshot: own.unwrap_or(made_up),
             }),
             1 => self.step(Input::SnapshotReceived {
-                ticket: SnapshotTicket(self.ticket.0.saturating_sub(u64::from(b % 4 == 0))),
+                ticket: SnapshotTicket(
+                    self.ticket.0.saturating_sub(u64::from(b.is_multiple_of(4))),
+                ),
                 snapshot: made_up,
             }),
             2 => self.step(Input::SnapshotFailed {
@@ -319,7 +325,7 @@ impl Storm {
             kind @ 0..=2 => self.lead(kind, a, b, c),
             kind @ 3..=6 => self.follow(kind - 3, a, b),
             kind @ 7..=10 => self.snapshot(kind - 7, a, b),
-            11 | 12 => self.sync(1 + (a % 4) as usize),
+            11 | 12 => self.sync(1 + small(a)),
             13 => {
                 let index = self.handed;
                 self.step(Input::Applied { index });
@@ -343,18 +349,23 @@ impl Storm {
                 self.step(Input::Tick);
             }
             17 => self.read(a),
-            18 if a % 8 == 0 => self.restart((b % 4) as usize),
+            18 if a.is_multiple_of(8) => self.restart(small(b)),
             _ => self.step(Input::Propose {
                 request: RequestId(a),
-                command: Bytes::from(vec![0; (b * 3) as usize]),
+                command: Bytes::from("x".repeat(self.writes.len() * 99)),
             }),
         }
     }
 }
 
+/// A small count.
+fn small(number: u64) -> usize {
+    usize::try_from(number % 4).unwrap()
+}
+
 fn entry(term: u64, index: u64, kind: u64) -> Entry {
     let mut entry = command(term, index);
-    if kind % 11 == 0 {
+    if kind.is_multiple_of(11) {
         let configuration = Configuration::of_voters((1..=3 + kind % 2).map(member));
         entry.payload = Payload::Configuration(configuration.into());
     }
