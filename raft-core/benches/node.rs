@@ -11,13 +11,11 @@
 
 use std::collections::VecDeque;
 use std::hint::black_box;
-use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use raft_core::{
-    Action, Boot, Bytes, ClusterId, Configuration, EntryId, Envelope, Event, GroupId, HardState,
-    Identity, Input, Member, Node, NodeId, Options, RequestId, Restored, RoleKind, StorageId,
-    TermRuns, Time,
+    Action, Bytes, ClusterId, Configuration, Envelope, Event, GroupId, Identity, Input, Member,
+    Node, NodeId, Options, RequestId, Restored, RoleKind, StorageId, Time,
 };
 
 struct Cluster {

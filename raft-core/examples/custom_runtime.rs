@@ -8,12 +8,10 @@
 )]
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use raft_core::{
-    Action, Boot, Bytes, ClusterId, Configuration, EntryId, Envelope, Event, GroupId, HardState,
-    Identity, Input, Member, Node, NodeId, Observation, Options, Payload, RequestId, Restored,
-    StorageId, TermRuns, Time,
+    Action, Bytes, ClusterId, Configuration, Envelope, Event, GroupId, Identity, Input, Member,
+    Node, NodeId, Observation, Options, Payload, RequestId, Restored, StorageId, Time,
 };
 
 fn member(node: u64) -> Member {

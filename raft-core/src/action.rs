@@ -359,6 +359,18 @@ pub enum Alert {
         /// The other one.
         claims: Member,
     },
+    /// This node was removed while it was away: it is no member any more.
+    #[error(
+        "this node was removed from its cluster by entry {}, as node {} says; reset it before it is \
+         attached again",
+        configured.index, by.node
+    )]
+    Removed {
+        /// Who says so.
+        by: Member,
+        /// The entry that made the configuration without this node.
+        configured: EntryId,
+    },
     /// A follower lacks what it had acknowledged as durable: its disk was rolled back or lies.
     #[error(
         "node {} acknowledged entry {acknowledged} and now lacks entry {lacks}; its disk forgot",

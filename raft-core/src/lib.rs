@@ -147,7 +147,7 @@ pub use self::error::{OptionsError, RestoreError};
 pub use self::event::{Consistency, Event, Input, LogReadOutcome};
 pub use self::inflight::Inflight;
 pub use self::message::{
-    AppendOutcome, Body, Control, ControlOutcome, Envelope, ForwardOutcome, Session,
+    AppendOutcome, Body, Cause, Control, ControlOutcome, Envelope, ForwardOutcome, Session,
 };
 pub use self::node::{Node, Refused, Restored, Status};
 pub use self::options::Options;

@@ -66,6 +66,8 @@ pub enum Body {
     RequestVote {
         /// The candidate's last entry (§5.4.1).
         last: EntryId,
+        /// Why it asks.
+        cause: Cause,
     },
     /// The answer; a grant leaves only once the vote is durable.
     VoteReply {
@@ -143,6 +145,16 @@ pub enum Body {
         /// The sender's last entry, which the receiver must have durably (S41).
         last: EntryId,
     },
+    /// I am a learner that hears no leader: am I still a member? Answered only if not.
+    AskMembership {
+        /// The sender's last entry.
+        last: EntryId,
+    },
+    /// You are no member any more: this entry made a configuration without you, and it is committed.
+    NotAMember {
+        /// The entry.
+        configured: EntryId,
+    },
     /// The leader does not have the log you need any more: fetch a snapshot.
     InstallSnapshot {
         /// The oldest snapshot that is new enough.
@@ -206,6 +218,17 @@ pub enum ControlOutcome {
     Busy,
     /// The leader stopped leading before it was done.
     Unknown,
+}
+
+/// Why a candidate asks for votes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// It heard no leader for long enough.
+    #[default]
+    Timeout,
+    /// Its leader told it to take over: whoever heard that leader lately votes all the same (dissertation
+    /// §4.2.3).
+    Transfer,
 }
 
 /// How an append ended.

@@ -6,6 +6,7 @@
 //! every write still pending behind it, so that the completion of an overwritten entry does not make
 //! its replacement durable (S6).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use crate::message::Envelope;
@@ -24,6 +25,8 @@ pub(crate) struct Persistence {
     pending: VecDeque<(PersistId, Index)>,
     /// The first entry not handed out.
     next: Index,
+    /// Who the store is from the next write on.
+    identity: Option<Box<Identity>>,
     /// Term, vote or promise changed since the last write was handed out.
     hard_state_changed: bool,
     /// The write that makes the present hard state durable.
@@ -32,8 +35,6 @@ pub(crate) struct Persistence {
     withheld: VecDeque<(PersistId, Envelope)>,
     /// Goes along with the write handed out next.
     mark: Option<SnapshotMark>,
-    /// Goes along with the write handed out next.
-    identity: Option<Identity>,
     /// Marks handed out, with their writes, oldest first.
     marks: VecDeque<(PersistId, EntryId)>,
 }
@@ -44,7 +45,6 @@ pub(crate) struct Write {
     pub(crate) id: PersistId,
     pub(crate) with_hard_state: bool,
     pub(crate) mark: Option<SnapshotMark>,
-    pub(crate) identity: Option<Identity>,
 }
 
 impl Persistence {
@@ -55,11 +55,11 @@ impl Persistence {
             done: PersistId(0),
             pending: VecDeque::new(),
             next: last.next(),
+            identity: None,
             hard_state_changed: false,
             hard_state_in: PersistId(0),
             withheld: VecDeque::new(),
             mark: None,
-            identity: None,
             marks: VecDeque::new(),
         }
     }
@@ -73,6 +73,23 @@ impl Persistence {
     pub(crate) fn hard_state_changed(&mut self) {
         self.hard_state_changed = true;
         self.hard_state_in = self.handed.next();
+    }
+
+    /// The store has a new identity, in one write with the hard state and with everything that was appended
+    /// so far.
+    pub(crate) fn identity_changed(&mut self, identity: Identity) {
+        self.identity = Some(Box::new(identity));
+        self.hard_state_changed();
+    }
+
+    /// The identity that the next write carries, if it carries one.
+    pub(crate) fn identity(&mut self) -> Option<Identity> {
+        self.identity.take().map(|identity| *identity)
+    }
+
+    /// Whether the next write must hold all there is.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.identity.is_some()
     }
 
     /// Whether the present hard state is durable.
@@ -127,11 +144,6 @@ impl Persistence {
         self.mark = Some(SnapshotMark::Installed(snapshot));
     }
 
-    /// The store is another one's from now on.
-    pub(crate) const fn identity_changed(&mut self, identity: Identity) {
-        self.identity = Some(identity);
-    }
-
     /// The next snapshot whose mark has become durable.
     pub(crate) fn marked(&mut self) -> Option<EntryId> {
         if self.marks.front()?.0 > self.done {
@@ -167,7 +179,6 @@ impl Persistence {
             id: self.handed,
             with_hard_state: changed || mark.is_some(),
             mark,
-            identity: self.identity.take(),
         }
     }
 

@@ -221,6 +221,14 @@ impl Span {
     }
 }
 
+impl Span {
+    /// So many times as long.
+    #[must_use]
+    pub(crate) const fn times(self, factor: u64) -> Self {
+        Self(self.0.saturating_mul(factor))
+    }
+}
+
 impl Add<Span> for Time {
     type Output = Self;
 

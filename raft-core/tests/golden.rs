@@ -3,9 +3,9 @@
 
 use raft_core::wal::{Wal, WalOptions};
 use raft_core::{
-    AppendOutcome, Body, Boot, Bytes, ClusterId, Configuration, Entry, EntryId, Envelope, GroupId,
-    HardState, Identity, Index, Member, NodeId, Payload, Persist, PersistId, Round, Session, Span,
-    StorageId, Term, codec,
+    AppendOutcome, Body, Boot, Bytes, Cause, ClusterId, Configuration, Entry, EntryId, Envelope,
+    GroupId, HardState, Identity, Index, Member, NodeId, Payload, Persist, PersistId, Round,
+    Session, Span, StorageId, Term, codec,
 };
 use raft_sim::{Cluster, MemoryDisk, Network};
 
@@ -103,7 +103,10 @@ fn messages_keep_their_bytes() {
         entries: entries().into(),
     };
     check("append", APPEND, &frame(append));
-    let vote = Body::RequestVote { last: previous };
+    let vote = Body::RequestVote {
+        last: previous,
+        cause: Cause::Timeout,
+    };
     check("vote", VOTE, &frame(vote));
     let heartbeat = Body::Heartbeat {
         commit: Index(7),
@@ -171,7 +174,7 @@ fn a_run_of_a_cluster_takes_the_same_course_everywhere() {
             } else {
                 cluster.start(node).unwrap();
             }
-            cluster.run_for(raft_core::Span(20_000_000));
+            cluster.run_for(Span(20_000_000));
         }
         let mut course = crc32fast::Hasher::new();
         for node in cluster.nodes() {
@@ -212,7 +215,7 @@ impl raft_core::replica::StateMachine for Journal {
 
 const APPEND: &str = "0f000000030c01a10502a2040401060403070708000000000000000300000004000000000000000000000000\
     04000000000000000103000000040000000000000002060000007365740101a1000000";
-const VOTE: &str = "0e000000030c01a10502a204040106020307";
+const VOTE: &str = "0f000000030c01a10502a20404010602030700";
 const HEARTBEAT: &str = "0f000000030c01a10502a20404010606070900";
 const MATCHED: &str = "0e000000030c01a10502a20404010605000a";
 const FORWARD: &str = "0c000000030c01a10502a2040401060902000000010000000000000061";

@@ -6,11 +6,9 @@
     reason = "a test that cannot go on has failed, and looks only at what it is about"
 )]
 
-use std::sync::Arc;
-
 use raft_core::{
-    Action, Boot, ClusterId, Configuration, EntryId, Envelope, Event, GroupId, HardState, Identity,
-    Index, Input, Member, Node, NodeId, Options, Restored, RoleKind, StorageId, TermRuns, Time,
+    Action, ClusterId, Configuration, Envelope, Event, GroupId, Identity, Index, Input, Member,
+    Node, NodeId, Options, Restored, RoleKind, StorageId, Time,
 };
 
 fn member(node: u64) -> Member {

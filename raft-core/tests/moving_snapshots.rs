@@ -457,7 +457,10 @@ impl Group {
                     "what the log relies on stays"
                 );
             }
-            Output::Action(_) | Output::Reply { .. } | Output::Snapshot { .. } => unreachable!(),
+            Output::Action(_)
+            | Output::Reply { .. }
+            | Output::Done { .. }
+            | Output::Snapshot { .. } => unreachable!(),
         }
     }
 

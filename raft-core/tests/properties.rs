@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use quickcheck::{Arbitrary, Gen, TestResult, quickcheck};
 use raft_core::quorum::{Tally, majority, reached, tally};
 use raft_core::{
-    Body, Boot, Bytes, ClusterId, Configuration, Entry, EntryId, Envelope, ForwardOutcome, GroupId,
-    Identity, Index, Inflight, Member, NodeId, Payload, Round, Session, Span, StorageId, Term,
-    TermRuns, codec,
+    Body, Boot, Bytes, Cause, ClusterId, Configuration, Entry, EntryId, Envelope, ForwardOutcome,
+    GroupId, Identity, Index, Inflight, Member, NodeId, Payload, Round, Session, Span, StorageId,
+    Term, TermRuns, codec,
 };
 
 fn member(n: u8) -> Member {
@@ -254,7 +254,10 @@ fn any_body(g: &mut Gen) -> Body {
         1 => Body::PreVoteReply {
             granted: bool::arbitrary(g),
         },
-        2 => Body::RequestVote { last: any_id(g) },
+        2 => Body::RequestVote {
+            last: any_id(g),
+            cause: Cause::Timeout,
+        },
         3 => Body::VoteReply {
             granted: bool::arbitrary(g),
         },

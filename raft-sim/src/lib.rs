@@ -191,14 +191,15 @@
 //!
 //! # Deliberately absent
 //!
-//! Threads and sockets: those are tested on the real ones, in `raft-threaded`. Clusters change no members,
-//! and take no snapshots, until `raft-core` does.
+//! Threads and sockets: those are tested on the real ones, in `raft-threaded`. Clusters take no snapshots
+//! until `raft-core` does.
 
 #![forbid(unsafe_code)]
 
 pub mod history;
 mod judge;
 mod machine;
+mod order;
 mod panics;
 mod registers;
 pub mod scenario;
@@ -214,6 +215,7 @@ mod world;
 
 pub use self::judge::{Invariant, Violation};
 pub use self::machine::Machine;
+pub use self::order::{Order, OrderError};
 pub use self::registers::{
     RegisterCommand, RegisterQuery, RegisterReply, RegisterWorkload, Registers,
 };

@@ -16,6 +16,7 @@ use raft_core::{Envelope, Input, NodeId, Time};
 
 use crate::judge::{Invariant, Violation};
 use crate::machine::{Machine, OpId, place};
+use crate::order::Order;
 use crate::trace::{Fate, Happening, Trace, message_name, message_text};
 use crate::workload::Request;
 use crate::world::{Death, Setup, World};
@@ -71,6 +72,8 @@ pub enum Step {
     },
     /// A node's disk has room for so many more bytes, or as many as it wants.
     Room { node: NodeId, bytes: Option<u64> },
+    /// An operator orders something of a node.
+    Order { node: NodeId, order: Order },
 }
 
 impl Step {
@@ -89,7 +92,8 @@ impl Step {
             | Self::FailSync { node }
             | Self::TurnOff { node, .. }
             | Self::Flip { node, .. }
-            | Self::Room { node, .. } => *node,
+            | Self::Room { node, .. }
+            | Self::Order { node, .. } => *node,
             Self::Deliver { message } => message.to,
         }
     }
@@ -117,6 +121,10 @@ impl Step {
             | Self::TurnOff { node, .. }
             | Self::Flip { node, .. }
             | Self::Room { node, .. } => *node = number(*node)?,
+            Self::Order { node, order } => {
+                *node = number(*node)?;
+                order.rename(number)?;
+            }
             Self::Deliver { message } => {
                 message.from = number(message.from)?;
                 message.to = number(message.to)?;
@@ -129,7 +137,11 @@ impl Step {
     const fn is_input(&self) -> bool {
         matches!(
             self,
-            Self::Timeout { .. } | Self::Deliver { .. } | Self::Disk { .. } | Self::Request { .. }
+            Self::Timeout { .. }
+                | Self::Deliver { .. }
+                | Self::Disk { .. }
+                | Self::Request { .. }
+                | Self::Order { .. }
         )
     }
 }
@@ -247,7 +259,8 @@ pub(crate) struct Player<S: Machine> {
 
 impl<S: Machine> Player<S> {
     pub(crate) fn new(setup: Setup<S>) -> Self {
-        let nodes = usize::try_from(setup.nodes).unwrap_or(usize::MAX);
+        let nodes = setup.nodes + setup.spares;
+        let nodes = usize::try_from(nodes).unwrap_or(usize::MAX);
         Self {
             world: World::new(setup),
             pool: BTreeMap::new(),
@@ -310,6 +323,9 @@ impl<S: Machine> Player<S> {
                     self.started(node, result);
                 }
             }
+            Step::Order { order, .. } => {
+                world.order(at, node, *order);
+            }
             Step::Kill { .. } => world.kill(node),
             Step::LosePower { pattern, .. } => world.lose_power(node, *pattern),
             Step::Doom { death, .. } => world.doom(node, *death),
@@ -368,6 +384,7 @@ impl<S: Machine> Player<S> {
             self.pool.entry(key).or_default().push(envelope);
         }
         self.world.effects.replies.clear();
+        self.world.effects.ordered.clear();
     }
 }
 
@@ -407,6 +424,7 @@ impl fmt::Display for Line {
                 Some(bytes) => write!(f, "room {node} {bytes}")?,
                 None => write!(f, "room {node}")?,
             },
+            Step::Order { node, order } => write!(f, "order {node} {order}")?,
         }
         match self.at {
             Some(at) => write!(f, " @{}", at.0),
@@ -426,7 +444,7 @@ pub struct LineError {
 }
 
 const STEPS: &str = "timeout, deliver, disk, act, request, start, kill, lose-power, doom, fail-sync, \
-                     turn-off, flip or room, and a node";
+                     turn-off, flip, room or order, and a node";
 
 impl FromStr for Line {
     type Err = LineError;
@@ -455,6 +473,13 @@ impl FromStr for Line {
                 wrong("deliver FROM>TO, the message's name and contents, and perhaps #NTH")
             })?;
             Step::Deliver { message }
+        } else if *verb == "order" {
+            let node = first.parse().map_err(|_| wrong(STEPS))?;
+            let order = rest.join(" ").parse();
+            Step::Order {
+                node: NodeId(node),
+                order: order.map_err(|_| wrong("order NODE, and an order like remove 3"))?,
+            }
         } else if let ("flip", [file, bit]) = (*verb, rest) {
             let node = first.parse().map_err(|_| wrong(STEPS))?;
             Step::Flip {

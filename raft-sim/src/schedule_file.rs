@@ -56,7 +56,7 @@ type Get = fn(&Options) -> u64;
 type Set = fn(&mut Options, u64);
 
 /// The options that a header may name.
-const OPTIONS: [(&str, Get, Set); 14] = [
+const OPTIONS: [(&str, Get, Set); 28] = [
     (
         "heartbeat_interval",
         |o| o.heartbeat_interval.0,
@@ -121,6 +121,76 @@ const OPTIONS: [(&str, Get, Set); 14] = [
         "requests_max",
         |o| o.requests_max.into(),
         |o, v| o.requests_max = small(v),
+    ),
+    (
+        "priority",
+        |o| o.priority.into(),
+        |o, v| o.priority = small(v),
+    ),
+    (
+        "lease_promise",
+        |o| o.lease_promise.0,
+        |o, v| o.lease_promise = Span(v),
+    ),
+    (
+        "clock_drift_per_mille",
+        |o| o.clock_drift_per_mille.into(),
+        |o, v| o.clock_drift_per_mille = small(v),
+    ),
+    (
+        "disk_stall_timeout",
+        |o| o.disk_stall_timeout.0,
+        |o, v| o.disk_stall_timeout = Span(v),
+    ),
+    (
+        "catch_up_timeout",
+        |o| o.catch_up_timeout.0,
+        |o, v| o.catch_up_timeout = Span(v),
+    ),
+    (
+        "catch_up_rounds",
+        |o| o.catch_up_rounds.into(),
+        |o, v| o.catch_up_rounds = small(v),
+    ),
+    (
+        "snapshot_log_bytes",
+        |o| o.snapshot_log_bytes,
+        |o, v| o.snapshot_log_bytes = v,
+    ),
+    (
+        "compact_keep_bytes",
+        |o| o.compact_keep_bytes,
+        |o, v| o.compact_keep_bytes = v,
+    ),
+    (
+        "compact_wait_bytes_max",
+        |o| o.compact_wait_bytes_max,
+        |o, v| o.compact_wait_bytes_max = v,
+    ),
+    (
+        "snapshot_chunk_bytes",
+        |o| o.snapshot_chunk_bytes,
+        |o, v| o.snapshot_chunk_bytes = v,
+    ),
+    (
+        "snapshot_chunks_max",
+        |o| o.snapshot_chunks_max.into(),
+        |o, v| o.snapshot_chunks_max = small(v),
+    ),
+    (
+        "snapshot_bytes_per_timeout",
+        |o| o.snapshot_bytes_per_timeout,
+        |o, v| o.snapshot_bytes_per_timeout = v,
+    ),
+    (
+        "session_timeout",
+        |o| o.session_timeout.0,
+        |o, v| o.session_timeout = Span(v),
+    ),
+    (
+        "sessions_max",
+        |o| o.sessions_max.into(),
+        |o, v| o.sessions_max = small(v),
     ),
     ("seed", |o| o.seed, |o, v| o.seed = v),
 ];
@@ -224,6 +294,10 @@ impl Schedule {
                 let nodes = nodes.parse().ok().filter(|nodes| (1..=64).contains(nodes));
                 self.plan.nodes = nodes.ok_or_else(|| wrong("a number of nodes from 1 to 64"))?;
             }
+            ["spares", spares] => {
+                let spares = spares.parse().ok().filter(|spares| *spares <= 64);
+                self.plan.spares = spares.ok_or_else(|| wrong("a number of spares up to 64"))?;
+            }
             ["plant", bug] => self.plant = Some((*bug).to_string()),
             ["segment_bytes", bytes] => {
                 let bytes = bytes
@@ -295,6 +369,9 @@ impl Schedule {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "nodes {}", self.plan.nodes)?;
+        if self.plan.spares > 0 {
+            writeln!(f, "spares {}", self.plan.spares)?;
+        }
         if let Some(plant) = &self.plant {
             writeln!(f, "plant {plant}")?;
         }

@@ -192,7 +192,10 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
         if fails(&plan, &lines) == Some(true) {
             shrunk.plan.options = plan.options;
         }
-        if let Some((nodes, fewer)) = renumbered(&lines, shrunk.plan.nodes) {
+        // Who is a voter and who is not goes by their numbers.
+        if shrunk.plan.spares == 0
+            && let Some((nodes, fewer)) = renumbered(&lines, shrunk.plan.nodes)
+        {
             let plan = Plan {
                 nodes,
                 ..shrunk.plan.clone()

@@ -4,12 +4,13 @@ use std::fmt;
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    Alert, AppendOutcome, Body, Entry, EntryId, Envelope, Index, Input, NodeId, Payload, Persist,
-    Restored, RoleKind, Status, Term, Time,
+    Alert, AppendOutcome, Body, Entry, EntryId, Envelope, Index, Input, NodeId, Outcome, Payload,
+    Persist, Restored, RoleKind, Status, Term, Time,
 };
 use serde::Serialize;
 
 use crate::machine::{OpId, Witnessed, op_of};
+use crate::order::Order;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -170,6 +171,29 @@ impl Happening {
         Self::Answer { node, op, text }
     }
 
+    pub(crate) fn order(node: NodeId, order: Order) -> Self {
+        Self::Note {
+            node: Some(node),
+            text: format!("node {node} is ordered: {order}"),
+        }
+    }
+
+    pub(crate) fn ordered(
+        node: NodeId,
+        order: Order,
+        outcome: &Result<Outcome, RequestError>,
+    ) -> Self {
+        let text = match outcome {
+            Ok(Outcome::Changed(id)) => format!("{order}: done by entry {}", id.index),
+            Ok(_) => format!("{order}: done"),
+            Err(error) => format!("{order}: {error}"),
+        };
+        Self::Note {
+            node: Some(node),
+            text,
+        }
+    }
+
     pub(crate) fn alert(node: NodeId, alert: &Alert) -> Self {
         let text = alert.to_string();
         Self::Alert { node, text }
@@ -296,6 +320,8 @@ pub(crate) const fn message_name(body: &Body) -> &'static str {
         Body::ForwardControl { .. } => "ForwardControl",
         Body::ForwardControlReply { .. } => "ForwardControlReply",
         Body::TimeoutNow { .. } => "TimeoutNow",
+        Body::AskMembership { .. } => "AskMembership",
+        Body::NotAMember { .. } => "NotAMember",
         Body::InstallSnapshot { .. } => "InstallSnapshot",
         Body::FetchSnapshot { .. } => "FetchSnapshot",
         Body::SnapshotChunk { .. } => "SnapshotChunk",
@@ -309,7 +335,7 @@ pub(crate) const fn message_name(body: &Body) -> &'static str {
 pub(crate) fn message_text(envelope: &Envelope) -> String {
     let term = envelope.term;
     match &envelope.body {
-        Body::RequestPreVote { last } | Body::RequestVote { last } => {
+        Body::RequestPreVote { last } | Body::RequestVote { last, .. } => {
             format!("term={} last={}", envelope.session.term, id(*last))
         }
         Body::PreVoteReply { granted } | Body::VoteReply { granted } => {
@@ -354,6 +380,8 @@ pub(crate) fn message_text(envelope: &Envelope) -> String {
         },
         Body::ForwardControl { control } => format!("term={term} {control:?}"),
         Body::ForwardControlReply { outcome } => format!("term={term} {outcome:?}"),
+        Body::AskMembership { last } => format!("term={term} last={}", id(*last)),
+        Body::NotAMember { configured } => format!("term={term} configured={}", id(*configured)),
         Body::TimeoutNow { last } => format!("term={term} last={}", id(*last)),
         Body::InstallSnapshot {
             id: at_least,

@@ -55,6 +55,8 @@ pub const fn has_bulk(body: &Body) -> bool {
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
+        | Body::AskMembership { .. }
+        | Body::NotAMember { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }
         | Body::NoSnapshot => false,
@@ -83,6 +85,8 @@ pub fn encode_bulk(body: &Body, out: &mut Vec<u8>) {
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
+        | Body::AskMembership { .. }
+        | Body::NotAMember { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }
         | Body::NoSnapshot => {}
@@ -119,6 +123,8 @@ pub fn decode_envelope(frame: &Bytes) -> Result<Envelope, DecodeError> {
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
+        | Body::AskMembership { .. }
+        | Body::NotAMember { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }
         | Body::NoSnapshot => finish("the control part", &rest)?,

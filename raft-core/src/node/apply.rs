@@ -67,6 +67,11 @@ impl ApplyLane {
 }
 
 impl Node {
+    /// Whether the state machine is being replaced.
+    pub(super) fn is_restoring(&self) -> bool {
+        self.apply.restoring().is_some()
+    }
+
     pub(super) fn on_applied(&mut self, index: Index) {
         // While a snapshot is being restored, only that being done says something.
         if self.apply.restoring.is_none() {

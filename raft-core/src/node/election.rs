@@ -5,13 +5,14 @@
 //! Always holds: one vote per term, durable before the reply leaves (S1); a candidate asks for votes,
 //! and counts its own, only once its vote for itself is durable (S2).
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::action::{Alert, HaltReason, Refusal};
-use crate::message::{Body, Envelope, Session};
+use crate::message::{Body, Cause, Envelope, Session};
 use crate::planted::{Bug, planted};
 use crate::quorum::Tally;
 use crate::types::{EntryId, Index, Member, NodeId, Span, Term, Time};
@@ -96,6 +97,8 @@ impl Node {
             self.log_reads
                 .retain(|_, read| read.reader == super::LogReader::Apply);
             self.end_reads(leader.reads);
+            self.end_change(leader.change);
+            self.end_transfer(leader.transfer);
         }
     }
 
@@ -145,7 +148,7 @@ impl Node {
 
     /// Whether this node may lead: it is a voter, or cannot know yet that it no longer is (S30); and its
     /// state machine is whole, or will be by itself (S23).
-    fn may_campaign(&self) -> bool {
+    pub(super) fn may_campaign(&self) -> bool {
         if self.apply.restoring().is_some() {
             return false;
         }
@@ -172,12 +175,13 @@ impl Node {
         // While the disk stalls, another term would only be one more to wait for.
         if self.may_campaign() && self.persistence.hard_state_is_durable() {
             if planted(Bug::NoPreVote) {
-                self.start_election();
+                self.start_election(Cause::Timeout);
                 return;
             }
             self.start_pre_vote();
             return;
         }
+        self.ask_membership();
         let deadline = self.draw_election_deadline();
         let mut follower = Follower::new(deadline);
         if let Role::Follower(former) = &self.role {
@@ -216,13 +220,23 @@ impl Node {
         self.count_ballots();
     }
 
+    /// The leader hands over: no pre-vote is needed.
+    pub(super) fn start_transferred_election(&mut self) {
+        self.start_election(Cause::Transfer);
+    }
+
     /// Starts the next term as its candidate.
-    fn start_election(&mut self) {
-        let Some(term) = self.next_term() else {
-            return;
-        };
+    fn start_election(&mut self, cause: Cause) {
+        if let Some(term) = self.next_term() {
+            self.hard_state.term = term;
+            self.campaign_in_present_term(cause);
+        }
+    }
+
+    /// Becomes the candidate of a term in which this node has not voted.
+    pub(super) fn campaign_in_present_term(&mut self, cause: Cause) {
+        let term = self.hard_state.term;
         let own = self.configuration().is_voter(self.me());
-        self.hard_state.term = term;
         self.hard_state.voted_for = own
             .then_some(self.me())
             .filter(|_| !planted(Bug::NoSelfVote));
@@ -241,12 +255,12 @@ impl Node {
         });
         let last = self.log.last();
         for voter in self.other_voters() {
-            self.send_when_durable(voter, session, Body::RequestVote { last });
+            self.send_when_durable(voter, session, Body::RequestVote { last, cause });
         }
     }
 
     /// The term an election would begin; none is ever used twice, so the last one ends the node.
-    fn next_term(&mut self) -> Option<Term> {
+    pub(super) fn next_term(&mut self) -> Option<Term> {
         let term = self.hard_state.term.next();
         if term == self.hard_state.term {
             self.halt(HaltReason::TermExhausted);
@@ -255,7 +269,7 @@ impl Node {
         Some(term)
     }
 
-    fn other_voters(&self) -> alloc::vec::Vec<Member> {
+    pub(super) fn other_voters(&self) -> alloc::vec::Vec<Member> {
         let configuration = self.configuration();
         let mut voters = configuration.voters.clone();
         voters.extend(&configuration.outgoing);
@@ -282,7 +296,7 @@ impl Node {
             .configuration()
             .tally(|member| campaign.ballots.get(&member).copied());
         match (tally, &self.role) {
-            (Tally::Won, Role::PreCandidate(_)) => self.start_election(),
+            (Tally::Won, Role::PreCandidate(_)) => self.start_election(Cause::Timeout),
             (Tally::Won, Role::Candidate(_)) => self.become_leader(),
             // Lost or open, the next attempt begins when the timer ends.
             (Tally::Won | Tally::Lost | Tally::Open, _) => {}
@@ -295,8 +309,9 @@ impl Node {
             self.options.heartbeat_interval,
             self.log.last().index.next(),
         );
-        self.role = Role::Leader(leader);
+        self.role = Role::Leader(Box::new(leader));
         self.forward_windows.begin(self.hard_state.term);
+        self.controls.windows.begin(self.hard_state.term);
         self.redirect_requests();
         self.refresh_peers();
         // Nothing older commits by counting, so an entry of our own must follow at once (S44).
@@ -318,16 +333,20 @@ impl Node {
             envelope.session,
             Body::PreVoteReply { granted },
         );
+        if !granted {
+            self.tell_outsider(envelope.from.member, envelope.session, last);
+        }
     }
 
-    pub(super) fn on_request_vote(&mut self, envelope: &Envelope, last: EntryId) {
+    pub(super) fn on_request_vote(&mut self, envelope: &Envelope, last: EntryId, cause: Cause) {
         let candidate = envelope.from.member;
         if envelope.session.term != envelope.term {
             self.refuse(candidate, Refusal::Malformed);
             return;
         }
         if envelope.term > self.hard_state.term {
-            if self.has_live_leader() {
+            // The leader itself gives way to the target of its transfer.
+            if cause == Cause::Timeout && self.has_live_leader() {
                 return;
             }
             self.become_follower(envelope.term, None);

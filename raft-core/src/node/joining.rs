@@ -49,6 +49,8 @@ impl Node {
             | Body::ForwardControl { .. }
             | Body::ForwardControlReply { .. }
             | Body::TimeoutNow { .. }
+            | Body::AskMembership { .. }
+            | Body::NotAMember { .. }
             | Body::FetchSnapshot { .. }
             | Body::SnapshotChunk { .. }
             | Body::NoSnapshot => match self.joining {

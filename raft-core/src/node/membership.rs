@@ -1,17 +1,35 @@
-//! The configuration in force, as the log says it (dissertation §4.1).
+//! The configuration in force, as the log says it (dissertation §4.1), and those who leave it.
 //!
 //! Always holds: a configuration counts from the moment its entry is appended to the moment it is
 //! truncated, committed or not (S25).
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
-use crate::action::{Action, Observation};
+use crate::action::{Action, Alert, Observation};
 use crate::configuration::{Configuration, Configurations};
-use crate::message::Session;
+use crate::message::{Body, Session};
+use crate::planted::{Bug, planted};
 use crate::progress::Progress;
-use crate::types::{EntryId, Index};
+use crate::types::{EntryId, Index, Member, Time};
 
 use super::{Node, Role};
+
+/// A member that was removed and is told so, counted by nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Departure {
+    /// The configuration without it.
+    index: Index,
+    /// When it is given up.
+    until: Time,
+}
+
+/// Members on their way out, by who they are.
+pub(super) type Departures = BTreeMap<Member, Departure>;
+
+/// How many election timeouts a removed member is given to learn of it.
+const FAREWELL_TIMEOUTS: u64 = 4;
 
 impl Node {
     /// A configuration entry was appended.
@@ -26,6 +44,9 @@ impl Node {
 
     /// Entries from `from` on were truncated.
     pub(super) fn configurations_truncated(&mut self, from: Index) {
+        if planted(Bug::NoConfigRollback) {
+            return;
+        }
         if self.configurations.truncate(from) {
             self.configuration_changed();
         }
@@ -39,9 +60,13 @@ impl Node {
 
     fn configuration_changed(&mut self) {
         let configuration = self.configuration().clone();
-        self.boots
-            .retain(|member, _| configuration.contains(*member));
+        let role = &self.role;
+        self.boots.retain(|member, _| {
+            let leaving = matches!(role, Role::Leader(leader) if leader.peers.contains_key(member));
+            leaving || configuration.contains(*member)
+        });
         self.refresh_peers();
+        self.check_transfer_target();
         self.outbox
             .push(Action::Observed(Observation::Configuration {
                 id: self.configurations.latest_id(),
@@ -49,25 +74,40 @@ impl Node {
             }));
     }
 
-    /// A leader keeps progress of exactly the other members of the latest configuration.
+    /// A leader keeps progress of the other members of the latest configuration, and for a while of those
+    /// that it removed.
     pub(super) fn refresh_peers(&mut self) {
         let me = self.me();
         let added = self.configurations.latest_index();
         let configuration = self.configurations.latest().clone();
         let (now, term) = (self.now, self.hard_state.term);
+        let until = now + self.options.election_timeout.times(FAREWELL_TIMEOUTS);
         let next = self.log.last().index.next();
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        leader
-            .peers
-            .retain(|member, _| configuration.contains(*member));
+        let mut returned = Vec::new();
+        for (member, peer) in &mut leader.peers {
+            if configuration.contains(*member) {
+                if leader.departures.remove(member).is_some() {
+                    returned.push(*member);
+                }
+            } else {
+                let departure = Departure {
+                    index: added,
+                    until,
+                };
+                leader.departures.entry(*member).or_insert(departure);
+                peer.commit_wanted = peer.commit_wanted.max(added);
+            }
+        }
+        // A member that was removed and added again gets another session, so that late answers to its
+        // first life are seen as such.
+        leader.peers.retain(|member, _| !returned.contains(member));
         for member in configuration.members() {
             if member == me || leader.peers.contains_key(&member) {
                 continue;
             }
-            // A member that was removed and added again gets another session, so that late answers
-            // to its first life are seen as such.
             let session = Session {
                 term,
                 added,
@@ -76,6 +116,59 @@ impl Node {
             leader
                 .peers
                 .insert(member, Progress::new(session, next, now));
+        }
+    }
+
+    /// Forgets removed members that know it, or that had their time.
+    pub(super) fn forget_departed(&mut self) {
+        let now = self.now;
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let peers = &mut leader.peers;
+        leader.departures.retain(|member, departure| {
+            let told = peers.get(member).is_none_or(|peer| {
+                peer.match_index >= departure.index && peer.commit_sent >= departure.index
+            });
+            let stays = !told && now < departure.until && !planted(Bug::SilentRemoval);
+            if !stays {
+                peers.remove(member);
+            }
+            stays
+        });
+    }
+
+    /// Somebody asks for votes who is no member any more, and cannot know it: this node does, for the
+    /// configuration without it is committed.
+    pub(super) fn tell_outsider(&mut self, outsider: Member, session: Session, last: EntryId) {
+        let configured = self.configurations.latest_id();
+        let committed = configured.index <= self.commit_index && !planted(Bug::SilentRemoval);
+        if committed && last < configured && !self.configuration().contains(outsider) {
+            self.send(outsider, session, Body::NotAMember { configured });
+        }
+    }
+
+    /// A learner hears no leader. It does not campaign, so it asks: it may have been removed while it was away.
+    pub(super) fn ask_membership(&mut self) {
+        let me = self.me();
+        let configuration = self.configuration();
+        if configuration.is_voter(me) || !configuration.contains(me) {
+            return;
+        }
+        let last = self.log.last();
+        for voter in self.other_voters() {
+            self.send(voter, Session::default(), Body::AskMembership { last });
+        }
+    }
+
+    /// Another node says that this one is no member any more. That is only worth telling: its own log decides.
+    pub(super) fn on_not_a_member(&mut self, from: Member, configured: EntryId) {
+        if configured > self.configurations.latest_id() && self.told_outside != Some(configured) {
+            self.told_outside = Some(configured);
+            self.outbox.push(Action::Alert(Alert::Removed {
+                by: from,
+                configured,
+            }));
         }
     }
 }

@@ -6,6 +6,7 @@
 //! here, so that a driver cannot misorder durability.
 
 mod apply;
+mod change;
 mod compaction;
 mod control;
 mod election;
@@ -20,8 +21,11 @@ mod reads;
 mod receive;
 mod replication;
 mod snapshot;
+mod solo;
 mod status;
+mod transfer;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -56,6 +60,7 @@ use self::proposals::{ForwardWindows, Forwards};
 use self::reads::ReadForwards;
 use self::replication::Leader;
 use self::snapshot::Snapshots;
+use self::solo::{Emptying, Solo};
 pub use self::status::{Refused, Status};
 
 /// What a store holds when a node is made from it: everything in it is durable.
@@ -129,6 +134,12 @@ pub struct Node {
     forward_windows: ForwardWindows,
     read_forwards: ReadForwards,
     controls: Controls,
+    /// It leaves its cluster, and keeps what it has.
+    solo: Option<Solo>,
+    /// It forgets everything.
+    emptying: Option<Emptying>,
+    /// The configuration without this node that it was told of last.
+    told_outside: Option<EntryId>,
     /// Requests of this node without an outcome.
     pending_requests: u32,
     /// Entries asked for from the log on disk: for a peer, or for `Apply`.
@@ -149,7 +160,8 @@ enum Role {
     Follower(Follower),
     PreCandidate(Campaign),
     Candidate(Campaign),
-    Leader(Leader),
+    /// Kept apart: most nodes of many groups follow.
+    Leader(Box<Leader>),
 }
 
 /// A read of the log on disk that is under way.
@@ -225,6 +237,9 @@ impl Node {
             forward_windows: ForwardWindows::default(),
             read_forwards: ReadForwards::new(restored.boot),
             controls: Controls::new(restored.boot),
+            solo: None,
+            emptying: None,
+            told_outside: None,
             pending_requests: 0,
             log_reads: BTreeMap::new(),
             last_ticket: ReadTicket(restored.boot.first_number()),
@@ -254,7 +269,9 @@ impl Node {
     /// become one write and one append for each peer.
     pub fn handle(&mut self, event: Event) {
         let Event { at, input } = event;
-        if self.halted.is_some() {
+        if self.halted.is_some()
+            || self.is_emptying() && !matches!(input, Input::Wiped { .. } | Input::StorageFailed)
+        {
             self.refuse_after_halt(&input);
             return;
         }
@@ -283,7 +300,14 @@ impl Node {
             Input::SnapshotFailed { ticket } => self.on_snapshot_failed(ticket),
             Input::SnapshotRestored { id } => self.on_snapshot_restored(id),
             Input::SnapshotDamaged { id } => self.on_snapshot_damaged(id),
-            Input::Solo { .. } | Input::Reset { .. } | Input::Wiped { .. } => {}
+            Input::Solo {
+                request,
+                expect,
+                cluster,
+                store,
+            } => self.on_solo(request, expect, cluster, store),
+            Input::Reset { request, store } => self.on_reset(request, store),
+            Input::Wiped { store } => self.on_wiped(store),
             Input::Campaign => self.on_campaign(),
             Input::Persisted { store, boot, id } => self.on_persisted(store, boot, id),
             Input::Applied { index } => self.on_applied(index),
@@ -301,15 +325,23 @@ impl Node {
     /// Messages come before the write they go out beside: a leader's followers can be writing while
     /// it is (dissertation §10.2.1).
     pub fn drain(&mut self, actions: &mut Vec<Action>) {
-        if self.halted.is_none() {
+        if self.halted.is_none() && !self.is_emptying() {
             let before = self.checkpoint();
             self.release_withheld();
             self.advance_commit();
+            // A new configuration may need fewer copies than the one before (S32).
+            while self.drive_change() {
+                self.advance_commit();
+            }
+            self.drive_leaving();
             self.resolve_decided();
+            self.resolve_solo();
             self.begin_compact();
             self.flush_forwards();
             self.flush_reads();
             self.replicate();
+            self.drive_transfer();
+            self.forget_departed();
             self.flush_acknowledgement();
             self.begin_persist();
             self.begin_apply();
@@ -339,6 +371,8 @@ impl Node {
             self.proposals.next_deadline(),
             self.forwards.next_deadline(),
             self.read_forwards.next_deadline(),
+            self.controls.next_deadline(),
+            self.transfer_deadline(),
         ];
         requests.into_iter().flatten().chain([role]).min()
     }
@@ -357,6 +391,7 @@ impl Node {
             }
             Role::Leader(_) => self.on_leader_tick(),
         }
+        self.expire_transfer();
         self.expire_requests();
     }
 
@@ -393,6 +428,7 @@ impl Node {
             } else {
                 Arc::default()
             };
+            let identity = self.persistence.identity();
             let to = entries.last().map_or(last, |entry| entry.id.index);
             let write = self.persistence.begin(to);
             self.outbox.push(Action::Persist(Persist {
@@ -407,7 +443,7 @@ impl Node {
                     ..self.hard_state
                 }),
                 snapshot: write.mark,
-                identity: write.identity,
+                identity,
                 entries,
             }));
         }

@@ -56,6 +56,20 @@ impl ForwardWindows {
         self.led = Some(term);
         self.seen.clear();
     }
+
+    /// Whether this node leads that term in this life, or led it last.
+    pub(super) fn has_led(&self, term: Term) -> bool {
+        self.led == Some(term)
+    }
+
+    /// Takes note of a message; true if it was not seen before.
+    pub(super) fn accept(&mut self, origin: Member, boot: Boot, number: u64) -> bool {
+        if !self.seen.contains_key(&(origin, boot)) {
+            self.seen.retain(|(member, _), _| *member != origin);
+        }
+        let window = self.seen.entry((origin, boot)).or_default();
+        window.accept(number)
+    }
 }
 
 impl Node {
@@ -98,6 +112,10 @@ impl Node {
         };
         if self.storage_full {
             return Some(Rejection::StorageFull);
+        }
+        let transferring = self.refused_for_transfer();
+        if transferring.is_some() {
+            return transferring;
         }
         if self.log.undurable_bytes() >= self.options.undurable_bytes_max {
             return Some(Rejection::Busy(Quota::UndurableBytes));
@@ -164,18 +182,15 @@ impl Node {
     pub(super) fn on_forward_proposals(&mut self, envelope: &Envelope, commands: &[Bytes]) {
         let origin = envelope.from.member;
         let session = envelope.session;
-        let led = self.forward_windows.led == Some(session.term);
+        let led = self.forward_windows.has_led(session.term);
         if !led || !self.configuration().contains(origin) {
             // Whether it was taken before a restart, nobody knows: no answer is the true answer.
             self.refuse(origin, Refusal::StaleSession);
             return;
         }
-        let lives = &mut self.forward_windows.seen;
-        if !lives.contains_key(&(origin, envelope.boot)) {
-            lives.retain(|(member, _), _| *member != origin);
-        }
-        let window = lives.entry((origin, envelope.boot)).or_default();
-        if !window.accept(session.counter) && !planted(Bug::ForwardTwice) {
+        let windows = &mut self.forward_windows;
+        let new = windows.accept(origin, envelope.boot, session.counter);
+        if !new && !planted(Bug::ForwardTwice) {
             return;
         }
         let leads = matches!(self.role, Role::Leader(_)) && self.hard_state.term == session.term;
@@ -200,12 +215,12 @@ impl Node {
                 ForwardOutcome::Appended(id.index)
             }
             Some(Rejection::StorageFull) => ForwardOutcome::StorageFull,
+            Some(Rejection::Transferring) => ForwardOutcome::Transferring,
             Some(
                 Rejection::Busy(_)
                 | Rejection::NotLeader { .. }
                 | Rejection::TooLarge { .. }
                 | Rejection::NoQuorum
-                | Rejection::Transferring
                 | Rejection::Change(_)
                 | Rejection::Transfer(_)
                 | Rejection::Identity(_)
@@ -290,6 +305,7 @@ impl Node {
             self.now + self.options.election_timeout,
         );
         self.forwards.sent.shorten(term, soon);
+        self.shorten_controls();
         self.ask_reads_again();
     }
 
@@ -305,6 +321,14 @@ impl Node {
             }
         }
         self.expire_reads();
+        self.expire_controls();
+    }
+
+    /// The leaders that were asked know this node no longer.
+    pub(super) fn leave_proposals(&mut self) {
+        for request in self.forwards.sent.take_all() {
+            self.resolve(request, Outcome::Unknown);
+        }
     }
 
     /// The node halts: every request gets the outcome that is true whatever happens elsewhere.
@@ -319,6 +343,7 @@ impl Node {
             self.resolve(request, Outcome::Rejected(Rejection::Halted));
         }
         self.fail_reads();
+        self.fail_controls();
     }
 }
 

@@ -231,6 +231,12 @@ impl Node {
         }
     }
 
+    /// The leaders that were asked know this node no longer.
+    pub(super) fn leave_reads(&mut self) {
+        let asked = self.read_forwards.sent.take_all();
+        self.read_forwards.outgoing.extend(asked);
+    }
+
     pub(super) fn fail_reads(&mut self) {
         let asked = self.read_forwards.sent.take_all();
         let outgoing = core::mem::take(&mut self.read_forwards.outgoing);

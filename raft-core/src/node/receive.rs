@@ -33,7 +33,11 @@ impl Node {
                 | Body::TimeoutNow { .. }
                 | Body::InstallSnapshot { .. } => self.become_follower(envelope.term, None),
                 // Between replicas, whatever their terms.
-                Body::FetchSnapshot { .. } | Body::SnapshotChunk { .. } | Body::NoSnapshot => {}
+                Body::FetchSnapshot { .. }
+                | Body::SnapshotChunk { .. }
+                | Body::NoSnapshot
+                | Body::AskMembership { .. }
+                | Body::NotAMember { .. } => {}
             }
         }
         self.dispatch(envelope);
@@ -66,7 +70,7 @@ impl Node {
     fn dispatch(&mut self, envelope: &Envelope) {
         match &envelope.body {
             Body::RequestPreVote { last } => self.on_request_pre_vote(envelope, *last),
-            Body::RequestVote { last } => self.on_request_vote(envelope, *last),
+            Body::RequestVote { last, cause } => self.on_request_vote(envelope, *last, *cause),
             Body::PreVoteReply { granted } | Body::VoteReply { granted } => {
                 self.on_ballot(envelope, *granted);
             }
@@ -116,12 +120,22 @@ impl Node {
                     self.on_install_snapshot(envelope, *id, *source);
                 }
             }
-            Body::ForwardControl { .. }
-            | Body::ForwardControlReply { .. }
-            | Body::TimeoutNow { .. }
-            | Body::FetchSnapshot { .. }
-            | Body::SnapshotChunk { .. }
-            | Body::NoSnapshot => {}
+            Body::ForwardControl { control } => self.on_forward_control(envelope, control),
+            Body::ForwardControlReply { outcome } => {
+                self.on_forward_control_reply(envelope, *outcome);
+            }
+            Body::TimeoutNow { last } => {
+                if self.is_from_leader(envelope) {
+                    self.on_timeout_now(envelope, *last);
+                }
+            }
+            Body::AskMembership { last } => {
+                self.tell_outsider(envelope.from.member, envelope.session, *last);
+            }
+            Body::NotAMember { configured } => {
+                self.on_not_a_member(envelope.from.member, *configured);
+            }
+            Body::FetchSnapshot { .. } | Body::SnapshotChunk { .. } | Body::NoSnapshot => {}
         }
     }
 

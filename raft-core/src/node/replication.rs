@@ -16,7 +16,10 @@ use crate::progress::{Progress, ProgressState};
 use crate::read_queue::ReadQueue;
 use crate::types::{Boot, EntryId, Index, Member, Round, Span, Time};
 
+use super::change::Change;
+use super::membership::Departures;
 use super::reads::Reader;
+use super::transfer::{Leaving, Transfer};
 use super::{LogReader, Node, Role};
 
 /// What only a leader knows.
@@ -33,6 +36,14 @@ pub(super) struct Leader {
     pub(super) uncommitted_bytes: u64,
     /// The run of entries sliced last: peers at the same place share it, and the disk does.
     shared: Option<SharedSlice>,
+    /// Members that were removed, and are told so.
+    pub(super) departures: Departures,
+    /// The change of membership that is under way.
+    pub(super) change: Option<Change>,
+    /// Leadership on its way to another node.
+    pub(super) transfer: Option<Transfer>,
+    /// This leader is no voter any more.
+    pub(super) leaving: Option<Leaving>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +63,10 @@ impl Leader {
             noop,
             uncommitted_bytes: 0,
             shared: None,
+            departures: Departures::new(),
+            change: None,
+            transfer: None,
+            leaving: None,
         }
     }
 }
@@ -124,6 +139,7 @@ impl Node {
         }
         let due = now + self.options.heartbeat_interval;
         self.broadcast_heartbeat();
+        self.transfer_heartbeat();
         if let Role::Leader(leader) = &mut self.role {
             leader.heartbeat_due = due;
             // Rounds begun for reads ask nothing: there may be any number of them.
@@ -276,7 +292,12 @@ impl Node {
         {
             return shared.entries;
         }
-        self.log.slice(from, to, self.options.append_bytes_max)
+        let bytes_max = if self.persistence.is_whole() {
+            u64::MAX
+        } else {
+            self.options.append_bytes_max
+        };
+        self.log.slice(from, to, bytes_max)
     }
 
     pub(super) fn on_append_reply(&mut self, envelope: &Envelope, outcome: AppendOutcome) {

@@ -304,7 +304,10 @@ impl<S: StateMachine> Replica<S> {
             Outcome::Changed(_)
             | Outcome::Transferred(_)
             | Outcome::Alone { .. }
-            | Outcome::Emptied => return,
+            | Outcome::Emptied => {
+                outputs.push(Output::Done { request, outcome });
+                return;
+            }
             Outcome::Rejected(rejection) => RequestError::Rejected(rejection),
             Outcome::Superseded(id) => RequestError::Superseded(id),
             Outcome::Unknown => RequestError::Unknown,

@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::action::{Action, Rejection};
+use crate::action::{Action, Outcome, Rejection};
 use crate::snapshot::SnapshotMeta;
 use crate::types::{EntryId, RequestId};
 
@@ -26,6 +26,14 @@ pub enum Output<S: StateMachine> {
         request: RequestId,
         /// The state machine's reply, or why there is none.
         result: Result<S::Reply, RequestError>,
+    },
+    /// A request to the node itself took effect: a change of membership, a transfer, solo or reset. One that
+    /// did not ends in a `Reply` with its error.
+    Done {
+        /// Which.
+        request: RequestId,
+        /// What it came to: `Changed`, `Transferred`, `Alone` or `Emptied`.
+        outcome: Outcome,
     },
     /// Write the image into the snapshot store, on whatever thread, and report `Input::SnapshotTaken` once it
     /// is verified and synced, or [`Replica::snapshot_failed`].
@@ -90,6 +98,11 @@ impl<S: StateMachine> fmt::Debug for Output<S> {
                 .debug_struct("Reply")
                 .field("request", request)
                 .field("error", &result.as_ref().err())
+                .finish(),
+            Self::Done { request, outcome } => f
+                .debug_struct("Done")
+                .field("request", request)
+                .field("outcome", outcome)
                 .finish(),
             Self::TakeSnapshot { snapshot, .. } => write!(f, "TakeSnapshot {snapshot:?}"),
             Self::RestoreSnapshot { snapshot } => write!(f, "RestoreSnapshot {snapshot:?}"),

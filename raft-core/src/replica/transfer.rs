@@ -134,6 +134,8 @@ impl<S: StateMachine> Replica<S> {
             | Body::ForwardControl { .. }
             | Body::ForwardControlReply { .. }
             | Body::TimeoutNow { .. }
+            | Body::AskMembership { .. }
+            | Body::NotAMember { .. }
             | Body::InstallSnapshot { .. } => Some(envelope),
         }
     }

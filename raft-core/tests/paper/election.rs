@@ -1,6 +1,6 @@
 //! §5.2, §5.4.1, and pre-vote (dissertation §9.6).
 
-use raft_core::{Body, HaltReason, HardState, Index, Input, RoleKind, Span, Term};
+use raft_core::{Body, Cause, HaltReason, HardState, Index, Input, RoleKind, Span, Term};
 
 use super::subject::{
     Subject, append, bodies, halted, id, log, member, persists, read_of, sent, session,
@@ -17,7 +17,10 @@ fn granted(actions: &[raft_core::Action]) -> Option<bool> {
 #[test]
 fn a_vote_is_given_to_one_candidate_of_a_term() {
     let mut subject = Subject::new(3);
-    let ask = Body::RequestVote { last: id(0, 0) };
+    let ask = Body::RequestVote {
+        last: id(0, 0),
+        cause: Cause::Timeout,
+    };
     let first = subject.receive(2, 1, session(1), ask.clone());
     let reply = subject.persisted(&first);
     assert_eq!(granted(&reply), Some(true));
@@ -29,7 +32,10 @@ fn a_vote_is_given_to_one_candidate_of_a_term() {
 #[test]
 fn the_candidate_that_has_the_vote_gets_the_same_answer_again() {
     let mut subject = Subject::new(3);
-    let ask = Body::RequestVote { last: id(0, 0) };
+    let ask = Body::RequestVote {
+        last: id(0, 0),
+        cause: Cause::Timeout,
+    };
     let first = subject.receive(2, 1, session(1), ask.clone());
     subject.persisted(&first);
     let again = subject.receive(2, 1, session(1), ask);
@@ -41,7 +47,15 @@ fn the_candidate_that_has_the_vote_gets_the_same_answer_again() {
 #[test]
 fn a_vote_leaves_only_once_it_is_durable() {
     let mut subject = Subject::new(3);
-    let asked = subject.receive(2, 1, session(1), Body::RequestVote { last: id(0, 0) });
+    let asked = subject.receive(
+        2,
+        1,
+        session(1),
+        Body::RequestVote {
+            last: id(0, 0),
+            cause: Cause::Timeout,
+        },
+    );
     assert_eq!(granted(&asked), None);
     let persist = persists(&asked).next().unwrap();
     let state = persist.hard_state.unwrap();
@@ -88,7 +102,10 @@ fn a_candidate_whose_log_is_behind_gets_no_vote() {
             2,
             6,
             session(6),
-            Body::RequestVote { last },
+            Body::RequestVote {
+                last,
+                cause: Cause::Timeout,
+            },
         )));
         assert_eq!(granted(&asked), Some(expected), "{last:?}");
     }
@@ -218,7 +235,15 @@ fn a_leader_of_an_earlier_term_is_told_so() {
 fn a_node_that_hears_its_leader_looks_at_no_candidate() {
     let mut subject = Subject::new(3);
     subject.receive(2, 1, session(1), append(id(0, 0), 0, vec![]));
-    let asked = subject.receive(3, 9, session(9), Body::RequestVote { last: id(9, 9) });
+    let asked = subject.receive(
+        3,
+        9,
+        session(9),
+        Body::RequestVote {
+            last: id(9, 9),
+            cause: Cause::Timeout,
+        },
+    );
     assert_eq!(bodies(&asked), []);
     assert_eq!(subject.term(), 1);
     let asked = subject.receive(3, 1, session(2), Body::RequestPreVote { last: id(9, 9) });
@@ -240,7 +265,15 @@ fn a_message_of_an_earlier_term_does_not_reset_the_timer() {
     let deadline = subject.node.next_deadline();
     subject.now = subject.now + Span::from_millis(100);
     subject.receive(2, 4, session(4), append(id(0, 0), 0, vec![]));
-    subject.receive(3, 6, session(6), Body::RequestVote { last: id(0, 0) });
+    subject.receive(
+        3,
+        6,
+        session(6),
+        Body::RequestVote {
+            last: id(0, 0),
+            cause: Cause::Timeout,
+        },
+    );
     assert_eq!(subject.term(), 6, "the term is taken, the vote not given");
     assert_eq!(subject.node.next_deadline(), deadline);
 }
@@ -250,7 +283,10 @@ fn a_message_of_an_earlier_term_does_not_reset_the_timer() {
 #[test]
 fn a_candidate_outside_the_configuration_gets_a_vote() {
     let mut subject = Subject::new(3);
-    let ask = Body::RequestVote { last: id(0, 0) };
+    let ask = Body::RequestVote {
+        last: id(0, 0),
+        cause: Cause::Timeout,
+    };
     let asked = subject.receive(9, 1, session(1), ask);
     assert_eq!(granted(&subject.persisted(&asked)), Some(true));
 }
@@ -272,7 +308,15 @@ fn a_learner_votes_when_asked_and_does_not_ask() {
     subject.settle(Input::Receive(subject.envelope(2, 1, session(1), body)));
     subject.time_out();
     assert_eq!(subject.role(), RoleKind::Follower);
-    let asked = subject.receive(3, 2, session(2), Body::RequestVote { last: id(1, 1) });
+    let asked = subject.receive(
+        3,
+        2,
+        session(2),
+        Body::RequestVote {
+            last: id(1, 1),
+            cause: Cause::Timeout,
+        },
+    );
     assert_eq!(granted(&subject.persisted(&asked)), Some(true));
 }
 
@@ -363,7 +407,15 @@ fn a_candidate_that_meets_the_leader_of_its_term_keeps_its_vote() {
     assert_eq!((subject.role(), subject.term()), (RoleKind::Candidate, 1));
     subject.receive(2, 1, session(1), append(id(0, 0), 0, vec![]));
     assert_eq!(subject.role(), RoleKind::Follower);
-    let asked = subject.receive(3, 1, session(1), Body::RequestVote { last: id(0, 0) });
+    let asked = subject.receive(
+        3,
+        1,
+        session(1),
+        Body::RequestVote {
+            last: id(0, 0),
+            cause: Cause::Timeout,
+        },
+    );
     assert_eq!(granted(&asked), Some(false));
 }
 

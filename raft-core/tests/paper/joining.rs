@@ -1,8 +1,8 @@
 //! A store that belongs to no cluster yet (P6).
 
 use raft_core::{
-    Action, AppendOutcome, Body, Boot, ClusterId, Configuration, Envelope, HardState, Identity,
-    Index, Input, Options, Restored, Round, Session, SnapshotMark, Span, Term,
+    Action, AppendOutcome, Body, Boot, Cause, ClusterId, Configuration, Envelope, HardState,
+    Identity, Index, Input, Options, Restored, Round, Session, SnapshotMark, Span, Term,
 };
 
 use super::subject::{
@@ -78,7 +78,13 @@ fn a_blank_store_listens_to_the_first_cluster_it_heard_and_in_another_life_to_an
 fn a_blank_store_neither_votes_nor_campaigns() {
     let mut subject = blank();
     let last = id(9, 9);
-    for question in [Body::RequestPreVote { last }, Body::RequestVote { last }] {
+    for question in [
+        Body::RequestPreVote { last },
+        Body::RequestVote {
+            last,
+            cause: Cause::Timeout,
+        },
+    ] {
         let asked = Session {
             term: Term(6),
             ..Session::default()
@@ -115,7 +121,10 @@ fn a_blank_store_joins_with_its_first_snapshot_in_one_write() {
     assert_eq!(bodies(&done), [reply]);
     assert_eq!(restores(&done), [id(4, 7)]);
     // Now it is one as any other: it votes when it is asked, and takes no other cluster's word.
-    let question = Body::RequestVote { last: id(9, 9) };
+    let question = Body::RequestVote {
+        last: id(9, 9),
+        cause: Cause::Timeout,
+    };
     let asked = Session {
         term: Term(9),
         ..Session::default()

@@ -9,14 +9,18 @@
 
 mod compaction;
 mod election;
+mod group;
 mod identity;
 mod installs;
 mod joining;
+mod membership;
 mod offers;
 mod persistence;
 mod reads;
 mod replication;
 mod requests;
 mod snapshots;
+mod solo;
 mod storms;
 mod subject;
+mod transfer;

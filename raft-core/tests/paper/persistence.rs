@@ -1,8 +1,8 @@
 //! What must wait for the disk: §5.1 "persistent state", dissertation §10.2.1.
 
 use raft_core::{
-    Action, AppendOutcome, Body, Boot, HaltReason, HardState, Index, Input, Options, PersistId,
-    StorageId, Term,
+    Action, AppendOutcome, Body, Boot, Cause, HaltReason, HardState, Index, Input, Options,
+    PersistId, StorageId, Term,
 };
 
 use super::subject::{
@@ -178,7 +178,15 @@ fn after_a_failed_write_the_node_answers_nothing() {
     let failed = subject.step(Input::StorageFailed);
     assert_eq!(halted(&failed), Some(HaltReason::StorageFailed));
     assert_eq!(subject.persisted(&got), []);
-    let asked = subject.receive(3, 9, session(9), Body::RequestVote { last: id(9, 9) });
+    let asked = subject.receive(
+        3,
+        9,
+        session(9),
+        Body::RequestVote {
+            last: id(9, 9),
+            cause: Cause::Timeout,
+        },
+    );
     assert_eq!(asked, []);
 }
 

@@ -264,6 +264,17 @@ impl Subject {
         self.settle(Input::Receive(reply))
     }
 
+    /// The same of a peer that the configuration at `added` brought in.
+    pub(crate) fn matched_since(&mut self, from: u64, added: u64, index: u64) -> Vec<Action> {
+        let reply = raft_core::AppendOutcome::Matched(Index(index));
+        let session = Session {
+            added: Index(added),
+            ..session(self.term())
+        };
+        let reply = self.envelope(from, self.term(), session, Body::AppendReply(reply));
+        self.settle(Input::Receive(reply))
+    }
+
     pub(crate) fn heartbeat_reply(&mut self, from: u64, round: u64, got: u64) -> Vec<Action> {
         let body = Body::HeartbeatReply {
             round: Round(round),

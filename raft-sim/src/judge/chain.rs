@@ -71,6 +71,11 @@ impl Chain {
         Index(self.base + self.links.len() as u64)
     }
 
+    /// The index below which nothing is remembered.
+    pub(crate) const fn base(&self) -> Index {
+        Index(self.base)
+    }
+
     pub(crate) fn last(&self) -> Link {
         self.links.back().copied().unwrap_or(self.base_link)
     }

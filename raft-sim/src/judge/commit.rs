@@ -1,5 +1,7 @@
 //! What may be counted as committed, counted again here: §5.4.2, and Figure 3 "Leader Completeness".
 
+use std::sync::Arc;
+
 use raft_core::{Configuration, Index, Member, NodeId, RoleKind, Status};
 
 use super::chain::Link;
@@ -9,12 +11,19 @@ use crate::machine::Machine;
 
 impl<S: Machine> Judge<S> {
     /// A node counts more as committed than before.
-    pub(super) fn claim(&mut self, node: NodeId, status: &Status<'_>) {
+    pub(super) fn claim(&mut self, node: NodeId, status: &Status<'_>, led: bool) {
         let index = status.commit_index;
         if index <= self.commit_index() {
             return;
         }
-        match self.count(status) {
+        let result = if led || status.role == RoleKind::Leader {
+            self.count(status)
+        } else {
+            Err(format!(
+                "counts entry {index} as committed, which no leader has done"
+            ))
+        };
+        match result {
             Ok(holder) => {
                 self.commits.insert(status.term, index);
                 while self.commits.len() > TERMS_KEPT {
@@ -44,12 +53,24 @@ impl<S: Machine> Judge<S> {
     /// Counts for itself whether an entry nobody counted as committed before is; returns a node that
     /// has it.
     fn count(&self, status: &Status<'_>) -> Result<NodeId, String> {
+        // The one that was in force when this began, or the one that followed it in the same step.
+        let latest = Arc::new(status.configuration.clone());
+        let shown = self.ghost(status.identity.member.node).shown.clone();
+        let shown = shown.unwrap_or_else(|| latest.clone());
+        let result = self.count_in(&latest, status);
+        if result.is_err() && shown != latest {
+            return self.count_in(&shown, status);
+        }
+        result
+    }
+
+    fn count_in(
+        &self,
+        configuration: &Configuration,
+        status: &Status<'_>,
+    ) -> Result<NodeId, String> {
         let index = status.commit_index;
         let claim = format!("counts entry {index} as committed");
-        if status.role != RoleKind::Leader {
-            return Err(format!("{claim}, which no leader has done"));
-        }
-        let configuration = status.configuration;
         let links = configuration.members();
         let mut links = links.iter().filter_map(|m| self.durable(m.node, index));
         let Some(link) = links.rfind(|link| link.term == status.term) else {
@@ -103,6 +124,8 @@ impl<S: Machine> Judge<S> {
         if ghost.leading != Some(status.term) || !ghost.leads_for_certain {
             return;
         }
+        // A member that was removed and added again is counted anew.
+        let anew = self.ghost(node).shown.as_deref() != Some(status.configuration);
         for (member, matched, _) in status.peers() {
             let peer = place(member.node);
             let known = self.ghosts[place(node)].matches[peer];
@@ -114,7 +137,8 @@ impl<S: Machine> Judge<S> {
             // Later leaders may have replaced it since; what counts is that it was there when it was said.
             let said = self.ghost(member.node).acknowledged.get(&status.term);
             let said = said.copied().unwrap_or_default();
-            if matched < known || matched > said {
+            let fell = matched < known && !(anew && matched == Index(0));
+            if fell || matched > said {
                 let text = format!(
                     "counts entry {matched} for node {}, after {known}; that has said {said}",
                     member.node
@@ -126,7 +150,7 @@ impl<S: Machine> Judge<S> {
 }
 
 /// Counted here and not by the code that is being judged.
-fn quorum_has(configuration: &Configuration, has: impl Fn(&Member) -> bool) -> bool {
+pub(super) fn quorum_has(configuration: &Configuration, has: impl Fn(&Member) -> bool) -> bool {
     [&configuration.voters, &configuration.outgoing]
         .into_iter()
         .filter(|voters| !voters.is_empty())

@@ -1,8 +1,9 @@
 //! What one node has promised and stored, kept outside the node: its crashes do not touch it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use raft_core::{EntryId, HardState, Index, NodeId, PersistId, Restored, Term};
+use raft_core::{Configuration, EntryId, HardState, Index, NodeId, PersistId, Restored, Term};
 
 use super::chain::{Chain, Link};
 
@@ -13,6 +14,14 @@ pub(super) struct Pending {
     pub(super) hard_state: Option<HardState>,
     pub(super) first: Index,
     pub(super) links: Vec<Link>,
+}
+
+/// A configuration in a log, and the link of its entry there.
+#[derive(Clone, Debug)]
+pub(super) struct Configured {
+    pub(super) index: Index,
+    pub(super) link: Link,
+    pub(super) configuration: Arc<Configuration>,
 }
 
 /// One node's promises, over all its lives.
@@ -42,6 +51,10 @@ pub(super) struct Ghost {
     pub(super) leads_for_certain: bool,
     /// How much it acknowledged to the leader of each term; the latest terms.
     pub(super) acknowledged: BTreeMap<Term, Index>,
+    /// The configurations in its log, as it was handed to the disk; some may have been cut since.
+    pub(super) configurations: Vec<Configured>,
+    /// The configuration it showed last.
+    pub(super) shown: Option<Arc<Configuration>>,
     /// What it counted for each follower, in this leadership.
     pub(super) matches: Vec<Index>,
 }
@@ -129,6 +142,7 @@ impl Ghost {
         self.compared = Index(0);
         self.applied = restored.terms.base().index;
         self.leading = None;
+        self.shown = None;
         Ok(())
     }
 

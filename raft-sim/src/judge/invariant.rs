@@ -26,6 +26,9 @@ pub enum Invariant {
     I8,
     /// What is claimed to be committed is durable at a quorum, and of the leader's own term.
     I9,
+    /// The configuration in force is the last one in the log; one at a time is uncommitted; and of two that
+    /// follow one another every two majorities meet.
+    I10,
     /// Nothing is promised before it is durable.
     I11,
     /// What was acknowledged is committed, and stays.
@@ -53,6 +56,8 @@ pub enum Invariant {
     V3,
     /// No term begins without a cause.
     V4,
+    /// Changes of membership are made, and joint phases end.
+    V6,
     /// A slow follower catches up.
     V7,
     /// What recovery finds is what was written, up to some point at or after the last sync.
@@ -77,6 +82,7 @@ impl Invariant {
             Self::I7 => "I7",
             Self::I8 => "I8",
             Self::I9 => "I9",
+            Self::I10 => "I10",
             Self::I11 => "I11",
             Self::I12 => "I12",
             Self::I13 => "I13",
@@ -90,6 +96,7 @@ impl Invariant {
             Self::V2 => "V2",
             Self::V3 => "V3",
             Self::V4 => "V4",
+            Self::V6 => "V6",
             Self::V7 => "V7",
             Self::D1 => "D1",
             Self::D2 => "D2",
@@ -100,7 +107,10 @@ impl Invariant {
     /// Whether it says that something must happen, rather than that something never does.
     #[must_use]
     pub const fn is_liveness(self) -> bool {
-        matches!(self, Self::V1 | Self::V2 | Self::V3 | Self::V4 | Self::V7)
+        matches!(
+            self,
+            Self::V1 | Self::V2 | Self::V3 | Self::V4 | Self::V6 | Self::V7
+        )
     }
 }
 

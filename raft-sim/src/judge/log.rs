@@ -35,6 +35,9 @@ impl<S: Machine> Judge<S> {
                 self.report(Some(node), Invariant::I5, text);
             }
             self.append(node, first, &persist.entries, &mut links);
+            if leads {
+                self.check_changes(node, first, status);
+            }
         }
         self.ghost_mut(node).lane.push_back(Pending {
             id: persist.id,
@@ -69,6 +72,10 @@ impl<S: Machine> Judge<S> {
             let link = handed.last().then(entry);
             handed.push(link);
             links.push(link);
+            if let Payload::Configuration(configuration) = &entry.payload {
+                let index = entry.id.index;
+                self.ghost_mut(node).configured(index, link, configuration);
+            }
             self.know(node, entry, link);
         }
         // A leader has everything that was committed in terms up to its own, and brings nobody to cut it; one

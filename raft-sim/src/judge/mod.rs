@@ -7,6 +7,7 @@
 
 mod chain;
 mod commit;
+mod configuration;
 mod ghost;
 mod invariant;
 mod log;
@@ -206,7 +207,13 @@ impl<S: Machine> Judge<S> {
             Body::VoteReply { granted: true } => {
                 self.vote(node, session.term, envelope.to.node);
             }
-            Body::RequestVote { .. } => self.vote(node, session.term, node),
+            Body::RequestVote { .. } => {
+                // One that its own log has removed asks without a vote of its own.
+                let shown = self.ghost(node).shown.as_ref();
+                if shown.is_none_or(|shown| shown.is_voter(envelope.from.member)) {
+                    self.vote(node, session.term, node);
+                }
+            }
             Body::AppendEntries { .. } | Body::Heartbeat { .. } => {
                 self.leads(node, session.term);
             }
@@ -227,6 +234,8 @@ impl<S: Machine> Judge<S> {
             | Body::ForwardControl { .. }
             | Body::ForwardControlReply { .. }
             | Body::TimeoutNow { .. }
+            | Body::AskMembership { .. }
+            | Body::NotAMember { .. }
             | Body::InstallSnapshot { .. }
             | Body::FetchSnapshot { .. }
             | Body::SnapshotChunk { .. }
@@ -303,10 +312,13 @@ impl<S: Machine> Judge<S> {
     }
 
     /// A node says that it leads now.
-    pub(crate) fn became_leader(&mut self, node: NodeId, term: Term) {
+    pub(crate) fn became_leader(&mut self, node: NodeId, term: Term, status: &Status<'_>) {
         self.leads(node, term);
         let durable = self.ghost(node).hard_state;
-        if durable.term != term || durable.voted_for.is_none_or(|vote| vote.node != node) {
+        // One that its own log has removed leads by the votes of others alone (dissertation §4.2.2).
+        let votes = status.configuration.is_voter(status.identity.member);
+        let own = durable.voted_for.is_some_and(|vote| vote.node == node);
+        if durable.term != term || (votes && !own) {
             let text =
                 format!("leads term {term} by a vote of its own that its disk does not have");
             self.report(Some(node), Invariant::I11, text);
@@ -368,6 +380,8 @@ impl<S: Machine> Judge<S> {
         let (term, commit) = (ghost.term, ghost.commit);
         ghost.term = status.term;
         ghost.commit = status.commit_index;
+        // It may have counted for the last time, and stepped down, in one step.
+        let led = ghost.leading == Some(status.term);
         if ghost.leading.is_some() && status.role != RoleKind::Leader {
             ghost.leading = None;
         }
@@ -383,12 +397,13 @@ impl<S: Machine> Judge<S> {
             );
             self.report(Some(node), Invariant::I8, text);
         } else if status.commit_index > commit {
-            self.claim(node, status);
+            self.claim(node, status, led);
         }
         self.check_claim(node, status);
         if status.role == RoleKind::Leader {
             self.check_matches(node, status);
         }
+        self.check_configuration(node, status);
         self.check_bounds(node, status, inputs, actions);
         self.until_pruned -= 1;
         if self.until_pruned == 0 {

@@ -14,7 +14,7 @@
 //!
 //! | command | what happens |
 //! | --- | --- |
-//! | `cluster N OPTION=VALUE …` | a new cluster of N voters, with tunables of [`raft_core::Options`]; first in every scenario |
+//! | `cluster N OPTION=VALUE …` | a new cluster of N voters, with tunables of [`raft_core::Options`], and with `spares=M` more servers that are no members yet; first in every scenario |
 //! | `log N TERM …` | before it starts, a node's log holds entries of these terms |
 //! | `start N`, `kill N`, `lose-power N` | a process begins or dies; a loss of power takes all that is not synced |
 //! | `campaign N` | time passes until nobody waits for a leader any more, and this node tries to become one |
@@ -23,7 +23,8 @@
 //! | `partition 1,2 \| 3` | links between the groups are cut, in both directions |
 //! | `cut 1>2`, `heal` | one link is cut in one direction; all links are mended, and nothing is blocked |
 //! | `block 1>2 NAME WORD …` | messages that say all these words are lost on this link, once as many have passed as an `after N` says; `*` stands for any node |
-//! | `show logs` | from now on, states show the terms of whole logs |
+//! | `order N add 4` | a node is ordered to change the membership or the leadership: see [`crate::Order`] |
+//! | `show logs`, `show members` | from now on, states show the terms of whole logs; who takes part |
 //!
 //! After each command everything that follows from it happens, without time passing. `----` ends the
 //! commands; the state of every node and the answers since the last time are compared with the lines

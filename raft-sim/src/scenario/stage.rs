@@ -1,12 +1,15 @@
 //! The cluster of a scenario: no chance, and no time that nobody asked for.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use raft_core::{Envelope, Input, NodeId, Options, Span, Term, Time};
+use raft_core::{
+    Configuration, Envelope, Input, NodeId, Options, Outcome, RequestId, Span, Term, Time,
+};
 
 use crate::judge::Violation;
+use crate::order::{Order, OrderError};
 use crate::registers::{RegisterCommand, RegisterQuery, Registers};
 use crate::schedule_file::set_option;
 use crate::trace::{message_name, message_text};
@@ -30,7 +33,7 @@ fn wrong(expected: &str, found: &str) -> CommandError {
 }
 
 const COMMANDS: &str = "cluster, log, start, kill, lose-power, campaign, wait, propose, read, partition, \
-                        cut, heal, block or show";
+                        order, cut, heal, block or show";
 
 /// Nothing that follows from one command takes more steps.
 const STEPS_MAX: u32 = 100_000;
@@ -53,9 +56,11 @@ pub(super) struct Stage {
     cut: BTreeSet<(NodeId, NodeId)>,
     blocks: Vec<Block>,
     answers: Vec<String>,
+    orders: BTreeMap<RequestId, Order>,
     last_op: u64,
     election_timeout: Span,
     shows_logs: bool,
+    shows_members: bool,
 }
 
 impl Stage {
@@ -69,7 +74,13 @@ impl Stage {
         let nodes = nodes.filter(|nodes| (1..=64).contains(nodes));
         let nodes = nodes.ok_or_else(|| wrong(first, line))?;
         let mut options = Options::default();
+        let mut spares = 0;
         for word in words {
+            if let Some(number) = word.strip_prefix("spares=") {
+                let number = number.parse().ok().filter(|number| *number <= 64);
+                spares = number.ok_or_else(|| wrong("a number of spares up to 64", word))?;
+                continue;
+            }
             let (name, value) = word.split_once('=').ok_or_else(|| wrong(first, word))?;
             set_option(&mut options, name, value)
                 .map_err(|error| wrong(error.expected, &error.found))?;
@@ -79,6 +90,7 @@ impl Stage {
             .map_err(|error| wrong("options in their ranges", &error.to_string()))?;
         let setup = Setup {
             nodes,
+            spares,
             options,
             wal_options: WAL_OPTIONS,
             fresh: Arc::new(Registers::default),
@@ -91,9 +103,11 @@ impl Stage {
             cut: BTreeSet::new(),
             blocks: Vec::new(),
             answers: Vec::new(),
+            orders: BTreeMap::new(),
             last_op: 0,
             election_timeout: options.election_timeout,
             shows_logs: false,
+            shows_members: false,
         })
     }
 
@@ -144,6 +158,8 @@ impl Stage {
                 self.blocks.clear();
             }
             ["show", "logs"] => self.shows_logs = true,
+            ["show", "members"] => self.shows_members = true,
+            ["order", node, order @ ..] => self.order(node, order)?,
             _ => return Err(wrong(COMMANDS, line)),
         }
         self.settle(line)
@@ -246,6 +262,18 @@ impl Stage {
         Ok(())
     }
 
+    fn order(&mut self, node: &str, words: &[&str]) -> Result<(), CommandError> {
+        let node = self.running(node)?;
+        let order: Order = words
+            .join(" ")
+            .parse()
+            .map_err(|error: OrderError| wrong("an order like remove 3", &error.0))?;
+        let request = self.world.order(self.now, node, order);
+        self.orders.insert(request, order);
+        self.world.drain(node);
+        Ok(())
+    }
+
     fn partition(&mut self, line: &str) -> Result<(), CommandError> {
         let groups = line.trim_start_matches("partition");
         let mut parsed = Vec::new();
@@ -337,6 +365,15 @@ impl Stage {
             };
             self.answers.push(answer);
         }
+        for (request, result) in self.world.effects.ordered.drain(..) {
+            let order = self.orders.remove(&request).map(|order| order.to_string());
+            let order = order.unwrap_or_default();
+            self.answers.push(match result {
+                Ok(Outcome::Changed(id)) => format!("{order}: done by entry {}", id.index),
+                Ok(_) => format!("{order}: done"),
+                Err(error) => format!("{order}: {error}"),
+            });
+        }
     }
 
     /// What there is to compare.
@@ -360,6 +397,9 @@ impl Stage {
                 let terms: Vec<String> = terms.iter().map(Term::to_string).collect();
                 let _ = write!(out, " log={}", terms.join(","));
             }
+            if self.shows_members {
+                out.push_str(&members(status.configuration));
+            }
             out.push('\n');
         }
         for answer in self.answers.drain(..) {
@@ -367,6 +407,21 @@ impl Stage {
         }
         out
     }
+}
+
+/// ` voters=1,2 outgoing=1,2,3 learners=4`, without what is empty.
+fn members(configuration: &Configuration) -> String {
+    let parts = [
+        ("voters", &configuration.voters),
+        ("outgoing", &configuration.outgoing),
+        ("learners", &configuration.learners),
+    ];
+    let parts = parts.into_iter().filter(|(_, members)| !members.is_empty());
+    let parts = parts.map(|(name, members)| {
+        let nodes: Vec<String> = members.iter().map(|m| m.node.to_string()).collect();
+        format!(" {name}={}", nodes.join(","))
+    });
+    parts.collect()
 }
 
 fn pairs<'a>(

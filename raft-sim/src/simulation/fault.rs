@@ -6,6 +6,7 @@ use raft_core::{NodeId, Span, Time};
 
 use super::plan::Target;
 
+use crate::order::Order;
 use crate::workload::Draw;
 
 use super::profile::Profile;
@@ -49,6 +50,8 @@ pub enum FaultKind {
     Rollback { age: Span },
     /// A disk says that it syncs, and does not, until the power fails.
     Lies { pattern: u64 },
+    /// An operator changes who takes part, or who leads: nothing goes wrong, but everything changes.
+    Order { order: Order },
 }
 
 /// A fault: when and where it begins, and for how long it lasts.
@@ -88,6 +91,7 @@ impl FaultKind {
             Self::Wipe => "wipe",
             Self::Rollback { .. } => "rollback",
             Self::Lies { .. } => "lying-disk",
+            Self::Order { order } => order.name(),
         }
     }
 
@@ -148,6 +152,7 @@ impl fmt::Display for Fault {
             FaultKind::Rollback { age } => {
                 write!(f, "the disk of node {node} goes back by {} ns", age.0)
             }
+            FaultKind::Order { order } => return write!(f, "node {node} is ordered: {order}"),
             FaultKind::Lies { .. } => {
                 write!(
                     f,

@@ -8,6 +8,7 @@ use super::agenda::Act;
 use super::fault::FaultKind;
 use super::run::{Run, request};
 use crate::judge::Invariant;
+use crate::order::Order;
 use crate::trace::Happening;
 use crate::workload::{Request, Workload};
 use crate::world::TRUE_RATE;
@@ -31,7 +32,7 @@ impl<W: Workload> Run<'_, W> {
         let end = self.cluster.now() + Span(ELECTION_TIMEOUTS * self.longest_timeout().0);
         let elected = self.run_until(end, |run| {
             let leader = run.cluster.world.leader();
-            leader.is_some_and(|(_, term)| run.followers(term) > run.plan.nodes / 2)
+            leader.is_some_and(|(node, term)| run.is_followed(node, term))
         });
         if !elected && !self.is_over() {
             self.report(
@@ -68,13 +69,21 @@ impl<W: Workload> Run<'_, W> {
         leader.is_some_and(|status| status.commit_index == status.last.index)
     }
 
-    /// How many nodes are in a term and know its leader.
-    fn followers(&self, term: Term) -> u64 {
+    /// Whether a majority of the voters, by the leader's own configuration, is in its term and knows it.
+    fn is_followed(&self, leader: NodeId, term: Term) -> bool {
         let world = &self.cluster.world;
-        let statuses = world.nodes().filter_map(|node| world.status(node));
-        statuses
-            .filter(|s| s.term == term && s.leader.is_some())
-            .count() as u64
+        let voters = self.voters_of(leader);
+        let follow = voters.iter().filter(|node| {
+            let status = world.status(**node);
+            status.is_some_and(|s| s.term == term && s.leader.is_some())
+        });
+        2 * follow.count() > voters.len()
+    }
+
+    fn voters_of(&self, leader: NodeId) -> Vec<NodeId> {
+        let status = self.cluster.world.status(leader);
+        let voters = status.map(|status| status.configuration.voters.iter());
+        voters.into_iter().flatten().map(|m| m.node).collect()
     }
 
     /// Whatever is proposed to a healed majority commits; tried again while it is refused.
@@ -185,15 +194,89 @@ impl<W: Workload> Run<'_, W> {
         }
         self.commit_something(&whole);
         self.answer_everything();
+        self.change_something();
         self.keep_still(&whole, &[]);
         // One that was away and comes back takes nobody's term (dissertation §9.6).
         let leader = self.cluster.leader();
-        let left = whole.iter().filter(|node| !self.lost.contains(node));
+        let voters = leader
+            .map(|leader| self.voters_of(leader))
+            .unwrap_or_default();
+        let left = voters.iter().filter(|node| !self.lost.contains(node));
         let follower = left.clone().find(|node| Some(**node) != leader);
         if let Some(follower) = follower.copied()
-            && left.count() as u64 > 1 + self.plan.nodes / 2
+            && left.count() > 1 + voters.len() / 2
         {
             self.keep_still(&whole, &[follower]);
+        }
+    }
+
+    /// In a healed cluster a change of membership is made, and its joint phase ends (V6).
+    fn change_something(&mut self) {
+        let ordered = self.plan.faults.iter();
+        let mut ordered = ordered.filter(|f| matches!(f.kind, FaultKind::Order { .. }));
+        let Some(leader) = self.cluster.leader().filter(|_| ordered.next().is_some()) else {
+            return;
+        };
+        let voters = self.voters_of(leader);
+        let left = voters.iter().filter(|node| !self.lost.contains(node));
+        let follower = left.clone().find(|node| **node != leader).copied();
+        // Those whose stores are lost vote no more, and have to be outvoted by the rest.
+        let enough = 2 * left.count() > voters.len() + 1;
+        let Some(node) = follower.filter(|_| enough && !self.is_over()) else {
+            return;
+        };
+        self.carry_out(Order::Demote { node });
+        self.carry_out(Order::Promote { node });
+        self.carry_out(Order::Transfer { to: None });
+        self.tell_outsiders();
+    }
+
+    /// Whoever was removed knows it, or has been told (V6).
+    fn tell_outsiders(&mut self) {
+        let end = self.cluster.now() + Span(8 * self.longest_timeout().0);
+        let told = self.run_until(end, |run| run.uninformed().is_none());
+        if !told && let Some(node) = self.uninformed() {
+            let text = format!("node {node} was removed, and nobody has told it");
+            self.report(Invariant::V6, &text);
+        }
+    }
+
+    /// A node that believes to be a member, and is none.
+    fn uninformed(&self) -> Option<NodeId> {
+        let world = &self.cluster.world;
+        let leader = world.leader().and_then(|(node, _)| world.status(node))?;
+        world.nodes().find(|node| {
+            let Some(status) = world.status(*node) else {
+                return false;
+            };
+            let member = status.identity.member;
+            let alerted = world.removed.contains(node);
+            let believes = status.configuration.contains(member);
+            believes && !leader.configuration.contains(member) && !alerted
+        })
+    }
+
+    /// An order is given until it is carried out: one may come too early, or while another one is.
+    fn carry_out(&mut self, order: Order) {
+        let done = self.cluster.world.counts.orders;
+        let pause = Span(self.longest_timeout().0 / 4);
+        let mut next = self.cluster.now();
+        let end = self.cluster.now() + self.patience();
+        let carried_out = self.run_until(end, |run| {
+            let world = &run.cluster.world;
+            if world.counts.orders > done {
+                return run.has_converged();
+            }
+            if world.orders.is_empty() && run.cluster.now() >= next {
+                next = run.cluster.now() + pause;
+                let leader = run.cluster.leader().unwrap_or(NodeId(1));
+                run.cluster.order(leader, order);
+            }
+            false
+        });
+        if !carried_out && !self.is_over() {
+            let text = format!("a healed cluster does not carry out an order: {order}");
+            self.report(Invariant::V6, &text);
         }
     }
 
@@ -206,24 +289,40 @@ impl<W: Workload> Run<'_, W> {
             return false;
         };
         let world = &self.cluster.world;
-        world
-            .nodes()
-            .filter(|node| !self.lost.contains(node))
-            .all(|node| {
-                world.status(node).is_some_and(|status| {
-                    status.last == last
-                        && status.term == term
-                        && status.commit_index == last.index
-                        && status.last_applied == last.index
-                        && world.judge.has_all(node)
+        let Some(configuration) = world.status(leader).map(|status| status.configuration) else {
+            return false;
+        };
+        // Whoever takes no part has whatever it had when it ended.
+        let members = configuration.members();
+        !configuration.is_joint()
+            && members
+                .iter()
+                .map(|member| member.node)
+                .filter(|node| !self.lost.contains(node))
+                .all(|node| {
+                    world.status(node).is_some_and(|status| {
+                        status.last == last
+                            && status.term == term
+                            && status.commit_index == last.index
+                            && status.last_applied == last.index
+                            && world.judge.has_all(node)
+                    })
                 })
-            })
     }
 
     fn answer_everything(&mut self) {
         let patience = self.cluster.world.request_timeout();
         let end = self.cluster.now() + patience + self.longest_timeout();
         let answered = self.run_until(end, |run| run.cluster.world.judge.oldest_open().is_none());
+        let rounds = u64::from(self.plan.options.catch_up_rounds);
+        let patience = rounds * self.plan.options.catch_up_timeout.0;
+        let ended = self.run_until(end + Span(patience), |run| {
+            run.cluster.world.orders.is_empty()
+        });
+        if !ended && let Some((node, order)) = self.cluster.world.orders.values().next().copied() {
+            let text = format!("an order has no outcome that node {node} was given: {order}");
+            self.report(Invariant::V3, &text);
+        }
         if !answered && let Some((op, node, asked)) = self.cluster.world.judge.oldest_open() {
             let text = format!(
                 "request {op}, asked of node {node} at {} ns, has no outcome",

@@ -91,6 +91,7 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
         let workload = self.workload.clone();
         Setup {
             nodes: plan.nodes,
+            spares: plan.spares,
             options: plan.options,
             wal_options: plan.wal_options,
             fresh: Arc::new(move || workload.machine()),

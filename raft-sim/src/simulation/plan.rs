@@ -8,8 +8,9 @@ use raft_core::{NodeId, Options, Span, Time};
 use crate::workload::Draw;
 use crate::world::{Network, WAL_OPTIONS};
 
-use super::fault::{Fault, kinds};
+use super::fault::{Fault, FaultKind, kinds};
 use super::profile::Profile;
+use crate::order::Order;
 
 /// Where something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +37,10 @@ pub struct Asked {
 pub struct Plan {
     /// The seed it was drawn from.
     pub seed: u64,
-    /// How many voters there are.
+    /// How many voters there are at first.
     pub nodes: u64,
+    /// How many more servers there are, which take part when they are ordered to.
+    pub spares: u64,
     /// Which faults were to choose from.
     pub profile: Profile,
     /// The nodes' tunables.
@@ -99,6 +102,7 @@ impl Plan {
         let mut plan = Self {
             seed,
             nodes,
+            spares: 0,
             profile: scope.profile,
             options: Options {
                 seed,
@@ -126,7 +130,55 @@ impl Plan {
         plan.draw_faults(&mut draw);
         plan.draw_cut(&mut draw);
         plan.draw_requests(&mut draw);
+        plan.draw_orders(&mut draw);
         plan
+    }
+
+    /// What an operator orders meanwhile, in some runs: who takes part, and who leads.
+    fn draw_orders(&mut self, draw: &mut Draw) {
+        let (changes, transfers) = (draw.percent(35), draw.percent(25));
+        let ended = self.faults.iter().any(|fault| fault.kind.ends_a_store());
+        let ordered = matches!(
+            self.profile,
+            Profile::Tolerated | Profile::Detected | Profile::Outside
+        );
+        // Whether enough stores are left to vote is only certain where membership stays as it is.
+        let changes = changes && !ended;
+        if !ordered || !(changes || transfers) {
+            return;
+        }
+        if changes {
+            self.spares = draw.between(0, 2);
+            self.core = (1..=self.nodes + self.spares).map(NodeId).collect();
+            self.cut.clear();
+            let election = self.options.election_timeout.0;
+            self.options.catch_up_timeout = Span(election * draw.between(2, 12));
+            self.options.catch_up_rounds = draw.pick(&[1, 3, 10]);
+        }
+        let gap = draw.pick(&[300 * MILLI, SECOND, 3 * SECOND]);
+        let at_leader = draw.pick(&[30, 90]);
+        let mut at = draw.below(2 * gap);
+        while at < self.time.0 {
+            let order = if changes && !(transfers && draw.percent(30)) {
+                change(draw, self.nodes + self.spares)
+            } else {
+                handover(draw, self.nodes + self.spares)
+            };
+            let node = NodeId(draw.between(1, self.nodes + self.spares));
+            let target = if draw.percent(at_leader) {
+                Target::Leader
+            } else {
+                Target::Node(node)
+            };
+            self.faults.push(Fault {
+                at: Time(at),
+                target,
+                kind: FaultKind::Order { order },
+                lasts: Span(0),
+            });
+            at += draw.below(2 * gap) + 1;
+        }
+        self.faults.sort_by_key(|fault| fault.at);
     }
 
     /// Leaves only these of its faults and requests, by their places.
@@ -241,6 +293,33 @@ impl Plan {
             }
             at += draw.below(2 * mean * burst) + 1;
         }
+    }
+}
+
+/// A change of membership; half of them make no sense to whoever gets them, and must be refused.
+fn change(draw: &mut Draw, nodes: u64) -> Order {
+    let node = NodeId(draw.between(1, nodes));
+    let other = NodeId(draw.between(1, nodes));
+    match draw.below(8) {
+        0 | 1 => Order::Add { node },
+        2 => Order::Learner { node },
+        3 | 4 => Order::Remove { node },
+        5 => Order::Promote { node },
+        6 => Order::Demote { node },
+        _ => Order::Replace {
+            old: node,
+            new: other,
+        },
+    }
+}
+
+fn handover(draw: &mut Draw, nodes: u64) -> Order {
+    match draw.below(4) {
+        0 => Order::StepDown,
+        1 => Order::Transfer { to: None },
+        _ => Order::Transfer {
+            to: Some(NodeId(draw.between(1, nodes))),
+        },
     }
 }
 

@@ -359,6 +359,13 @@ impl<W: Workload> Run<'_, W> {
             | FaultKind::Wipe
             | FaultKind::Rollback { .. }
             | FaultKind::Lies { .. } => self.strike_disk(place, node, &fault.kind),
+            FaultKind::Order { order } => {
+                let takes = runs && self.cluster.paused_until(node) <= self.cluster.now();
+                if takes {
+                    self.cluster.order(node, *order);
+                }
+                takes
+            }
         }
     }
 
@@ -426,7 +433,8 @@ impl<W: Workload> Run<'_, W> {
             | FaultKind::Damage { .. }
             | FaultKind::Wipe
             | FaultKind::Rollback { .. }
-            | FaultKind::Lies { .. } => Vec::new(),
+            | FaultKind::Lies { .. }
+            | FaultKind::Order { .. } => Vec::new(),
         }
     }
 
@@ -515,6 +523,7 @@ impl<W: Workload> Run<'_, W> {
                 self.start(node);
             }
             FaultKind::Pause
+            | FaultKind::Order { .. }
             | FaultKind::ClockJump { .. }
             | FaultKind::Crash { actions: Some(_) }
             | FaultKind::PowerLoss {

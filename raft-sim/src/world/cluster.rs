@@ -10,7 +10,8 @@ use std::sync::Arc;
 use raft_core::replica::RequestError;
 use raft_core::wal::RecoveryError;
 use raft_core::{
-    Alert, Boot, Envelope, HaltReason, Index, Input, NodeId, Options, RequestId, Span, Status, Time,
+    Alert, Boot, Envelope, HaltReason, Index, Input, NodeId, Options, Outcome, RequestId, Span,
+    Status, Time,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -22,6 +23,7 @@ use super::network::{Links, Network};
 use super::server::Death;
 use crate::judge::{Violation, mix};
 use crate::machine::{Machine, OpId};
+use crate::order::Order;
 use crate::schedule::{Recorder, Sent, Step};
 use crate::trace::{Fate, Happening, Trace, message_name, message_text};
 
@@ -42,6 +44,7 @@ pub struct Cluster<S: Machine> {
     pub(super) old: Vec<Flight>,
     last_op: OpId,
     replies: BTreeMap<RequestId, Result<S::Reply, RequestError>>,
+    ordered: BTreeMap<RequestId, Result<Outcome, RequestError>>,
     /// Whether answers are kept for whoever asks for them.
     pub(crate) keeps_replies: bool,
     hash: u64,
@@ -139,8 +142,20 @@ impl<S: Machine + Default + 'static> Cluster<S> {
     /// If the options are not legal.
     #[must_use]
     pub fn with_options(nodes: u64, network: Network, options: Options) -> Self {
+        Self::with_spares(nodes, 0, network, options)
+    }
+
+    /// The same, and so many more servers that are no members yet: they follow the voters in number, and
+    /// take part once [`Order::Add`] or [`Order::Learner`] says so.
+    ///
+    /// # Panics
+    ///
+    /// If the options are not legal.
+    #[must_use]
+    pub fn with_spares(nodes: u64, spares: u64, network: Network, options: Options) -> Self {
         let setup = Setup {
             nodes,
+            spares,
             options,
             wal_options: WAL_OPTIONS,
             fresh: Arc::new(S::default),
@@ -157,7 +172,8 @@ impl<S: Machine + Default + 'static> Cluster<S> {
 impl<S: Machine> Cluster<S> {
     /// A cluster of which no node runs yet.
     pub(crate) fn stopped(setup: Setup<S>, network: Network) -> Self {
-        let nodes = usize::try_from(setup.nodes).unwrap_or(usize::MAX);
+        let nodes = setup.nodes + setup.spares;
+        let nodes = usize::try_from(nodes).unwrap_or(usize::MAX);
         let seat = Seat {
             clock: LocalClock::new(),
             tick: None,
@@ -179,6 +195,7 @@ impl<S: Machine> Cluster<S> {
             old: Vec::new(),
             last_op: 0,
             replies: BTreeMap::new(),
+            ordered: BTreeMap::new(),
             keeps_replies: true,
             hash: 0,
             events: 0,
@@ -390,6 +407,22 @@ impl<S: Machine> Cluster<S> {
     #[must_use]
     pub fn reply(&self, request: RequestId) -> Option<&Result<S::Reply, RequestError>> {
         self.replies.get(&request)
+    }
+
+    /// Orders a change of membership or leadership at a node; ask [`Cluster::ordered`] for what became of
+    /// it.
+    pub fn order(&mut self, node: NodeId, order: Order) -> RequestId {
+        self.record(|| Step::Order { node, order });
+        let at = self.local(node);
+        let request = self.world.order(at, node, order);
+        self.settle(node);
+        request
+    }
+
+    /// What became of an order; `None` while it is not decided, or if its node died.
+    #[must_use]
+    pub fn ordered(&self, request: RequestId) -> Option<&Result<Outcome, RequestError>> {
+        self.ordered.get(&request)
     }
 
     /// Runs until something holds.
@@ -614,6 +647,12 @@ impl<S: Machine> Cluster<S> {
             if self.keeps_replies {
                 let before = self.replies.insert(RequestId(op), result);
                 assert!(before.is_none(), "a request has one outcome");
+            }
+        }
+        for (request, outcome) in self.world.effects.ordered.drain(..) {
+            self.hash = mix(self.hash, request.0 << 1 | u64::from(outcome.is_ok()));
+            if self.keeps_replies {
+                self.ordered.insert(request, outcome);
             }
         }
         self.hash = mix(self.hash, self.world.effects.state);

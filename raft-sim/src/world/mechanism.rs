@@ -5,20 +5,22 @@
 //!
 //! Always holds: whatever a node asks for is judged before it has any effect.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use raft_core::replica::{Output, Replica, RequestError};
 use raft_core::wal::{RecoveryError, Wal, WalOptions};
 use raft_core::{
     Action, Alert, Boot, ClusterId, Configuration, Entry, EntryId, Envelope, Event, GroupId,
-    HaltReason, HardState, Identity, Index, Input, Member, NodeId, Observation, Options, Payload,
-    Persist, PersistId, RequestId, RoleKind, Span, Status, StorageId, Term, Time,
+    HaltReason, HardState, Identity, Index, Input, Member, NodeId, Observation, Options, Outcome,
+    Payload, Persist, PersistId, RequestId, RoleKind, Span, Status, Term, Time,
 };
 
 use super::disk::MemoryDisk;
 use super::server::{Death, Process, Server};
 use crate::judge::{Invariant, Judge, Reference, Violation, mix};
 use crate::machine::{Machine, OpId, Tagged, Watched, Witnessed, place};
+use crate::order::{Order, member};
 use crate::trace::{Happening, Trace};
 
 /// Makes the machine that a node's life begins with.
@@ -30,6 +32,7 @@ pub(crate) struct Effects<R> {
     /// What the node was like when it acted last, as a number.
     pub(crate) state: u64,
     pub(crate) replies: Vec<(OpId, Result<R, RequestError>)>,
+    pub(crate) ordered: Vec<(RequestId, Result<Outcome, RequestError>)>,
 }
 
 /// What happened so far, as numbers.
@@ -48,6 +51,8 @@ pub(crate) struct Counts {
     pub(crate) full: u64,
     /// Commands that state machines executed.
     pub(crate) executed: u64,
+    /// Orders that were carried out.
+    pub(crate) orders: u64,
 }
 
 /// Servers and a judge.
@@ -62,15 +67,25 @@ pub(crate) struct World<S: Machine> {
     pub(crate) effects: Effects<S::Reply>,
     pub(crate) counts: Counts,
     pub(crate) alerts: Vec<(NodeId, Alert)>,
+    /// Orders without an outcome: to whom, and what.
+    pub(crate) orders: BTreeMap<RequestId, (NodeId, Order)>,
+    last_order: u64,
+    /// Nodes that were told that they are no members any more.
+    pub(crate) removed: BTreeSet<NodeId>,
     /// Whose state machine executed something last.
     pub(crate) last_executed: NodeId,
     pub(crate) trace: Option<Trace>,
     outputs: Vec<Output<Watched<S>>>,
 }
 
+/// Orders are numbered above the requests of clients.
+const ORDERS: u64 = 1 << 62;
+
 /// How a new world is made.
 pub(crate) struct Setup<S: Machine> {
     pub(crate) nodes: u64,
+    /// Servers that are no members at first.
+    pub(crate) spares: u64,
     pub(crate) options: Options,
     pub(crate) wal_options: WalOptions,
     pub(crate) fresh: Fresh<S>,
@@ -86,20 +101,24 @@ pub(crate) const WAL_OPTIONS: WalOptions = WalOptions {
 impl<S: Machine> World<S> {
     /// Servers with the logs of a new cluster, none of them running.
     pub(crate) fn new(setup: Setup<S>) -> Self {
-        let members = (1..=setup.nodes).map(|n| Member {
-            node: NodeId(n),
-            store: StorageId(u128::from(n) + 0x5700),
-        });
-        let members: Vec<Member> = members.collect();
-        let configuration = Configuration::of_voters(members.iter().copied());
+        let all = setup.nodes + setup.spares;
+        let members: Vec<Member> = (1..=all).map(|n| member(NodeId(n))).collect();
+        let voters = members.iter().filter(|member| member.node.0 <= setup.nodes);
+        let configuration = Configuration::of_voters(voters.copied());
+        let nobody = Configuration::default();
         let servers = members.iter().map(|member| {
+            let begins = if configuration.is_voter(*member) {
+                &configuration
+            } else {
+                &nobody
+            };
             let mut disk = MemoryDisk::new();
             let identity = Identity {
                 group: GroupId(0),
                 cluster: ClusterId(0xc1),
                 member: *member,
             };
-            Wal::create(&mut disk, identity, &configuration).expect("an empty disk takes a log");
+            Wal::create(&mut disk, identity, begins).expect("an empty disk takes a log");
             Server::new(*member, disk)
         });
         let options = Options {
@@ -110,6 +129,9 @@ impl<S: Machine> World<S> {
             now: Time(1),
             servers: servers.collect(),
             judge: Judge::new(members.len(), &options, setup.reference),
+            orders: BTreeMap::new(),
+            last_order: ORDERS,
+            removed: BTreeSet::new(),
             options,
             wal_options: setup.wal_options,
             fresh: setup.fresh,
@@ -117,6 +139,7 @@ impl<S: Machine> World<S> {
                 sent: Vec::new(),
                 state: 0,
                 replies: Vec::new(),
+                ordered: Vec::new(),
             },
             counts: Counts::default(),
             alerts: Vec::new(),
@@ -207,6 +230,7 @@ impl<S: Machine> World<S> {
         server.death = None;
         let ran = server.process.take().is_some();
         self.judge.ended(node);
+        self.orders.retain(|_, (taker, _)| *taker != node);
         if ran || why != "killed" {
             self.note(|| Happening::down(node, why));
         }
@@ -243,6 +267,33 @@ impl<S: Machine> World<S> {
             process.inputs += 1;
             process.replica.query(at, RequestId(op), query.clone());
             self.judge.queried(op, node, now, query);
+        }
+    }
+
+    /// An operator orders something.
+    pub(crate) fn order(&mut self, at: Time, node: NodeId, order: Order) -> RequestId {
+        self.last_order += 1;
+        let request = RequestId(self.last_order);
+        self.note(|| Happening::order(node, order));
+        if self.server(node).process.is_some() {
+            self.orders.insert(request, (node, order));
+            self.handle(at, node, order.input(request));
+        }
+        request
+    }
+
+    /// An order has its outcome.
+    fn ordered(&mut self, request: RequestId, outcome: Result<Outcome, RequestError>) {
+        match self.orders.remove(&request) {
+            Some((node, order)) => {
+                self.counts.orders += u64::from(outcome.is_ok());
+                self.note(|| Happening::ordered(node, order, &outcome));
+                self.effects.ordered.push((request, outcome));
+            }
+            None => {
+                let text = format!("order {request} has a second outcome: {outcome:?}");
+                self.judge.report(None, Invariant::V3, text);
+            }
         }
     }
 
@@ -320,7 +371,7 @@ impl<S: Machine> World<S> {
             if let Output::Action(Action::Observed(Observation::Role { term, role })) = output
                 && *role == RoleKind::Leader
             {
-                judge.became_leader(node, *term);
+                judge.became_leader(node, *term, &status);
             }
         }
         let actions = outputs
@@ -345,7 +396,12 @@ impl<S: Machine> World<S> {
     /// Carries out one action; false if the process did not survive it.
     fn carry_out(&mut self, node: NodeId, output: Output<Watched<S>>) -> bool {
         match output {
+            Output::Reply { request, result } if request.0 > ORDERS => {
+                let refused = result.err().unwrap_or(RequestError::Undecodable);
+                self.ordered(request, Err(refused));
+            }
             Output::Reply { request, result } => self.answer(node, request.0, result),
+            Output::Done { request, outcome } => self.ordered(request, Ok(outcome)),
             Output::Action(Action::Persist(persist)) => self.persist(node, persist),
             Output::Action(Action::ReadLog(request)) => {
                 if let Some(process) = self.process_mut(node) {
@@ -355,6 +411,9 @@ impl<S: Machine> World<S> {
             Output::Action(Action::Observed(observation)) => self.observed(node, &observation),
             Output::Action(Action::Alert(alert)) => {
                 self.counts.alerts += 1;
+                if let Alert::Removed { .. } = alert {
+                    self.removed.insert(node);
+                }
                 self.note(|| Happening::alert(node, &alert));
                 // Only so many are worth keeping; the count says how many there were.
                 if self.alerts.len() < 1_000 {

@@ -275,6 +275,7 @@ where
                 match output {
                     Output::Action(action) => self.carry_out(action),
                     Output::Reply { request, result } => self.reply(request, result),
+                    Output::Done { .. } => {}
                 }
             }
             self.state.outputs = outputs;

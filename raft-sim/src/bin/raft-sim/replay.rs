@@ -39,6 +39,7 @@ impl Source {
         match self {
             Self::Seed(seed) => {
                 let simulation = scope.simulation()?;
+                let plan = simulation.plan(*seed);
                 let (report, trace) = simulation.trace(*seed);
                 Ok(Seen {
                     title: format!("seed {seed}, profile {}", report.profile),
@@ -48,7 +49,7 @@ impl Source {
                         .next()
                         .unwrap_or_default()
                         .to_string(),
-                    nodes: report.nodes,
+                    nodes: plan.nodes + plan.spares,
                     trace,
                     violation: report.violation,
                 })
@@ -59,7 +60,7 @@ impl Source {
                 Ok(Seen {
                     title: path.display().to_string(),
                     subtitle: format!("{} steps", schedule.lines.len()),
-                    nodes: schedule.plan.nodes,
+                    nodes: schedule.plan.nodes + schedule.plan.spares,
                     trace: played.trace,
                     violation: played.violation,
                 })

@@ -1,0 +1,290 @@
+//! Handing leadership over (dissertation §3.10), stepping down, and leaving as a leader that was removed
+//! (§4.2.2).
+//!
+//! Always holds: while leadership is handed over nothing is appended for callers, so that the target's log
+//! can be complete; the target is told to begin only when it is, and begins only if it durably is (S41).
+
+use crate::action::{Rejection, TransferRefusal};
+use crate::entry::Payload;
+use crate::message::{Body, ControlOutcome, Envelope};
+use crate::types::{EntryId, Member, NodeId, Round, Time};
+
+use super::reads::Reader as Asker;
+use super::{Node, Role};
+
+/// Leadership on its way to another node.
+#[derive(Clone, Debug)]
+pub(super) struct Transfer {
+    to: Member,
+    /// Who waits for it; nobody if the leader began it by itself.
+    asker: Option<Asker>,
+    /// When it is given up.
+    deadline: Time,
+    otherwise: Otherwise,
+    /// The target was told to begin.
+    told: bool,
+}
+
+/// What a leader does whose target does not take over in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Otherwise {
+    /// It goes on.
+    Lead,
+    /// It leads no longer all the same.
+    StepDown,
+}
+
+/// A leader that is not a voter of the configuration it committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leaving {
+    /// Whoever answers this round knows that the configuration is committed.
+    known: Round,
+}
+
+impl Node {
+    pub(super) fn transfer_asked(&mut self, asker: Asker, to: Option<NodeId>) {
+        let result = match to {
+            Some(node) => self.named_target(node),
+            None => self.best_target().ok_or(TransferRefusal::NobodyElse),
+        };
+        match result.and_then(|to| self.begin_transfer(to, Some(asker), Otherwise::Lead)) {
+            Ok(()) => {}
+            Err(refusal) => {
+                self.finish_control(asker, ControlOutcome::TransferRefused(refusal));
+            }
+        }
+    }
+
+    /// Stops leading, after handing over if anybody can take over.
+    pub(super) fn step_down_asked(&mut self, asker: Asker) {
+        match self.best_target() {
+            Some(to) => match self.begin_transfer(to, Some(asker), Otherwise::StepDown) {
+                Ok(()) => {}
+                Err(refusal) => {
+                    self.finish_control(asker, ControlOutcome::TransferRefused(refusal));
+                }
+            },
+            None => {
+                let term = self.hard_state.term;
+                self.finish_control(asker, ControlOutcome::Transferred(term));
+                self.become_follower(term, None);
+            }
+        }
+    }
+
+    /// Lets a member lead that can, for reasons of the leader's own.
+    pub(super) fn hand_over_to(&mut self, to: Member) {
+        // Should one be under way already, that one does.
+        let _ = self.begin_transfer(to, None, Otherwise::Lead);
+    }
+
+    fn named_target(&self, node: NodeId) -> Result<Member, TransferRefusal> {
+        let configuration = self.configuration();
+        // Not a voter that the joint phase is about to remove, nor a learner (S34).
+        let mut voters = configuration.voters.iter();
+        let to = voters.find(|member| member.node == node);
+        let to = *to.ok_or(TransferRefusal::NotAVoter(node))?;
+        if to == self.me() {
+            return Err(TransferRefusal::LeadsAlready(node));
+        }
+        Ok(to)
+    }
+
+    /// The voter that was heard lately and has most of the log.
+    pub(super) fn best_target(&self) -> Option<Member> {
+        let Role::Leader(leader) = &self.role else {
+            return None;
+        };
+        let heard = |at: Time| at + self.options.election_timeout >= self.now;
+        let voters = self.configuration().voters.iter();
+        let candidates = voters.filter_map(|member| {
+            let peer = leader.peers.get(member)?;
+            let answered = peer.boot.is_some() && heard(peer.last_contact);
+            answered.then_some((peer.match_index, core::cmp::Reverse(*member)))
+        });
+        candidates.max().map(|(_, member)| member.0)
+    }
+
+    fn begin_transfer(
+        &mut self,
+        to: Member,
+        asker: Option<Asker>,
+        otherwise: Otherwise,
+    ) -> Result<(), TransferRefusal> {
+        let deadline = self.now + self.options.election_timeout;
+        let Role::Leader(leader) = &mut self.role else {
+            return Err(TransferRefusal::NobodyElse);
+        };
+        if leader.transfer.is_some() {
+            return Err(TransferRefusal::InProgress);
+        }
+        leader.transfer = Some(Transfer {
+            to,
+            asker,
+            deadline,
+            otherwise,
+            told: false,
+        });
+        Ok(())
+    }
+
+    /// Why a leader that hands over takes nothing new.
+    pub(super) fn refused_for_transfer(&self) -> Option<Rejection> {
+        match &self.role {
+            Role::Leader(leader) => {
+                let leaves = leader.transfer.is_some() || leader.leaving.is_some();
+                leaves.then_some(Rejection::Transferring)
+            }
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        }
+    }
+
+    /// Tells the target to begin as soon as it has everything.
+    pub(super) fn drive_transfer(&mut self) {
+        let last = self.log.last();
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(transfer) = &mut leader.transfer else {
+            return;
+        };
+        let ready = leader
+            .peers
+            .get(&transfer.to)
+            .is_some_and(|peer| peer.match_index == last.index);
+        if ready && !transfer.told {
+            transfer.told = true;
+            self.tell_to_lead();
+        }
+    }
+
+    /// Tells the target to begin; again with every heartbeat, for the message may be lost.
+    fn tell_to_lead(&mut self) {
+        let last = self.log.last();
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
+        let told = leader.transfer.as_ref().filter(|transfer| transfer.told);
+        let peer = told.and_then(|told| leader.peers.get_key_value(&told.to));
+        if let Some((to, peer)) = peer {
+            let (to, session) = (*to, peer.session);
+            self.send(to, session, Body::TimeoutNow { last });
+        }
+    }
+
+    /// A heartbeat is due.
+    pub(super) fn transfer_heartbeat(&mut self) {
+        self.tell_to_lead();
+    }
+
+    pub(super) fn transfer_deadline(&self) -> Option<Time> {
+        match &self.role {
+            Role::Leader(leader) => leader.transfer.as_ref().map(|transfer| transfer.deadline),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        }
+    }
+
+    pub(super) fn expire_transfer(&mut self) {
+        if self.transfer_deadline().is_some_and(|due| due <= self.now) {
+            let to = |transfer: &Transfer| TransferRefusal::TimedOut(transfer.to.node);
+            self.abort_transfer(to);
+        }
+    }
+
+    /// The target was removed or demoted (S34).
+    pub(super) fn check_transfer_target(&mut self) {
+        let configuration = self.configuration().clone();
+        if let Role::Leader(leader) = &self.role
+            && let Some(transfer) = &leader.transfer
+            && !configuration.voters.contains(&transfer.to)
+        {
+            self.abort_transfer(|transfer| TransferRefusal::Removed(transfer.to.node));
+        }
+    }
+
+    fn abort_transfer(&mut self, why: impl FnOnce(&Transfer) -> TransferRefusal) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(transfer) = leader.transfer.take() else {
+            return;
+        };
+        if transfer.otherwise == Otherwise::StepDown {
+            let term = self.hard_state.term;
+            if let Some(asker) = transfer.asker {
+                self.finish_control(asker, ControlOutcome::Transferred(term));
+            }
+            self.become_follower(term, None);
+            return;
+        }
+        if let Some(asker) = transfer.asker {
+            let refusal = why(&transfer);
+            self.finish_control(asker, ControlOutcome::TransferRefused(refusal));
+        }
+        if transfer.told && leading(&self.role) {
+            // The target may still win with what it was told. Only an entry committed after this shows
+            // that it has not, so leases wait for one (S42).
+            self.append_own(Payload::Noop);
+        }
+    }
+
+    /// Leadership is over, whoever brought that about: what was asked for has happened.
+    pub(super) fn end_transfer(&mut self, transfer: Option<Transfer>) {
+        if let Some(asker) = transfer.and_then(|transfer| transfer.asker) {
+            let term = self.hard_state.term;
+            self.finish_control(asker, ControlOutcome::Transferred(term));
+        }
+    }
+
+    /// The leader says: lead now, in the next term.
+    pub(super) fn on_timeout_now(&mut self, envelope: &Envelope, last: EntryId) {
+        let complete = self.log.last() == last && self.log.durable() == last.index;
+        // Anything else is as good as lost: the leader says it again, or gives up (S41).
+        if complete && self.may_campaign() && envelope.term == self.hard_state.term {
+            self.start_transferred_election();
+        }
+    }
+
+    /// A leader that is no voter of the configuration it committed hands over; if nobody takes over, it goes
+    /// on until a majority of that configuration knows that it is committed (S31).
+    pub(super) fn drive_leaving(&mut self) {
+        let me = self.me();
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
+        let committed = self.configurations.latest_index() <= self.commit_index
+            && self.commit_index >= leader.noop;
+        let configuration = self.configuration();
+        if !committed || configuration.is_joint() || configuration.voters.contains(&me) {
+            return;
+        }
+        let Some(Leaving { known }) = leader.leaving else {
+            self.begin_leaving();
+            return;
+        };
+        let reached = configuration.reached(|member| {
+            let peer = leader.peers.get(&member);
+            peer.map_or(Round(0), |peer| peer.round)
+        });
+        if leader.transfer.is_none() && reached.is_some_and(|reached| reached >= known) {
+            self.become_follower(self.hard_state.term, None);
+        }
+    }
+
+    fn begin_leaving(&mut self) {
+        self.broadcast_heartbeat();
+        let target = self.best_target();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.leaving = Some(Leaving {
+                known: leader.round,
+            });
+        }
+        if let Some(to) = target {
+            self.hand_over_to(to);
+        }
+    }
+}
+
+const fn leading(role: &Role) -> bool {
+    matches!(role, Role::Leader(_))
+}

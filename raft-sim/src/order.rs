@@ -1,0 +1,178 @@
+//! What an operator orders: who takes part, and who leads.
+
+use std::fmt;
+use std::str::FromStr;
+
+use raft_core::{Input, Member, MemberChange, MembershipChange, NodeId, RequestId, StorageId};
+
+/// A change of membership or of leadership, as text: `add 4`, `learner 4`, `remove 3`, `promote 4`,
+/// `demote 3`, `replace 3 4`, `transfer 2`, `transfer`, `step-down`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the fields are what the variants' sentences name"
+)]
+#[non_exhaustive]
+pub enum Order {
+    /// A node becomes a voter.
+    Add { node: NodeId },
+    /// A node becomes a learner.
+    Learner { node: NodeId },
+    /// A member ends its part.
+    Remove { node: NodeId },
+    /// A learner becomes a voter.
+    Promote { node: NodeId },
+    /// A voter becomes a learner.
+    Demote { node: NodeId },
+    /// A node takes the place of another, in one change.
+    Replace { old: NodeId, new: NodeId },
+    /// A voter is to lead; any that can if none is named.
+    Transfer { to: Option<NodeId> },
+    /// The leader is to lead no longer.
+    StepDown,
+}
+
+/// Text that is no order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected add N, learner N, remove N, promote N, demote N, replace N M, transfer [N] or step-down, \
+     found {0:?}"
+)]
+pub struct OrderError(pub String);
+
+/// Who a simulated server is.
+pub(crate) fn member(node: NodeId) -> Member {
+    Member {
+        node,
+        store: StorageId(u128::from(node.0) + 0x5700),
+    }
+}
+
+impl Order {
+    /// A word for counting.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Transfer { .. } => "transfer",
+            Self::StepDown => "step-down",
+            Self::Add { .. }
+            | Self::Learner { .. }
+            | Self::Remove { .. }
+            | Self::Promote { .. }
+            | Self::Demote { .. }
+            | Self::Replace { .. } => "membership",
+        }
+    }
+
+    /// What the node that takes the order is given.
+    pub(crate) fn input(&self, request: RequestId) -> Input {
+        let changes = match *self {
+            Self::Transfer { to } => return Input::TransferLeadership { request, to },
+            Self::StepDown => return Input::StepDown { request },
+            Self::Add { node } => vec![add(node)],
+            Self::Learner { node } => vec![MemberChange::AddLearner {
+                member: member(node),
+                address: String::new(),
+            }],
+            Self::Remove { node } => vec![MemberChange::Remove { node }],
+            Self::Promote { node } => vec![MemberChange::Promote { node }],
+            Self::Demote { node } => vec![MemberChange::Demote { node }],
+            Self::Replace { old, new } => vec![MemberChange::Remove { node: old }, add(new)],
+        };
+        let change = MembershipChange::new(changes);
+        Input::ChangeMembership { request, change }
+    }
+
+    /// Gives every node another number; `None` if one has none.
+    pub(crate) fn rename(&mut self, number: &dyn Fn(NodeId) -> Option<NodeId>) -> Option<()> {
+        match self {
+            Self::Add { node }
+            | Self::Learner { node }
+            | Self::Remove { node }
+            | Self::Promote { node }
+            | Self::Demote { node }
+            | Self::Transfer { to: Some(node) } => *node = number(*node)?,
+            Self::Replace { old, new } => {
+                *old = number(*old)?;
+                *new = number(*new)?;
+            }
+            Self::Transfer { to: None } | Self::StepDown => {}
+        }
+        Some(())
+    }
+}
+
+fn add(node: NodeId) -> MemberChange {
+    MemberChange::AddVoter {
+        member: member(node),
+        address: String::new(),
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add { node } => write!(f, "add {node}"),
+            Self::Learner { node } => write!(f, "learner {node}"),
+            Self::Remove { node } => write!(f, "remove {node}"),
+            Self::Promote { node } => write!(f, "promote {node}"),
+            Self::Demote { node } => write!(f, "demote {node}"),
+            Self::Replace { old, new } => write!(f, "replace {old} {new}"),
+            Self::Transfer { to: Some(node) } => write!(f, "transfer {node}"),
+            Self::Transfer { to: None } => f.write_str("transfer"),
+            Self::StepDown => f.write_str("step-down"),
+        }
+    }
+}
+
+impl FromStr for Order {
+    type Err = OrderError;
+
+    fn from_str(text: &str) -> Result<Self, OrderError> {
+        let wrong = || OrderError(text.to_string());
+        let id = |word: &str| word.parse().map(NodeId).map_err(|_| wrong());
+        let words: Vec<&str> = text.split_whitespace().collect();
+        match words[..] {
+            ["add", node] => Ok(Self::Add { node: id(node)? }),
+            ["learner", node] => Ok(Self::Learner { node: id(node)? }),
+            ["remove", node] => Ok(Self::Remove { node: id(node)? }),
+            ["promote", node] => Ok(Self::Promote { node: id(node)? }),
+            ["demote", node] => Ok(Self::Demote { node: id(node)? }),
+            ["replace", old, new] => Ok(Self::Replace {
+                old: id(old)?,
+                new: id(new)?,
+            }),
+            ["transfer", node] => Ok(Self::Transfer {
+                to: Some(id(node)?),
+            }),
+            ["transfer"] => Ok(Self::Transfer { to: None }),
+            ["step-down"] => Ok(Self::StepDown),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Order;
+
+    #[test]
+    fn an_order_is_what_its_text_says() {
+        for text in [
+            "add 4",
+            "learner 4",
+            "remove 3",
+            "promote 4",
+            "demote 3",
+            "replace 3 4",
+            "transfer 2",
+            "transfer",
+            "step-down",
+        ] {
+            let order: Order = text.parse().expect("an order");
+            assert_eq!(order.to_string(), text);
+        }
+        assert!("add".parse::<Order>().is_err());
+        assert!("remove three".parse::<Order>().is_err());
+    }
+}
