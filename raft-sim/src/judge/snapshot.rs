@@ -64,7 +64,9 @@ impl<S: Machine> Judge<S> {
         if !same {
             let index = meta.id.index;
             let text = format!(
-                "its snapshot up to entry {index} is not the one that another node took there"
+                "its snapshot up to entry {index} ({meta:?}) is not the one that another node took \
+                 there ({:?})",
+                known.meta
             );
             self.report(Some(node), Invariant::I14, text);
         }

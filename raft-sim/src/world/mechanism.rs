@@ -108,15 +108,16 @@ impl<S: Machine> World<S> {
         let configuration = Configuration::of_voters(voters.copied());
         let nobody = Configuration::default();
         let servers = members.iter().map(|member| {
-            let begins = if configuration.is_voter(*member) {
-                &configuration
+            // A store that is no member yet belongs to no cluster, and is filled by a snapshot.
+            let (begins, cluster) = if configuration.is_voter(*member) {
+                (&configuration, ClusterId(0xc1))
             } else {
-                &nobody
+                (&nobody, ClusterId::NONE)
             };
             let mut disk = MemoryDisk::new();
             let identity = Identity {
                 group: GroupId(0),
-                cluster: ClusterId(0xc1),
+                cluster,
                 member: *member,
             };
             Wal::create(&mut disk, identity, begins).expect("an empty disk takes a log");
