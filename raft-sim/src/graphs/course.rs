@@ -119,6 +119,7 @@ impl Run {
         let seed = seed.into_iter().fold(graph.nodes().into(), mix);
         let setup = Setup {
             nodes: graph.nodes().into(),
+            spares: 0,
             options: Options {
                 seed,
                 ..Options::default()

@@ -35,6 +35,9 @@ pub enum Invariant {
     I12,
     /// What a leader counts for a follower is on the follower's disk.
     I13,
+    /// A snapshot is what the log says: its last entry is committed, its configuration the last one up to
+    /// there, its contents the state there, and what is restored from it is that state.
+    I14,
     /// Linearizability: every operation takes effect between its call and its answer.
     I15,
     /// One request takes effect at most once.
@@ -89,6 +92,7 @@ impl Invariant {
             Self::I11 => "I11",
             Self::I12 => "I12",
             Self::I13 => "I13",
+            Self::I14 => "I14",
             Self::I15 => "I15",
             Self::I16 => "I16",
             Self::I17 => "I17",
