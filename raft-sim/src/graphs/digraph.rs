@@ -92,7 +92,7 @@ impl Renaming {
 }
 
 impl Digraph {
-    /// One graph of each shape, in a fixed order: with few links between the last nodes first.
+    /// One graph of each shape, in a fixed order: those with links from the first nodes only come first.
     ///
     /// # Panics
     ///

@@ -12,9 +12,10 @@ use crate::{Ending, Failure};
 ///
 /// In each course a healthy cluster elects a leader; then links are cut, one-way, so that just the graph's
 /// links are left for good. Wherever a majority is linked each to each, in both directions, a leader must
-/// commit new commands within 10 election timeouts, and go on without a new term (rule V5). Every shape of
-/// graph is run once for each kind of node that can be the leader at that moment; in rounds after the
-/// first, another graph is left for a while before.
+/// commit new commands within 10 election timeouts, and go on without a new term (rule V5); and so it must
+/// where one node is linked with a majority that has no longer log. Every shape of graph is run once for
+/// each kind of node that can be the leader at that moment; in rounds after the first, another graph is
+/// left for a while before.
 ///
 /// Examples:
 ///   raft-sim graphs
@@ -27,7 +28,7 @@ pub(crate) struct Arguments {
     /// How many nodes [2 to 5].
     #[arg(long, default_value_t = NODES_MAX, value_parser = clap::value_parser!(u32).range(2..=i64::from(NODES_MAX)))]
     nodes: u32,
-    /// How often each course is drawn anew.
+    /// How many rounds: the first from a healthy cluster, the others from what another graph left.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
     /// So many graphs only, evenly spread over all shapes.
@@ -115,8 +116,7 @@ fn sample(shapes: &[Digraph], wanted: Option<u64>) -> Vec<Digraph> {
         .collect()
 }
 
-/// One graph as a story for each course: who took part in an election, and when what was left of the links
-/// changed.
+/// One graph as a story for each course: who was what in which term, and which links were left.
 fn tell(graph: Digraph, rounds: u64) -> Ending {
     let mut reports = Vec::new();
     for leader in graph.kinds_of_nodes() {
