@@ -31,8 +31,8 @@ pub use self::replica_image::ReplicaImage;
 use self::replica_image::SessionsImage;
 pub use self::snapshots::SnapshotRefusal;
 use self::snapshots::Snapshots;
+pub use self::transfer::ReadChunk;
 use self::transfer::Transfer;
-pub use self::transfer::{ChunkRead, ReadChunk};
 
 use crate::action::{Action, Outcome, Quota, Rejection};
 use crate::entry::{Entry, Payload};
