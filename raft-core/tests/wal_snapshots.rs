@@ -23,6 +23,7 @@ fn id(term: u64, index: u64) -> EntryId {
 
 fn meta(term: u64, index: u64) -> SnapshotMeta {
     SnapshotMeta {
+        term: Term(9),
         id: id(term, index),
         configured: id(1, 1),
         configuration: Arc::new(Configuration::of_voters([MEMBER])),

@@ -33,8 +33,8 @@ use self::replica_image::SessionsImage;
 pub use self::snapshots::SnapshotRefusal;
 use self::snapshots::Snapshots;
 pub use self::stale::Stale;
+pub use self::transfer::ReadChunk;
 use self::transfer::Transfer;
-pub use self::transfer::{ChunkRead, ReadChunk};
 
 use crate::action::{Action, Outcome, Quota, Rejection};
 use crate::entry::{Entry, Payload};

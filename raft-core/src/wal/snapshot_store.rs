@@ -103,7 +103,7 @@ pub struct Chunk {
 ///
 /// let mut store = SnapshotStore::open(raft_sim::MemoryDisk::new())?;
 /// let id = EntryId { term: Term(2), index: Index(9) };
-/// let meta = SnapshotMeta { id, configured: EntryId::ZERO, configuration: Default::default() };
+/// let meta = SnapshotMeta { id, term: id.term, configured: EntryId::ZERO, configuration: Default::default() };
 /// store.take(&meta, &mut |sink| write_part(sink, b"all there is"))?;
 ///
 /// let mut reader = store.read(id)?;

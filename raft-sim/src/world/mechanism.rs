@@ -18,6 +18,7 @@ use raft_core::{
 
 use super::disk::MemoryDisk;
 use super::server::{Death, Process, Server};
+use super::snapshot_lane::SnapshotLane;
 use crate::judge::{Invariant, Judge, Reference, Violation, mix};
 use crate::machine::{Machine, OpId, Tagged, Watched, Witnessed, place};
 use crate::order::{Order, member};
@@ -193,7 +194,8 @@ impl<S: Machine> World<S> {
         let server = self.server(node);
         assert!(server.process.is_none(), "node {node} runs already");
         let disk = server.disk.clone();
-        let (wal, restored) = Wal::recover(disk, self.wal_options)?;
+        let (wal, restored) = Wal::recover(disk.clone(), self.wal_options)?;
+        let snapshots = SnapshotLane::new(disk)?;
         self.judge.started(node, &restored);
         self.counts.starts += 1;
         self.note(|| Happening::up(node, &restored));
@@ -206,8 +208,7 @@ impl<S: Machine> World<S> {
             Ok(replica) => {
                 let server = self.server_mut(node);
                 server.halted = None;
-                let disk = server.disk.clone();
-                server.process = Some(Process::new(replica, wal, disk, boot));
+                server.process = Some(Process::new(replica, wal, snapshots, boot));
                 self.drain(node);
             }
             Err(error) => {

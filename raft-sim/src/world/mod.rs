@@ -5,7 +5,6 @@ mod cluster;
 mod disk;
 mod network;
 mod server;
-mod snapshot_files;
 mod snapshot_lane;
 mod traffic;
 

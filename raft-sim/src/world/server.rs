@@ -75,10 +75,10 @@ impl<S: Machine> Server<S> {
 }
 
 impl<S: Machine> Process<S> {
-    pub(crate) fn new(
+    pub(crate) const fn new(
         replica: Replica<Watched<S>>,
         wal: Wal<MemoryDisk>,
-        disk: MemoryDisk,
+        snapshots: SnapshotLane<S>,
         boot: Boot,
     ) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl<S: Machine> Process<S> {
             waiting: VecDeque::new(),
             written: None,
             reads: VecDeque::new(),
-            snapshots: SnapshotLane::new(disk),
+            snapshots,
             full: false,
             failed: false,
         }
