@@ -7,14 +7,29 @@
 //! acknowledged before it was asked.
 
 mod command;
+mod elapsed;
 mod image;
+mod in_session;
+mod processors;
+mod request;
+mod serial;
+mod sessions;
+mod sessions_image;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use self::command::{Command, CommandError, Serde};
+pub use self::command::{Command, CommandError, Serde, decode_reply, encode_reply};
 pub use self::image::{Image, ImageError, Sink, Source, read_exact, read_part, write_part};
+pub use self::processors::{Call, EnqueueError, Failure, ProcessorReply, Processors, ReplyError};
+pub use self::request::{ReplicatedRequest, command_of};
+pub use self::serial::{ClientSession, SESSION_WINDOW, Sequence, Serial, SessionId};
+pub use self::sessions::Sessions;
+
+use self::elapsed::Elapsed;
+use self::in_session::SessionRequest;
+use self::request::encode_plain;
 
 use crate::action::{Action, Outcome, Quota, Rejection};
 use crate::entry::{Entry, Payload};
@@ -23,6 +38,7 @@ use crate::event::{Consistency, Event, Input};
 use crate::node::{Node, Restored, Status};
 use crate::options::Options;
 use crate::types::{EntryId, Index, RequestId, Time};
+use bytes::Bytes;
 
 /// What is replicated: a deterministic machine that commands change and queries look at.
 ///
@@ -75,6 +91,29 @@ pub trait StateMachine {
     /// Answers a query from the present state.
     fn query(&self, query: &Self::Query) -> Self::Reply;
 
+    /// A reply's bytes, to be kept for a command that may be sent again in a session; the same for equal
+    /// replies, and on every node.
+    ///
+    /// [`Serde`]'s `encode` and `decode` suit replies that are one, and [`encode_reply`] and
+    /// [`decode_reply`] any serde type. By default nothing is kept: a command that is sent again still
+    /// takes effect once, and the second time the answer is [`RequestError::ReplyLost`].
+    fn encode_reply(reply: &Self::Reply) -> Option<Bytes>
+    where
+        Self: Sized,
+    {
+        let _ = reply;
+        None
+    }
+
+    /// Reads what [`StateMachine::encode_reply`] wrote; none if this program does not know such replies.
+    fn decode_reply(bytes: &Bytes) -> Option<Self::Reply>
+    where
+        Self: Sized,
+    {
+        let _ = bytes;
+        None
+    }
+
     /// Everything the machine holds, frozen: what snapshots are made of. [`Serde`] makes one of any serde
     /// type.
     type Image: Image
@@ -115,6 +154,13 @@ pub enum Output<S: StateMachine> {
         /// The state machine's reply, or why there is none.
         result: Result<S::Reply, RequestError>,
     },
+    /// A session has begun, as [`Replica::register`] asked.
+    Registered {
+        /// The request.
+        request: RequestId,
+        /// The session's name.
+        session: SessionId,
+    },
 }
 
 impl<S: StateMachine> fmt::Debug for Output<S> {
@@ -125,6 +171,11 @@ impl<S: StateMachine> fmt::Debug for Output<S> {
                 .debug_struct("Reply")
                 .field("request", request)
                 .field("error", &result.as_ref().err())
+                .finish(),
+            Self::Registered { request, session } => f
+                .debug_struct("Registered")
+                .field("request", request)
+                .field("session", session)
                 .finish(),
         }
     }
@@ -142,12 +193,30 @@ pub enum RequestError {
     /// It may have taken effect, may yet, or never will.
     #[error("the outcome is not known: no answer came in time")]
     Unknown,
-    /// It took effect, but its reply was computed before this node knew whose it was.
+    /// It took effect, but its reply was computed before this node knew whose it was; or, in a session,
+    /// it took effect when it was sent earlier, and its reply was too large to be kept.
     #[error("it took effect as entry {}, but its reply is lost", .0.index)]
     ReplyLost(EntryId),
     /// It was committed, and no replica can decode it: nothing was changed.
     #[error("the committed command does not decode")]
     Undecodable,
+    /// It had no effect this time, because its session has ended, or never was. What was sent before in
+    /// that session may have taken effect.
+    #[error("the session has ended")]
+    SessionExpired,
+    /// It had no effect this time, because its client said that it has the answer to it already, or wants
+    /// none.
+    #[error("the client has the answers to all sequences below {lowest}")]
+    SequencePassed {
+        /// What the client said.
+        lowest: Sequence,
+    },
+    /// It had no effect: too many of its session are without an answer.
+    #[error("the sequence is {max} or more above {lowest}, the lowest without an answer", max = SESSION_WINDOW)]
+    WindowFull {
+        /// The lowest sequence without an answer.
+        lowest: Sequence,
+    },
 }
 
 /// A node and the state machine it feeds.
@@ -168,8 +237,13 @@ pub struct Replica<S: StateMachine> {
     deadlines: VecDeque<(Time, Index)>,
     /// Queries of both kinds.
     queries: usize,
-    /// Queries that were not taken in.
-    refused: Vec<RequestId>,
+    /// Requests that were not taken in.
+    refused: Vec<(RequestId, RequestError)>,
+    /// Part of what is replicated, beside the state machine.
+    sessions: Sessions,
+    /// Requests in sessions that have no outcome.
+    session_requests: BTreeMap<RequestId, SessionRequest>,
+    elapsed: Elapsed,
     options: Options,
     actions: Vec<Action>,
 }
@@ -198,6 +272,9 @@ impl<S: StateMachine> Replica<S> {
             deadlines: VecDeque::new(),
             queries: 0,
             refused: Vec::new(),
+            sessions: Sessions::default(),
+            session_requests: BTreeMap::new(),
+            elapsed: Elapsed::default(),
             options,
             actions: Vec::new(),
         })
@@ -219,7 +296,10 @@ impl<S: StateMachine> Replica<S> {
     pub fn next_deadline(&self) -> Option<Time> {
         let queries = self.deadlines.front().map(|(deadline, _)| *deadline);
         let node = self.node.next_deadline();
-        node.into_iter().chain(queries).min()
+        let elapsed = self.elapsed.next_deadline();
+        // Without a node's deadline it has halted.
+        let elapsed = elapsed.filter(|_| node.is_some());
+        node.into_iter().chain(queries).chain(elapsed).min()
     }
 
     /// Takes one event that is not a request.
@@ -230,7 +310,7 @@ impl<S: StateMachine> Replica<S> {
 
     /// Replicates a command; its reply comes out of a later [`Replica::drain`].
     pub fn propose(&mut self, at: Time, request: RequestId, command: &S::Command) {
-        let command = command.encode();
+        let command = encode_plain(command);
         let input = Input::Propose { request, command };
         self.handle(Event { at, input });
     }
@@ -239,7 +319,8 @@ impl<S: StateMachine> Replica<S> {
     pub fn query(&mut self, at: Time, request: RequestId, query: S::Query) {
         self.now = self.now.max(at);
         if self.queries >= self.options.requests_max as usize {
-            self.refused.push(request);
+            let busy = RequestError::Rejected(Rejection::Busy(Quota::Requests));
+            self.refused.push((request, busy));
             return;
         }
         self.queries += 1;
@@ -254,11 +335,8 @@ impl<S: StateMachine> Replica<S> {
     /// Puts everything that is now to be done behind `outputs`, after feeding the state machine what
     /// is committed.
     pub fn drain(&mut self, outputs: &mut Vec<Output<S>>) {
-        for request in self.refused.drain(..) {
-            let busy = Rejection::Busy(Quota::Requests);
-            let result = Err(RequestError::Rejected(busy));
-            outputs.push(Output::Reply { request, result });
-        }
+        self.answer_refused(outputs);
+        self.tell_time();
         loop {
             let mut actions = core::mem::take(&mut self.actions);
             self.node.drain(&mut actions);
@@ -296,6 +374,7 @@ impl<S: StateMachine> Replica<S> {
                 input,
             });
         }
+        self.observe_time();
         self.expire_ready(outputs);
     }
 
@@ -306,13 +385,7 @@ impl<S: StateMachine> Replica<S> {
                 "entries are applied once and in order"
             );
             let result = match &entry.payload {
-                Payload::Command(command) => match S::Command::decode(command) {
-                    Ok(command) => Ok(self.machine.apply(Applied {
-                        id: entry.id,
-                        command,
-                    })),
-                    Err(_) => Err(RequestError::Undecodable),
-                },
+                Payload::Command(command) => self.execute(entry.id, command),
                 Payload::Noop | Payload::Configuration(_) => Err(RequestError::Undecodable),
             };
             self.applied = entry.id.index;
@@ -323,7 +396,8 @@ impl<S: StateMachine> Replica<S> {
                 self.committed.pop_front();
                 // One entry has one reply, whoever else may claim it.
                 let result = result.take().unwrap_or(Err(RequestError::ReplyLost(id)));
-                outputs.push(Output::Reply { request, result });
+                self.session_requests.remove(&request);
+                outputs.push(Output::of(request, result));
             }
             self.answer_ready(outputs);
         }
@@ -336,7 +410,11 @@ impl<S: StateMachine> Replica<S> {
                 self.committed.insert(place, (id, request));
                 return;
             }
-            Outcome::Committed(id) => RequestError::ReplyLost(id),
+            Outcome::Committed(id) => {
+                let known = self.session_requests.remove(&request);
+                outputs.push(Output::of(request, self.late_answer(id, known)));
+                return;
+            }
             Outcome::ReadReady(index) => {
                 if let Some(query) = self.asked.remove(&request) {
                     self.ready.entry(index).or_default().push((request, query));
@@ -359,6 +437,7 @@ impl<S: StateMachine> Replica<S> {
         if self.asked.remove(&request).is_some() {
             self.queries -= 1;
         }
+        self.session_requests.remove(&request);
         let result = Err(error);
         outputs.push(Output::Reply { request, result });
     }
@@ -371,6 +450,7 @@ impl<S: StateMachine> Replica<S> {
             Output::Reply { request, result }
         });
         outputs.extend(unknown);
+        self.session_requests.clear();
         self.deadlines.clear();
         let halted = core::mem::take(&mut self.ready).into_values().flatten();
         let halted: Vec<_> = halted.collect();

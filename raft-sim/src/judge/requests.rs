@@ -230,7 +230,13 @@ impl<S: Machine> Requests<S> {
                 self.write_answered(op, floor, witnessed.at, Some(reply))
             }
             Err(RequestError::ReplyLost(id)) => self.write_answered(op, floor, id.index, None),
-            Err(RequestError::Rejected(_) | RequestError::Superseded(_)) => self.refused(op),
+            Err(
+                RequestError::Rejected(_)
+                | RequestError::Superseded(_)
+                | RequestError::SessionExpired
+                | RequestError::SequencePassed { .. }
+                | RequestError::WindowFull { .. },
+            ) => self.refused(op),
             Err(RequestError::Unknown | RequestError::Undecodable) => {
                 request.ending = Ending::Unknown;
                 self.forget_if_settled(op);
