@@ -48,7 +48,8 @@ pub(crate) fn op_of(request: &Bytes) -> Option<OpId> {
     tag_of(&command_of(request)?)
 }
 
-fn tag_of(command: &Bytes) -> Option<OpId> {
+/// The operation in a command that replicas execute.
+pub(crate) fn tag_of(command: &Bytes) -> Option<OpId> {
     command.first_chunk().map(|tag| u64::from_le_bytes(*tag))
 }
 

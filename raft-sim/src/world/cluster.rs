@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use std::sync::Arc;
 
-use raft_core::replica::RequestError;
+use raft_core::replica::{RequestError, SessionId};
 use raft_core::wal::RecoveryError;
 use raft_core::{
     Alert, Boot, Envelope, HaltReason, Index, Input, NodeId, Options, RequestId, Span, Status, Time,
@@ -40,8 +40,10 @@ pub struct Cluster<S: Machine> {
     pub(super) seats: Vec<Seat>,
     /// Messages that may come back much later.
     pub(super) old: Vec<Flight>,
-    last_op: OpId,
+    pub(super) last_op: OpId,
     replies: BTreeMap<RequestId, Result<S::Reply, RequestError>>,
+    /// Sessions that began, by the request that asked for each.
+    pub(super) sessions: BTreeMap<RequestId, SessionId>,
     /// Whether answers are kept for whoever asks for them.
     pub(crate) keeps_replies: bool,
     hash: u64,
@@ -179,6 +181,7 @@ impl<S: Machine> Cluster<S> {
             old: Vec::new(),
             last_op: 0,
             replies: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             keeps_replies: true,
             hash: 0,
             events: 0,
@@ -461,7 +464,7 @@ impl<S: Machine> Cluster<S> {
         &mut self.seats[seat_of(node)]
     }
 
-    fn local(&self, node: NodeId) -> Time {
+    pub(super) fn local(&self, node: NodeId) -> Time {
         self.seat(node).clock.at(self.now())
     }
 
@@ -584,7 +587,7 @@ impl<S: Machine> Cluster<S> {
     }
 
     /// A node was given something: what follows happens now, or with what else comes soon.
-    fn settle(&mut self, node: NodeId) {
+    pub(super) fn settle(&mut self, node: NodeId) {
         if self.network.batch_max == 0 {
             self.record(|| Step::Drain { node });
             self.world.drain(node);
@@ -615,6 +618,10 @@ impl<S: Machine> Cluster<S> {
                 let before = self.replies.insert(RequestId(op), result);
                 assert!(before.is_none(), "a request has one outcome");
             }
+        }
+        for (op, session) in self.world.effects.registered.drain(..) {
+            self.hash = mix(self.hash, op << 1 | 1);
+            self.sessions.insert(RequestId(op), session);
         }
         self.hash = mix(self.hash, self.world.effects.state);
         self.schedule_lane(node);

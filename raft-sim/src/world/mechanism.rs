@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use raft_core::replica::{Output, Replica, RequestError};
+use raft_core::replica::{Output, Replica, RequestError, SessionId};
 use raft_core::wal::{RecoveryError, Wal, WalOptions};
 use raft_core::{
     Action, Alert, Boot, ClusterId, Configuration, Entry, EntryId, Envelope, Event, GroupId,
@@ -30,6 +30,7 @@ pub(crate) struct Effects<R> {
     /// What the node was like when it acted last, as a number.
     pub(crate) state: u64,
     pub(crate) replies: Vec<(OpId, Result<R, RequestError>)>,
+    pub(crate) registered: Vec<(OpId, SessionId)>,
 }
 
 /// What happened so far, as numbers.
@@ -117,6 +118,7 @@ impl<S: Machine> World<S> {
                 sent: Vec::new(),
                 state: 0,
                 replies: Vec::new(),
+                registered: Vec::new(),
             },
             counts: Counts::default(),
             alerts: Vec::new(),
@@ -346,6 +348,9 @@ impl<S: Machine> World<S> {
     fn carry_out(&mut self, node: NodeId, output: Output<Watched<S>>) -> bool {
         match output {
             Output::Reply { request, result } => self.answer(node, request.0, result),
+            Output::Registered { request, session } => {
+                self.effects.registered.push((request.0, session));
+            }
             Output::Action(Action::Persist(persist)) => self.persist(node, persist),
             Output::Action(Action::ReadLog(request)) => {
                 if let Some(process) = self.process_mut(node) {
