@@ -461,6 +461,7 @@ impl Group {
             Output::Action(_)
             | Output::Reply { .. }
             | Output::Done { .. }
+            | Output::Registered { .. }
             | Output::Snapshot { .. } => unreachable!(),
         }
     }
@@ -656,6 +657,11 @@ fn survive(seed: u64) -> u32 {
             Ok(_) | Err(RequestError::ReplyLost(_)) => assert_eq!(times, 1, "seed {seed}"),
             Err(RequestError::Rejected(_) | RequestError::Superseded(_)) => assert_eq!(times, 0),
             Err(RequestError::Unknown | RequestError::Undecodable) => assert!(times <= 1),
+            Err(
+                RequestError::SessionExpired
+                | RequestError::SequencePassed { .. }
+                | RequestError::WindowFull { .. },
+            ) => unreachable!("nothing is asked in a session"),
         }
     }
     group.restores

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use raft_core::replica::{Output, Replica, RequestError, SnapshotRefusal};
+use raft_core::replica::{Output, Replica, RequestError, SessionId, SnapshotRefusal};
 use raft_core::wal::{RecoveryError, Wal, WalOptions};
 use raft_core::{
     Action, Alert, Boot, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope, Event,
@@ -35,6 +35,7 @@ pub(crate) struct Effects<R> {
     pub(crate) replies: Vec<(OpId, Result<R, RequestError>)>,
     pub(crate) ordered: Vec<(RequestId, Result<Outcome, RequestError>)>,
     pub(crate) snapshots: Vec<(RequestId, Result<EntryId, SnapshotRefusal>)>,
+    pub(crate) registered: Vec<(OpId, SessionId)>,
 }
 
 /// What happened so far, as numbers.
@@ -144,6 +145,7 @@ impl<S: Machine> World<S> {
                 replies: Vec::new(),
                 ordered: Vec::new(),
                 snapshots: Vec::new(),
+                registered: Vec::new(),
             },
             counts: Counts::default(),
             alerts: Vec::new(),
@@ -426,6 +428,9 @@ impl<S: Machine> World<S> {
             }
             Output::Reply { request, result } => self.answer(node, request.0, result),
             Output::Done { request, outcome } => self.ordered(request, Ok(outcome)),
+            Output::Registered { request, session } => {
+                self.effects.registered.push((request.0, session));
+            }
             Output::Action(Action::Persist(persist)) => self.persist(node, persist),
             Output::Action(Action::ReadLog(request)) => {
                 if let Some(process) = self.process_mut(node) {

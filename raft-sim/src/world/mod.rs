@@ -5,6 +5,7 @@ mod cluster;
 mod disk;
 mod network;
 mod server;
+mod sessions;
 mod snapshot_lane;
 mod traffic;
 

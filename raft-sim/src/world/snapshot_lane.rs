@@ -73,6 +73,7 @@ impl<S: Machine> SnapshotLane<S> {
             Output::Action(_)
             | Output::Reply { .. }
             | Output::Done { .. }
+            | Output::Registered { .. }
             | Output::Snapshot { .. } => unreachable!("that is nothing for this lane"),
         });
     }
