@@ -7,37 +7,44 @@
 //! damaged is reported, never dropped.
 
 mod chain;
+mod compaction;
 mod disk;
+mod error;
 mod range_crc;
+mod reading;
 mod record;
+mod recovered;
 mod recovery;
 mod segment;
 mod snapshot_file;
 mod snapshot_store;
+mod spare;
+mod state;
 mod walk;
+mod wipe;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::action::{Persist, ReadLog};
+use crate::action::Persist;
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::error::OptionsError;
-use crate::event::LogReadOutcome;
 use crate::planted::{Bug, planted};
-use crate::types::{Boot, EntryId, HardState, Identity, Index};
+use crate::types::{HardState, Identity, Index};
 
+use self::chain::Segment;
 pub use self::disk::{Disk, DiskError};
-use self::record::{
-    Control, Footer, Kind, Seed, Start, append_pad, append_record, encode_persist, padded,
-};
-pub use self::recovery::RecoveryError;
+pub use self::error::RecoveryError;
+use self::reading::Point;
+use self::record::{Control, Kind, Seed, append_pad, append_record, encode_content, padded};
 use self::segment::{Beginning, Header, Link, Summary, segment_name};
 pub use self::snapshot_file::{SnapshotError, SnapshotReader};
 pub use self::snapshot_store::{Chunk, SnapshotStore};
+use self::spare::{Room, SPARE_NAME, Spare, name_segment, seal};
+use self::state::{Change, State};
 
 /// Tunables of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,10 +110,13 @@ pub struct Wal<D: Disk> {
     disk: D,
     options: WalOptions,
     identity: Identity,
-    hard_state: HardState,
-    base: EntryId,
-    /// What makes each segment's checksums its own, by number.
-    seeds: BTreeMap<u64, Seed>,
+    state: State,
+    /// The last entry, or the base of an empty log.
+    last: Index,
+    /// What the disk is known to hold the log without: segments before this one are not needed.
+    oldest_synced: u64,
+    /// The segments that are there, by number.
+    segments: BTreeMap<u64, Segment>,
     current: Current,
     /// The segment that is written to.
     file: D::File,
@@ -136,28 +146,10 @@ struct Current {
     summary: Summary,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Point {
-    first: Index,
-    segment: u64,
-    offset: u64,
-}
-
-/// A file that becomes the next segment once it is zero-filled, or was a segment that is not needed any
-/// more.
-#[derive(Debug)]
-struct Spare<F> {
-    file: F,
-    filled: u64,
-}
-
-const SPARE_NAME: &str = "spare";
 /// Where a segment that takes the place of another is made.
 const FRESH_NAME: &str = "fresh";
 /// Room at a segment's end for the record that says that the log is at rest.
 const REST_BYTES: u64 = 64;
-/// How much of a spare is filled at a time.
-const FILL_BYTES: usize = 1 << 20;
 
 impl<D: Disk> Wal<D> {
     /// Makes the log of a new store, which then holds nothing but who it is and the configuration its
@@ -172,33 +164,28 @@ impl<D: Disk> Wal<D> {
         configuration: &Configuration,
     ) -> Result<(), RecoveryError> {
         let names = disk.list()?;
-        if let Some(file) = names
-            .iter()
-            .find(|name| segment::segment_number(name).is_some())
-        {
+        let used = names.iter().find(|name| {
+            segment::segment_number(name).is_some() || snapshot_store::is_whole_snapshot(name)
+        });
+        if let Some(file) = used {
             return Err(RecoveryError::Exists { file: file.clone() });
         }
         // What an earlier store left behind is no part of this one.
-        for name in names
-            .iter()
-            .filter(|name| *name == SPARE_NAME || *name == FRESH_NAME)
-        {
+        for name in names.iter().filter(|name| {
+            *name == SPARE_NAME || *name == FRESH_NAME || snapshot_store::is_snapshot(name)
+        }) {
             disk.remove(name)?;
         }
         let header = Header {
             number: 1,
             identity,
+            former: identity.member.store,
             link: Link::default(),
             begun: 0,
             allocated: 0,
         };
-        let start = Start {
-            boot: Boot(0),
-            hard_state: HardState::default(),
-            base: EntryId::ZERO,
-            configuration: configuration.clone(),
-        };
-        let beginning = Beginning::new(header, 0, &[start.record()]);
+        let state = State::new(configuration, header.number);
+        let beginning = Beginning::new(header, 0, &[state.record()]);
         let file = disk.create(FRESH_NAME)?;
         disk.write_at(&file, 0, &beginning.bytes)?;
         disk.sync(&file)?;
@@ -229,40 +216,93 @@ impl<D: Disk> Wal<D> {
     ///
     /// If the entries do not follow what the log holds.
     pub fn append(&mut self, persist: &Persist) -> Result<(), DiskError> {
+        let change = Change::of(persist);
+        self.record(
+            persist.hard_state,
+            change.as_ref(),
+            &persist.entries,
+            Room::Whole,
+        )?;
+        self.stats.persists += 1;
+        Ok(())
+    }
+
+    /// Takes in one record.
+    fn record(
+        &mut self,
+        hard_state: Option<HardState>,
+        change: Option<&Change>,
+        entries: &[Entry],
+        room: Room,
+    ) -> Result<(), DiskError> {
         self.check_failed()?;
         let control = Control {
             watermark: self.current.synced,
-            hard_state: persist.hard_state,
+            hard_state,
         };
+        let kind = change.map_or(Kind::Persist, |_| Kind::Change);
         let before = self.buffer.len();
-        let chain = append_record(
-            self.current.seed,
-            self.current.chain,
-            Kind::Persist,
-            &mut self.buffer,
-            |out| encode_persist(&control, &persist.entries, out),
-        );
+        let Current { seed, chain, .. } = self.current;
+        let chain = append_record(seed, chain, kind, &mut self.buffer, |out| {
+            encode_content(&control, change, entries, out);
+        });
         let size = (self.buffer.len() - before) as u64;
         let used = self.current.end > self.current.begun;
         // The rest of its last sector has to fit as well, and what says that the log is at rest.
         let needed = padded(self.current.end + size) + REST_BYTES;
         if used && needed > self.options.segment_bytes {
             self.buffer.truncate(before);
-            self.rotate()?;
-            return self.append(persist);
+            self.rotate(room)?;
+            return self.record(hard_state, change, entries, room);
         }
         let offset = self.current.end;
         self.current.end += size;
         self.current.chain = chain;
-        assert!(
-            self.current.summary.add(offset, &persist.entries),
-            "entries follow what the log holds"
-        );
-        self.hard_state = persist.hard_state.unwrap_or(self.hard_state);
-        self.merge_points();
-        self.stats.persists += 1;
+        self.take_in(offset, hard_state, change, entries);
         self.stats.bytes += size;
         Ok(())
+    }
+
+    /// What is known of the log follows a record that was taken in.
+    fn take_in(
+        &mut self,
+        offset: u64,
+        hard_state: Option<HardState>,
+        change: Option<&Change>,
+        entries: &[Entry],
+    ) {
+        if let Some(meta) = change.and_then(Change::installed) {
+            assert!(
+                meta.id.index >= self.state.base.id.index,
+                "a log does not begin earlier than it did"
+            );
+            self.current.summary.restart();
+            self.points.clear();
+            self.last = meta.id.index;
+        }
+        self.state
+            .follow(self.current.seed.number, hard_state, change);
+        if let Some(identity) = change.and_then(|change| change.identity) {
+            assert!(
+                (identity.group, identity.member.node)
+                    == (self.identity.group, self.identity.member.node),
+                "a store stays with its node and group"
+            );
+            self.identity = identity;
+        }
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            let first = first.id.index;
+            assert!(
+                first > self.state.base.id.index && first <= self.last.next(),
+                "the log has no hole"
+            );
+            self.last = last.id.index;
+        }
+        assert!(
+            self.current.summary.add(offset, entries),
+            "entries follow what the log holds"
+        );
+        self.merge_points();
     }
 
     /// Hands every write taken in so far to the disk, without making it durable: the death of the
@@ -301,7 +341,8 @@ impl<D: Disk> Wal<D> {
         self.remember_failure(result)?;
         self.current.synced = self.current.end;
         self.stats.syncs += 1;
-        Ok(())
+        self.oldest_synced = self.state.oldest;
+        self.drop_unneeded()
     }
 
     /// Fills the last sector, so that no later write can harm what is synced.
@@ -325,15 +366,6 @@ impl<D: Disk> Wal<D> {
         self.check_failed()?;
         let result = self.fill_spare();
         self.remember_failure(result)
-    }
-
-    /// Reads entries back, checking them on the way.
-    pub fn read(&mut self, request: &ReadLog) -> LogReadOutcome {
-        match self.read_entries(request.from, request.to, request.bytes_max) {
-            Some(entries) if !entries.is_empty() => LogReadOutcome::Entries(entries),
-            Some(_) if request.from <= self.base.index => LogReadOutcome::Compacted,
-            Some(_) | None => LogReadOutcome::Damaged,
-        }
     }
 
     /// Ends the log in order: everything is synced and says so, so that damage to any of it can be told
@@ -371,7 +403,7 @@ impl<D: Disk> Wal<D> {
         };
         let mut record = Vec::new();
         append_record(seed, chain, Kind::Close, &mut record, |out| {
-            encode_persist(&control, &[], out);
+            encode_content(&control, None, &[], out);
         });
         if synced != end {
             return Ok(());
@@ -393,65 +425,57 @@ impl<D: Disk> Wal<D> {
     }
 
     /// Seals the present segment and begins the next.
-    fn rotate(&mut self) -> Result<(), DiskError> {
+    fn rotate(&mut self, room: Room) -> Result<(), DiskError> {
         // First what may fail for lack of room, while nothing has changed.
-        while self.maintain()? {}
+        let beginning = [self.state.record()];
+        self.make_room(room, Beginning::size(&beginning))?;
         self.pad();
         self.flush()?;
-        let footer = self.current.summary.footer(self.hard_state);
         let link = Link {
             previous: self.current.seed.number,
             end: self.current.end,
             chain: self.current.chain,
         };
+        let footer = self.current.summary.footer();
         let sealed = seal(&mut self.disk, &self.file, self.current.seed, link, &footer);
         self.remember_failure(sealed)?;
-        let result = self.begin_from_spare(link);
-        self.remember_failure(result)
+        let begun = self.begin_segment(self.identity, link, beginning);
+        self.remember_failure(begun)?;
+        // What came before is synced.
+        self.oldest_synced = self.state.oldest;
+        Ok(())
     }
 
-    fn begin_from_spare(&mut self, link: Link) -> Result<(), DiskError> {
+    /// Makes the spare the segment that is written to.
+    fn begin_segment(
+        &mut self,
+        identity: Identity,
+        link: Link,
+        records: [(Kind, Vec<u8>); 1],
+    ) -> Result<(), DiskError> {
         let Some(spare) = self.spare.take() else {
             unreachable!("a spare was just filled");
         };
+        let number = self.current.seed.number;
         let header = Header {
-            number: link.previous + 1,
-            identity: self.identity,
+            number: number + 1,
+            identity,
+            former: self.segments[&number].store(),
             link,
             begun: 0,
             allocated: 0,
         };
-        let beginning = Beginning::new(header, spare.filled, &[]);
-        self.disk.write_at(&spare.file, 0, &beginning.bytes)?;
-        name_segment(&mut self.disk, &spare.file, header.number)?;
+        let beginning = Beginning::new(header, spare.filled, &records);
+        if let Err(error) = self.disk.write_at(&spare.file, 0, &beginning.bytes) {
+            self.spare = Some(spare);
+            return Err(error);
+        }
+        name_segment(&mut self.disk, &spare.file, number + 1)?;
         self.file = spare.file;
-        self.seeds.insert(header.number, beginning.seed);
+        self.segments.insert(number + 1, beginning.segment());
         self.current = Current::new(&beginning, Summary::new());
         self.stats.segments += 1;
         Ok(())
-    }
-
-    /// One step towards a full-size, zero-filled spare; true if there is more to do. Zeroes are written,
-    /// not just reserved, because turning reserved blocks into written ones costs a journal commit at
-    /// every sync.
-    fn fill_spare(&mut self) -> Result<bool, DiskError> {
-        let size = self.options.segment_bytes;
-        let spare = match &mut self.spare {
-            Some(spare) => spare,
-            None => self.spare.insert(Spare {
-                file: self.disk.create(SPARE_NAME)?,
-                filled: 0,
-            }),
-        };
-        if spare.filled >= size {
-            return Ok(false);
-        }
-        spare.filled = fill_step(&mut self.disk, &spare.file, spare.filled, size)?;
-        let done = spare.filled >= size;
-        if done {
-            self.disk.sync(&spare.file).map_err(no_retry)?;
-        }
-        Ok(!done)
     }
 
     /// A failure other than a full disk is final: what was written is not known any more.
@@ -472,87 +496,6 @@ impl<D: Disk> Wal<D> {
         }
         Ok(())
     }
-
-    /// Takes over what the last record changed in the present segment's points.
-    fn merge_points(&mut self) {
-        let segment = self.current.seed.number;
-        let Some((first, offset)) = self.current.summary.points.last().copied() else {
-            return;
-        };
-        let newest = Point {
-            first,
-            segment,
-            offset,
-        };
-        if self.points.last() != Some(&newest) {
-            let keep = self.points.partition_point(|point| point.first < first);
-            self.points.truncate(keep);
-            self.points.push(newest);
-        }
-    }
-
-    fn read_entries(&mut self, from: Index, to: Index, bytes_max: u64) -> Option<Vec<Entry>> {
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut bytes = 0;
-        let mut place = self.points.partition_point(|point| point.first <= from);
-        let mut wanted = from;
-        while wanted <= to && place > 0 {
-            let point = self.points[place - 1];
-            // From the next point on, later records say what is true.
-            let next = self.points.get(place).map(|point| point.first);
-            let limit = next.map_or(to, |next| to.min(next.previous()));
-            let mut offset = point.offset;
-            while wanted <= limit {
-                if self.is_unwritten(point.segment, offset) {
-                    break;
-                }
-                let record = self.read_record_at(point.segment, offset)?;
-                offset = record.next;
-                match record.kind {
-                    Kind::Persist => {}
-                    Kind::Pad => continue,
-                    // The end of the segment: what follows lies at the next point.
-                    Kind::Start | Kind::Footer | Kind::Close => break,
-                }
-                let (_, found) = record::decode_persist(&record.payload).ok()?;
-                for entry in found {
-                    if entry.id.index != wanted || wanted > limit {
-                        continue;
-                    }
-                    bytes += entry.memory_bytes();
-                    if bytes > bytes_max && !entries.is_empty() {
-                        return Some(entries);
-                    }
-                    entries.push(entry);
-                    wanted = wanted.next();
-                }
-            }
-            if next.is_none_or(|next| next != wanted) {
-                break;
-            }
-            place += 1;
-        }
-        Some(entries)
-    }
-
-    fn is_unwritten(&self, segment: u64, offset: u64) -> bool {
-        let written = self.current.end - self.buffer.len() as u64;
-        segment == self.current.seed.number && offset >= written
-    }
-
-    fn read_record_at(&mut self, segment: u64, offset: u64) -> Option<record::Record> {
-        let seed = *self.seeds.get(&segment)?;
-        if segment == self.current.seed.number {
-            return walk::read_one(&mut self.disk, &self.file, seed, offset).ok()?;
-        }
-        let file = match self.reading.take() {
-            Some((open, file)) if open == segment => file,
-            Some(_) | None => self.disk.open(&segment_name(segment)).ok()?,
-        };
-        let record = walk::read_one(&mut self.disk, &file, seed, offset);
-        self.reading = Some((segment, file));
-        record.ok()?
-    }
 }
 
 impl Current {
@@ -566,49 +509,6 @@ impl Current {
             summary,
         }
     }
-}
-
-/// Ends a segment with its footer. The footer saves time at a start; without room for it the segment is
-/// scanned instead.
-fn seal<D: Disk>(
-    disk: &mut D,
-    file: &D::File,
-    seed: Seed,
-    link: Link,
-    footer: &Footer,
-) -> Result<(), DiskError> {
-    let mut bytes = Vec::new();
-    append_record(seed, link.chain, Kind::Footer, &mut bytes, |out| {
-        crate::codec::encode_value(footer, out);
-    });
-    match disk.write_at(file, link.end, &bytes) {
-        Ok(()) | Err(DiskError::Full { .. }) => disk.sync(file).map_err(no_retry),
-        Err(error) => Err(error),
-    }
-}
-
-/// Writes the next zeroes of a file that is to have a size; how many it has then.
-fn fill_step<D: Disk>(
-    disk: &mut D,
-    file: &D::File,
-    filled: u64,
-    size: u64,
-) -> Result<u64, DiskError> {
-    let step = (size - filled).min(FILL_BYTES as u64);
-    let zeroes = vec![0; usize::try_from(step).unwrap_or(FILL_BYTES)];
-    disk.write_at(file, filled, &zeroes)?;
-    Ok(filled + step)
-}
-
-/// Turns the spare into a segment: durable first, then named.
-fn name_segment<D: Disk>(disk: &mut D, file: &D::File, number: u64) -> Result<(), DiskError> {
-    disk.sync(file).map_err(no_retry)?;
-    disk.rename(SPARE_NAME, &segment_name(number))
-        .map_err(no_retry)?;
-    if planted(Bug::NoDirectorySync) {
-        return Ok(());
-    }
-    disk.sync_directory().map_err(no_retry)
 }
 
 /// Only writing may be tried again. A sync that ran out of room has lost what it was to keep, and would
