@@ -10,13 +10,18 @@ mod chain;
 mod compaction;
 mod disk;
 mod error;
+mod options;
 mod range_crc;
 mod reading;
 mod record;
 mod recovered;
 mod recovery;
+mod rotation;
 mod segment;
+mod snapshot_error;
 mod snapshot_file;
+mod snapshot_image;
+mod snapshot_name;
 mod snapshot_store;
 mod spare;
 mod state;
@@ -31,75 +36,22 @@ use alloc::vec::Vec;
 use crate::action::Persist;
 use crate::configuration::Configuration;
 use crate::entry::Entry;
-use crate::error::OptionsError;
 use crate::planted::{Bug, planted};
 use crate::types::{HardState, Identity, Index};
 
 use self::chain::Segment;
 pub use self::disk::{Disk, DiskError};
 pub use self::error::RecoveryError;
+pub use self::options::{WalOptions, WalStats};
 use self::reading::Point;
-use self::record::{Control, Kind, Seed, append_pad, append_record, encode_content, padded};
-use self::segment::{Beginning, Header, Link, Summary, segment_name};
-pub use self::snapshot_file::{SnapshotError, SnapshotReader};
+use self::record::{Control, Kind, append_pad, append_record, encode_content, padded};
+use self::rotation::Current;
+use self::segment::{Beginning, Header, Link, segment_name};
+pub use self::snapshot_error::SnapshotError;
+pub use self::snapshot_image::SnapshotReader;
 pub use self::snapshot_store::{Chunk, SnapshotStore};
-use self::spare::{Room, SPARE_NAME, Spare, name_segment, seal};
+use self::spare::{Room, SPARE_NAME, Spare};
 use self::state::{Change, State};
-
-/// Tunables of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WalOptions {
-    /// The size of a segment. A single larger record still gets one of its own.
-    ///
-    /// Default 32 MiB; legal 4 KiB to 4 GiB, in multiples of 4 KiB.
-    pub segment_bytes: u64,
-    /// How much of the log's end to hand to the node in memory at a start.
-    ///
-    /// Default 16 MiB; any value.
-    pub tail_bytes_max: u64,
-}
-
-impl Default for WalOptions {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 32 << 20,
-            tail_bytes_max: 16 << 20,
-        }
-    }
-}
-
-impl WalOptions {
-    /// Checks every field against its legal range.
-    ///
-    /// # Errors
-    ///
-    /// The field out of range, with its value and the range.
-    pub const fn validate(&self) -> Result<(), OptionsError> {
-        let (value, low, high) = (self.segment_bytes, 4 << 10, 4 << 30);
-        if value < low || value > high || !value.is_multiple_of(4 << 10) {
-            return Err(OptionsError {
-                option: "segment_bytes (a multiple of 4096)",
-                value,
-                low,
-                high,
-            });
-        }
-        Ok(())
-    }
-}
-
-/// What a log has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WalStats {
-    /// Writes of the log lane.
-    pub persists: u64,
-    /// Syncs that made them durable: fewer when many share one.
-    pub syncs: u64,
-    /// Bytes of records.
-    pub bytes: u64,
-    /// Segments begun.
-    pub segments: u64,
-}
 
 /// The log of one store.
 ///
@@ -131,21 +83,6 @@ pub struct Wal<D: Disk> {
     stats: WalStats,
 }
 
-/// The segment that is written to.
-#[derive(Debug)]
-struct Current {
-    seed: Seed,
-    /// What it held when it got its name.
-    begun: u64,
-    /// Where the next record goes.
-    end: u64,
-    /// Everything before is synced.
-    synced: u64,
-    /// The checksum of the last record.
-    chain: u32,
-    summary: Summary,
-}
-
 /// Where a segment that takes the place of another is made.
 const FRESH_NAME: &str = "fresh";
 /// Room at a segment's end for the record that says that the log is at rest.
@@ -165,14 +102,14 @@ impl<D: Disk> Wal<D> {
     ) -> Result<(), RecoveryError> {
         let names = disk.list()?;
         let used = names.iter().find(|name| {
-            segment::segment_number(name).is_some() || snapshot_store::is_whole_snapshot(name)
+            segment::segment_number(name).is_some() || snapshot_name::is_whole_snapshot(name)
         });
         if let Some(file) = used {
             return Err(RecoveryError::Exists { file: file.clone() });
         }
         // What an earlier store left behind is no part of this one.
         for name in names.iter().filter(|name| {
-            *name == SPARE_NAME || *name == FRESH_NAME || snapshot_store::is_snapshot(name)
+            *name == SPARE_NAME || *name == FRESH_NAME || snapshot_name::is_snapshot(name)
         }) {
             disk.remove(name)?;
         }
@@ -424,60 +361,6 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
-    /// Seals the present segment and begins the next.
-    fn rotate(&mut self, room: Room) -> Result<(), DiskError> {
-        // First what may fail for lack of room, while nothing has changed.
-        let beginning = [self.state.record()];
-        self.make_room(room, Beginning::size(&beginning))?;
-        self.pad();
-        self.flush()?;
-        let link = Link {
-            previous: self.current.seed.number,
-            end: self.current.end,
-            chain: self.current.chain,
-        };
-        let footer = self.current.summary.footer();
-        let sealed = seal(&mut self.disk, &self.file, self.current.seed, link, &footer);
-        self.remember_failure(sealed)?;
-        let begun = self.begin_segment(self.identity, link, beginning);
-        self.remember_failure(begun)?;
-        // What came before is synced.
-        self.oldest_synced = self.state.oldest;
-        Ok(())
-    }
-
-    /// Makes the spare the segment that is written to.
-    fn begin_segment(
-        &mut self,
-        identity: Identity,
-        link: Link,
-        records: [(Kind, Vec<u8>); 1],
-    ) -> Result<(), DiskError> {
-        let Some(spare) = self.spare.take() else {
-            unreachable!("a spare was just filled");
-        };
-        let number = self.current.seed.number;
-        let header = Header {
-            number: number + 1,
-            identity,
-            former: self.segments[&number].store(),
-            link,
-            begun: 0,
-            allocated: 0,
-        };
-        let beginning = Beginning::new(header, spare.filled, &records);
-        if let Err(error) = self.disk.write_at(&spare.file, 0, &beginning.bytes) {
-            self.spare = Some(spare);
-            return Err(error);
-        }
-        name_segment(&mut self.disk, &spare.file, number + 1)?;
-        self.file = spare.file;
-        self.segments.insert(number + 1, beginning.segment());
-        self.current = Current::new(&beginning, Summary::new());
-        self.stats.segments += 1;
-        Ok(())
-    }
-
     /// A failure other than a full disk is final: what was written is not known any more.
     fn remember_failure<T>(&mut self, result: Result<T, DiskError>) -> Result<T, DiskError> {
         if let Err(DiskError::Failed { .. } | DiskError::NotFound { .. }) = &result {
@@ -495,19 +378,6 @@ impl<D: Disk> Wal<D> {
             });
         }
         Ok(())
-    }
-}
-
-impl Current {
-    const fn new(beginning: &Beginning, summary: Summary) -> Self {
-        Self {
-            seed: beginning.seed,
-            begun: beginning.header.begun,
-            end: beginning.header.begun,
-            synced: beginning.header.begun,
-            chain: beginning.chain,
-            summary,
-        }
     }
 }
 

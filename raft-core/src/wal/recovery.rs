@@ -17,8 +17,9 @@ use super::disk::{Disk, DiskError};
 use super::record::Footer;
 use super::recovered::{Records, Recovered};
 use super::segment::{Beginning, Header, Link, Summary, segment_name, segment_number};
-use super::snapshot_file::{Open, SnapshotError};
-use super::snapshot_store::snapshot_name;
+use super::snapshot_error::SnapshotError;
+use super::snapshot_file::SnapshotFile;
+use super::snapshot_name::snapshot_name;
 use super::spare::{name_segment, prepare, recycle, seal};
 use super::state::State;
 use super::walk::{
@@ -266,7 +267,7 @@ fn check_snapshot<D: Disk>(disk: &mut D, state: &mut State) -> Result<(), Recove
         return Ok(());
     };
     let name = snapshot_name(meta.id);
-    let found = Open::open(disk, name.clone()).and_then(|mut open| open.outline(meta.id));
+    let found = SnapshotFile::open(disk, name.clone()).and_then(|mut open| open.outline(meta.id));
     let (file, offset, expected, found) = match found {
         Ok(found) if found == *meta => return Ok(()),
         Ok(found) => (

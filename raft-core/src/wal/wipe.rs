@@ -9,7 +9,7 @@ use crate::types::{ClusterId, Identity, Index, Member, StorageId};
 
 use super::disk::{Disk, DiskError};
 use super::segment::{Beginning, Link};
-use super::snapshot_store::is_snapshot;
+use super::snapshot_name::is_snapshot;
 use super::spare::Room;
 use super::state::State;
 use super::{Wal, no_retry};
