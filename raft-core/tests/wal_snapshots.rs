@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use raft_core::replica::{ImageError, Sink, Source};
-use raft_core::wal::{Disk, SnapshotError, SnapshotStore};
+use raft_core::replica::{Sink, Source};
+use raft_core::wal::{SnapshotError, SnapshotStore};
 use raft_core::{Configuration, EntryId, Index, Member, NodeId, SnapshotMeta, StorageId, Term};
 use raft_sim::MemoryDisk;
 

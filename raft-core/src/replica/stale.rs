@@ -97,6 +97,7 @@ mod tests {
                     }
                     Output::Action(_)
                     | Output::Done { .. }
+                    | Output::Registered { .. }
                     | Output::TakeSnapshot { .. }
                     | Output::RestoreSnapshot { .. }
                     | Output::Snapshot { .. }

@@ -145,7 +145,16 @@ impl Alone {
                         let answer = Answer::Registered(session);
                         assert_eq!(self.answers.insert(request, answer), None);
                     }
-                    Output::Action(_) => {}
+                    Output::Action(_)
+                    | Output::Done { .. }
+                    | Output::TakeSnapshot { .. }
+                    | Output::RestoreSnapshot { .. }
+                    | Output::Snapshot { .. }
+                    | Output::ReadChunk(_)
+                    | Output::BeginReceive { .. }
+                    | Output::WriteChunk { .. }
+                    | Output::FinishReceive { .. }
+                    | Output::RetainSnapshots { .. } => {}
                 }
             }
         }

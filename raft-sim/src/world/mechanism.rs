@@ -17,7 +17,7 @@ use raft_core::{
 };
 
 use super::disk::MemoryDisk;
-use super::server::{Death, Process, Server};
+use super::server::{Death, LogJob, Process, Server};
 use super::snapshot_lane::SnapshotLane;
 use crate::judge::{Invariant, Judge, Reference, Violation, mix};
 use crate::machine::{Machine, OpId, Tagged, Watched, Witnessed, place};
@@ -461,7 +461,11 @@ impl<S: Machine> World<S> {
             | Output::WriteChunk { .. }
             | Output::FinishReceive { .. }
             | Output::RetainSnapshots { .. }) => self.move_snapshot(node, output),
-            Output::Action(Action::CompactLog(_)) => {}
+            Output::Action(Action::CompactLog(compact)) => {
+                if let Some(process) = self.process_mut(node) {
+                    process.lane_push(LogJob::Compact(compact));
+                }
+            }
             Output::Action(_) => unreachable!("an action that the simulator does not know"),
         }
         true
@@ -503,8 +507,7 @@ impl<S: Machine> World<S> {
         self.counts.persists += 1;
         self.note(|| Happening::log(node, &persist));
         if let Some(process) = self.process_mut(node) {
-            process.waiting.push_back(persist);
-            process.lane_begin();
+            process.lane_push(LogJob::Persist(persist));
         }
     }
 
