@@ -100,7 +100,10 @@ impl Model {
             Some(SnapshotMark::Taken(meta)) => self.snapshot = Some(meta.clone()),
             Some(SnapshotMark::Installed(meta)) => {
                 self.snapshot = Some(meta.clone());
-                self.base = meta.clone();
+                self.base = SnapshotMeta {
+                    term: meta.id.term,
+                    ..meta.clone()
+                };
                 self.log.clear();
             }
             None => {}
