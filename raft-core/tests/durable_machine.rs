@@ -1,6 +1,9 @@
 //! A state machine with a durable store of its own is not fed twice.
 
-use raft_core::replica::{Applied, Durable, Image, Output, Replica, Serde, Sessions, StateMachine};
+use raft_core::replica::{
+    Applied, Command, Durable, Image, Output, Replica, ReplicatedRequest, Serde, Sessions,
+    StateMachine,
+};
 use raft_core::{
     Action, ClusterId, Configuration, Entry, EntryId, Event, GroupId, HardState, Identity, Index,
     Input, LogReadOutcome, Member, NodeId, Options, Payload, ReadTicket, RequestId, RestoreError,
@@ -72,7 +75,7 @@ fn restored() -> Restored {
     };
     let mut terms = TermRuns::new(EntryId::ZERO);
     let entries = (1..=4).map(|index| {
-        let command = raft_core::replica::Command::encode(&Serde(index));
+        let command = ReplicatedRequest::Plain(Command::encode(&Serde(index))).encode();
         Entry {
             id: id(1, index),
             payload: Payload::Command(command),

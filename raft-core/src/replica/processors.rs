@@ -85,13 +85,16 @@ pub struct Processors<State> {
 type Handle<State> = dyn Fn(&mut State, &[u8]) -> ProcessorReply + Send + Sync;
 type Look<State> = dyn Fn(&State, &[u8]) -> ProcessorReply + Send + Sync;
 
+/// Whether parameters decode.
+type Accepts = fn(&[u8]) -> Result<(), CommandError>;
+
 struct Processor<State> {
-    accepts: fn(&[u8]) -> Result<(), CommandError>,
+    accepts: Accepts,
     handle: Box<Handle<State>>,
 }
 
 struct Reader<State> {
-    accepts: fn(&[u8]) -> Result<(), CommandError>,
+    accepts: Accepts,
     look: Box<Look<State>>,
 }
 
@@ -325,7 +328,7 @@ impl<State> Processors<State> {
 fn call<'a, P: Serialize>(
     action: &str,
     parameters: &P,
-    accepts: Option<fn(&[u8]) -> Result<(), CommandError>>,
+    accepts: Option<Accepts>,
     known: impl Iterator<Item = &'a String>,
 ) -> Result<Call, EnqueueError> {
     let action = action.to_string();

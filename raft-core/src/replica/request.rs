@@ -6,6 +6,7 @@
 //!
 //! Always holds: equal requests have equal bytes, and other bytes are no request.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -119,7 +120,7 @@ impl ReplicatedRequest {
     ///
     /// If they are no request of this version.
     pub fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
-        let malformed = |what| Err(CommandError(alloc::format!("{what}")));
+        let malformed = |what: &str| Err(CommandError(what.to_string()));
         let mut rest = bytes.clone();
         let Ok(tag) = rest.try_get_u8() else {
             return malformed("a request has at least one byte");

@@ -8,7 +8,7 @@ use raft_core::replica::{
 };
 use raft_core::{
     Action, Boot, Bytes, ClusterId, Configuration, Entry, EntryId, Event, GroupId, Identity, Input,
-    Member, NodeId, Options, RequestId, Restored, Span, StorageId, TermRuns, Time,
+    Member, NodeId, Options, Persist, RequestId, Restored, Span, StorageId, TermRuns, Time,
 };
 
 /// Remembers every command in order: what was repeated shows.
@@ -66,6 +66,8 @@ pub(crate) struct Alone {
     options: Options,
     boot: u64,
     pub(crate) log: Vec<Entry>,
+    /// Writes that are not durable yet, while the disk is stalled.
+    stalled: Option<Vec<Persist>>,
     asked: u64,
     answers: BTreeMap<RequestId, Answer>,
 }
@@ -99,6 +101,7 @@ impl Alone {
             options,
             boot: 1,
             log: Vec::new(),
+            stalled: None,
             asked: 0,
             answers: BTreeMap::new(),
         };
@@ -130,13 +133,10 @@ impl Alone {
             }
             for output in outputs.drain(..) {
                 match output {
-                    Output::Action(Action::Persist(persist)) => {
-                        self.log.extend(persist.entries.iter().cloned());
-                        let (store, boot, id) = (persist.store, persist.boot, persist.id);
-                        let input = Input::Persisted { store, boot, id };
-                        let at = self.now;
-                        self.replica.handle(Event { at, input });
-                    }
+                    Output::Action(Action::Persist(persist)) => match &mut self.stalled {
+                        Some(waiting) => waiting.push(persist),
+                        None => self.persist(&persist),
+                    },
                     Output::Reply { request, result } => {
                         let answer = result.map_or_else(Answer::Error, Answer::Reply);
                         assert_eq!(self.answers.insert(request, answer), None);
@@ -158,6 +158,26 @@ impl Alone {
                 }
             }
         }
+    }
+
+    fn persist(&mut self, persist: &Persist) {
+        self.log.extend(persist.entries.iter().cloned());
+        let (store, boot, id) = (persist.store, persist.boot, persist.id);
+        let (at, input) = (self.now, Input::Persisted { store, boot, id });
+        self.replica.handle(Event { at, input });
+    }
+
+    /// Nothing becomes durable from now on.
+    pub(crate) fn stall(&mut self) {
+        self.stalled = Some(Vec::new());
+    }
+
+    /// The disk does what it was asked to meanwhile.
+    pub(crate) fn go_on(&mut self) {
+        for persist in self.stalled.take().unwrap() {
+            self.persist(&persist);
+        }
+        self.settle();
     }
 
     fn ask(&mut self) -> RequestId {
@@ -215,9 +235,10 @@ impl Alone {
         while let Some(due) = self.replica.next_deadline()
             && due <= end
         {
-            assert!(due > self.now, "a timer is not due again at once");
-            self.now = due;
+            self.now = self.now.max(due);
             self.input(Input::Tick);
+            let next = self.replica.next_deadline();
+            assert!(next > Some(self.now), "a timer is not due again at once");
         }
         self.now = end;
     }

@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
     clippy::cast_possible_truncation,
     reason = "a test that cannot go on has failed, and looks only at what it is about"
 )]

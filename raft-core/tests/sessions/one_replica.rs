@@ -117,6 +117,20 @@ fn time_before_a_sessions_last_command_does_not_count() {
     assert!(!alone.replica.sessions().contains(session));
 }
 
+/// With leaders of very different timeouts there may be more marks than are kept: silence then counts from a
+/// later one, so that a session may end late, and never early.
+#[test]
+fn time_that_is_told_very_often_ends_no_session_early() {
+    let mut alone = Alone::new(Options::default());
+    let session = alone.register();
+    for told in 1..=1_000 {
+        assert!(alone.replica.sessions().contains(session), "{told}");
+        alone.elapse(1, 1_001);
+    }
+    alone.elapse(1_001, 1_001);
+    assert!(!alone.replica.sessions().contains(session));
+}
+
 #[test]
 fn one_session_too_many_ends_the_one_that_was_silent_longest() {
     let options = Options {
@@ -217,6 +231,21 @@ fn a_leader_with_sessions_tells_the_time_eight_times_in_a_timeout_until_they_end
     assert_eq!(commands(&alone), 1 + 9);
     alone.run_for(Span(timeout.0 * 4));
     assert_eq!(commands(&alone), 1 + 9);
+}
+
+#[test]
+fn time_that_was_told_is_not_told_again_before_it_has_passed_for_all() {
+    let timeout = short().session_timeout;
+    let mut alone = Alone::new(short());
+    let session = alone.register();
+    alone.stall();
+    alone.run_for(Span(timeout.0 / 2));
+    alone.go_on();
+    assert_eq!(alone.replica.sessions().clock(), Span(timeout.0 / 8));
+    // The rest is not forgotten.
+    alone.run_for(Span(timeout.0 / 8));
+    assert_eq!(alone.replica.sessions().clock(), Span(timeout.0 / 8 * 5));
+    assert!(alone.replica.sessions().contains(session));
 }
 
 #[test]

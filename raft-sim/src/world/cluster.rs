@@ -47,7 +47,7 @@ pub struct Cluster<S: Machine> {
     ordered: BTreeMap<RequestId, Result<Outcome, RequestError>>,
     snapshots: BTreeMap<RequestId, Result<EntryId, SnapshotRefusal>>,
     /// Sessions that began, by the request that asked for each.
-    pub(super) sessions: BTreeMap<RequestId, SessionId>,
+    pub(super) session_of: BTreeMap<RequestId, SessionId>,
     /// Whether answers are kept for whoever asks for them.
     pub(crate) keeps_replies: bool,
     hash: u64,
@@ -203,7 +203,7 @@ impl<S: Machine> Cluster<S> {
             replies: BTreeMap::new(),
             ordered: BTreeMap::new(),
             snapshots: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            session_of: BTreeMap::new(),
             keeps_replies: true,
             hash: 0,
             events: 0,
@@ -699,7 +699,7 @@ impl<S: Machine> Cluster<S> {
         }
         for (op, session) in self.world.effects.registered.drain(..) {
             self.hash = mix(self.hash, op << 1 | 1);
-            self.sessions.insert(RequestId(op), session);
+            self.session_of.insert(RequestId(op), session);
         }
         self.hash = mix(self.hash, self.world.effects.state);
         self.schedule_lane(node);

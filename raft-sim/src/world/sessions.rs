@@ -2,7 +2,7 @@
 //!
 //! Recorded schedules do not have them: they are of a workload's operations.
 
-use raft_core::replica::{Serial, SessionId};
+use raft_core::replica::{Serial, SessionId, Sessions};
 use raft_core::{NodeId, RequestId, Time};
 
 use super::cluster::Cluster;
@@ -60,9 +60,21 @@ impl<S: Machine> Cluster<S> {
         RequestId(op)
     }
 
+    /// The sessions of a running node.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    #[must_use]
+    pub fn sessions(&self, node: NodeId) -> &Sessions {
+        let process = self.world.server(node).process.as_ref();
+        let process = process.unwrap_or_else(|| panic!("node {node} does not run"));
+        process.replica.sessions()
+    }
+
     /// The session that a request began; `None` while it has not, or if its node died.
     #[must_use]
     pub fn session(&self, request: RequestId) -> Option<SessionId> {
-        self.sessions.get(&request).copied()
+        self.session_of.get(&request).copied()
     }
 }

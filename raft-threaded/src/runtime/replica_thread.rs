@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use mio::{Events, Poll, Token};
-use raft_core::replica::{Output, Replica, RequestError, StateMachine};
+use raft_core::replica::{Output, Replica, RequestError, Serial, SessionId, StateMachine};
 use raft_core::wal::WalStats;
 use raft_core::{Action, Boot, Event, Input, Member, Observation, RequestId, Time};
 use tracing::{error, info, warn};
@@ -46,6 +46,10 @@ pub(crate) type Answer<R> = Sender<Result<R, ClientError>>;
 pub(crate) enum Call<S: StateMachine> {
     /// Replicate a command.
     Propose(S::Command, Answer<S::Reply>),
+    /// Begin a session.
+    Register(Answer<SessionId>),
+    /// Replicate a command of a session.
+    ProposeIn(Serial, S::Command, Answer<S::Reply>),
     /// Answer a query.
     Query(S::Query, Answer<S::Reply>),
     /// Tell how things are.
@@ -78,6 +82,7 @@ pub(crate) struct ReplicaThread<S: StateMachine, F> {
 pub(crate) struct State<S: StateMachine> {
     ids: RequestIds,
     answers: BTreeMap<RequestId, Answer<S::Reply>>,
+    registering: BTreeMap<RequestId, Answer<SessionId>>,
     outputs: Vec<Output<S>>,
     tcp_events: Vec<TcpEvent>,
     requests: Vec<Request<S>>,
@@ -91,6 +96,7 @@ impl<S: StateMachine> Default for State<S> {
         Self {
             ids: RequestIds::default(),
             answers: BTreeMap::new(),
+            registering: BTreeMap::new(),
             outputs: Vec::new(),
             tcp_events: Vec::new(),
             requests: Vec::new(),
@@ -246,6 +252,16 @@ where
                 self.state.answers.insert(id, answer);
                 self.replica.propose(now, id, &command);
             }
+            Call::Register(answer) => {
+                let id = self.state.ids.next();
+                self.state.registering.insert(id, answer);
+                self.replica.register(now, id);
+            }
+            Call::ProposeIn(serial, command, answer) => {
+                let id = self.state.ids.next();
+                self.state.answers.insert(id, answer);
+                self.replica.propose_in(now, id, serial, &command);
+            }
             Call::Query(query, answer) => {
                 let id = self.state.ids.next();
                 self.state.answers.insert(id, answer);
@@ -276,6 +292,9 @@ where
                     Output::Action(action) => self.carry_out(action),
                     Output::Reply { request, result } => self.reply(request, result),
                     Output::Done { .. } => {}
+                    Output::Registered { request, session } => {
+                        self.registered(request, Ok(session))
+                    }
                 }
             }
             self.state.outputs = outputs;
@@ -292,7 +311,19 @@ where
         quiet
     }
 
+    fn registered(&mut self, request: RequestId, result: Result<SessionId, RequestError>) {
+        if let Some(answer) = self.state.registering.remove(&request) {
+            let _ = answer.try_send(result.map_err(ClientError::Request));
+        }
+    }
+
     fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>) {
+        if let Err(error) = &result
+            && self.state.registering.contains_key(&request)
+        {
+            self.registered(request, Err(*error));
+            return;
+        }
         match self.state.answers.remove(&request) {
             // A client that gave up does not listen any more.
             Some(answer) => drop(answer.try_send(result.map_err(ClientError::Request))),
