@@ -61,8 +61,12 @@
 mod client;
 mod disk;
 mod error;
+mod folder;
 #[cfg(feature = "raft-kv")]
 pub mod kv;
+mod membership;
+mod orders;
+mod random;
 #[cfg(feature = "raft-kv")]
 pub mod resp;
 mod runtime;
@@ -72,10 +76,12 @@ mod transport;
 
 pub use self::client::Client;
 pub use self::disk::{FileDisk, NamedFile};
-pub use self::error::{ClientError, StartError, StopError};
-pub use self::server::{Seat, Server, ServerOptions, identity_of, init};
-pub use self::status::ServerStatus;
-pub use self::transport::{FrameError, Hello, HelloError};
+pub use self::error::{ClientError, JoinerError, StartError, StopError};
+pub use self::folder::{Seat, identity_of, init, init_joiner};
+pub use self::membership::{Alone, Force, Joiner, Part};
+pub use self::server::{Server, ServerOptions};
+pub use self::status::{MemberStatus, ServerStatus};
+pub use self::transport::{FrameError, Hello, HelloError, Introduction, Opening};
 
 /// The README's examples, which are compiled and run like any other.
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -11,21 +11,22 @@ use crossbeam_channel::Receiver;
 use mio::Poll;
 use mio::net::TcpListener;
 use raft_core::replica::{Replica, StateMachine};
-use raft_core::wal::{RecoveryError, Wal, WalOptions};
-use raft_core::{
-    ClusterId, Configuration, GroupId, Identity, Member, NodeId, Options, Restored, StorageId,
-};
+use raft_core::wal::{Wal, WalOptions};
+use raft_core::{Configuration, Identity, Options, Restored};
 use tracing::info;
 
 use crate::client::Client;
 use crate::disk::FileDisk;
 use crate::error::{StartError, StopError};
+use crate::folder::recovery;
+use crate::random::random;
 use crate::runtime::clock;
 use crate::runtime::front::{Front, NoFront};
 use crate::runtime::inbox::{self, Bell, Outlet};
 use crate::runtime::log_thread;
 use crate::runtime::replica_thread::{Call, ReplicaThread, State, TCP_TOKENS, WAKER};
 use crate::status::ServerStatus;
+use crate::transport::Introduction;
 use crate::transport::tcp::Tcp;
 
 /// Requests of in-process clients that may wait for the replica thread.
@@ -42,7 +43,7 @@ const LOG_EVENTS_WAITING: usize = 1_024;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// The data folder, made by [`init`].
+    /// The data folder, made by [`init`](crate::init) or [`init_joiner`](crate::init_joiner).
     pub data: PathBuf,
     /// Where to listen for peers; they dial the address that the configuration names.
     pub listen: SocketAddr,
@@ -62,109 +63,6 @@ impl ServerOptions {
             node: Options::default(),
             log: WalOptions::default(),
         }
-    }
-}
-
-/// One node of a cluster that is to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Its id.
-    pub node: NodeId,
-    /// Its data folder.
-    pub data: PathBuf,
-    /// Where its peers reach it: `host:port`.
-    pub address: String,
-}
-
-/// Makes the data folders of a new cluster: each with a store id of its own, all of them voters of the
-/// first configuration.
-///
-/// # Errors
-///
-/// If a folder cannot be made or holds a log already. Folders made before the failure stay, and belong
-/// to no cluster.
-pub fn init(seats: &[Seat]) -> Result<ClusterId, StartError> {
-    let cluster = ClusterId(random()?);
-    let mut configuration = Configuration::default();
-    let mut members = Vec::new();
-    for seat in seats {
-        let member = Member {
-            node: seat.node,
-            store: StorageId(random()?),
-        };
-        configuration.voters.insert(member);
-        configuration.addresses.insert(member, seat.address.clone());
-        members.push((seat, member));
-    }
-    // First a look at all of them, so that nothing is made when one is taken.
-    for seat in seats {
-        if seat.data.is_dir() {
-            let mut disk = FileDisk::open(&seat.data)?;
-            check_unused(&mut disk, &seat.data)?;
-        }
-    }
-    for (seat, member) in members {
-        FileDisk::create_directory(&seat.data).map_err(|error| StartError::Data {
-            directory: seat.data.clone(),
-            error,
-        })?;
-        let identity = Identity {
-            group: GroupId(0),
-            cluster,
-            member,
-        };
-        let mut disk = FileDisk::open(&seat.data)?;
-        Wal::create(&mut disk, identity, &configuration)
-            .map_err(|error| recovery(&seat.data, error))?;
-    }
-    Ok(cluster)
-}
-
-/// Whose a data folder is, without opening its log for use.
-///
-/// # Errors
-///
-/// If the folder holds no log, or is in use.
-pub fn identity_of(data: &Path) -> Result<Identity, StartError> {
-    let mut disk = FileDisk::open(data)?;
-    Wal::peek(&mut disk).map_err(|error| recovery(data, error))
-}
-
-fn check_unused(disk: &mut FileDisk, directory: &Path) -> Result<(), StartError> {
-    use raft_core::wal::Disk;
-
-    let names = disk
-        .list()
-        .map_err(|error| recovery(directory, RecoveryError::Disk(error)))?;
-    match names.into_iter().find(|name| name.ends_with(".wal")) {
-        Some(file) => Err(recovery(directory, RecoveryError::Exists { file })),
-        None => Ok(()),
-    }
-}
-
-fn recovery(directory: &Path, error: RecoveryError) -> StartError {
-    let directory = directory.to_path_buf();
-    match error {
-        RecoveryError::Empty => StartError::NoLog { directory },
-        RecoveryError::Exists { .. }
-        | RecoveryError::NotALog { .. }
-        | RecoveryError::Version { .. }
-        | RecoveryError::Damaged { .. }
-        | RecoveryError::Foreign { .. }
-        | RecoveryError::Options(_)
-        | RecoveryError::Disk(_) => StartError::Recovery { directory, error },
-    }
-}
-
-/// Sixteen bytes that nobody else has.
-fn random() -> Result<u128, StartError> {
-    let mut bytes = [0; 16];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => Ok(u128::from_le_bytes(bytes)),
-        Err(error) => Err(StartError::System {
-            what: "the operating system has no randomness",
-            error: std::io::Error::other(error),
-        }),
     }
 }
 
@@ -225,8 +123,10 @@ where
             .max(options.node.command_bytes_max)
             + (8 << 20);
         let mut tcp = Tcp::new(
-            identity,
-            restored.boot,
+            Introduction {
+                identity,
+                boot: restored.boot,
+            },
             listener,
             TCP_TOKENS,
             frame_bytes_max,
@@ -238,12 +138,11 @@ where
             .register(registry)
             .map_err(system("the client port cannot be polled"))?;
 
-        let boot = restored.boot;
         info!(
             node = identity.member.node.0,
             cluster = %identity.cluster,
             store = %identity.member.store,
-            boot = boot.0,
+            boot = restored.boot.0,
             term = restored.hard_state.term.0,
             last = restored.terms.last().index.0,
             "recovered"
@@ -255,8 +154,6 @@ where
         let thread = ReplicaThread {
             poll,
             replica,
-            member: identity.member,
-            boot,
             tcp,
             front,
             jobs,

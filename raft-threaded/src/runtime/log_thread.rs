@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use raft_core::wal::{DiskError, Wal, WalStats};
-use raft_core::{LogReadOutcome, Persist, PersistId, ReadLog, ReadTicket};
+use raft_core::{Boot, LogReadOutcome, Persist, PersistId, ReadLog, ReadTicket, StorageId};
 use tracing::{error, info, warn};
 
 use crate::disk::FileDisk;
@@ -25,11 +25,22 @@ pub(crate) enum LogJob {
     Close,
 }
 
+/// One write, by the names that its completion echoes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WriteId {
+    /// The store as which it was asked for.
+    pub(crate) store: StorageId,
+    /// The life in which it was.
+    pub(crate) boot: Boot,
+    /// Its place in the lane.
+    pub(crate) id: PersistId,
+}
+
 /// What it answers.
 #[derive(Debug)]
 pub(crate) enum LogEvent {
     /// Every write up to this one is durable.
-    Persisted(PersistId, WalStats),
+    Persisted(WriteId, WalStats),
     /// What was read.
     Read(ReadTicket, LogReadOutcome),
     /// No room; what was handed over is kept.
@@ -88,7 +99,7 @@ struct LogThread {
     events: Outlet<LogEvent>,
     waiting: VecDeque<Persist>,
     reads: Vec<ReadLog>,
-    unsynced: Option<PersistId>,
+    unsynced: Option<WriteId>,
     full: bool,
     /// The next segment is ready.
     prepared: bool,
@@ -154,14 +165,19 @@ impl LogThread {
             if result.is_err() {
                 break;
             }
-            self.unsynced = Some(persist.id);
+            self.unsynced = Some(WriteId {
+                store: persist.store,
+                boot: persist.boot,
+                id: persist.id,
+            });
             self.waiting.pop_front();
         }
         // What was taken in before the disk was full is made durable all the same.
-        if let Some(id) = self.unsynced {
+        if let Some(write) = self.unsynced {
             self.wal.sync()?;
             self.unsynced = None;
-            self.events.send(LogEvent::Persisted(id, self.wal.stats()));
+            self.events
+                .send(LogEvent::Persisted(write, self.wal.stats()));
         }
         result
     }

@@ -15,14 +15,18 @@ use crossbeam_channel::Sender;
 use mio::{Events, Poll, Token};
 use raft_core::replica::{Output, Replica, RequestError, StateMachine};
 use raft_core::wal::WalStats;
-use raft_core::{Action, Boot, Event, Input, Member, Observation, RequestId, Time};
+use raft_core::{
+    Action, Alert, ClusterId, Configuration, EntryId, Event, Input, Member, Observation, Outcome,
+    RequestId, Time,
+};
 use tracing::{error, info, warn};
 
 use crate::error::{ClientError, StopError};
 use crate::runtime::clock;
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
 use crate::runtime::inbox::{Inbox, Outlet};
-use crate::runtime::log_thread::{LogEvent, LogJob};
+use crate::runtime::log_thread::{LogEvent, LogJob, WriteId};
+use crate::runtime::order::{Asked, Order};
 use crate::status::ServerStatus;
 use crate::transport::tcp::{Tcp, TcpEvent};
 
@@ -42,16 +46,28 @@ const SETTLE_ROUNDS: usize = 8;
 /// Where a client's answer goes.
 pub(crate) type Answer<R> = Sender<Result<R, ClientError>>;
 
+/// Who waits for what became of a request of this process.
+pub(crate) enum Waiter<R> {
+    /// A state machine's reply.
+    Reply(Answer<R>),
+    /// An order's outcome.
+    Order(Sender<Result<Outcome, ClientError>>),
+}
+
 /// What other threads ask of the replica thread.
 pub(crate) enum Call<S: StateMachine> {
     /// Replicate a command.
     Propose(S::Command, Answer<S::Reply>),
     /// Answer a query.
     Query(S::Query, Answer<S::Reply>),
+    /// Carry out an order.
+    Order(Order, Sender<Result<Outcome, ClientError>>),
+    /// Joiners were asked who they are, for this order.
+    Asked(RequestId, Asked, Option<EntryId>),
     /// Tell how things are.
     Status(Sender<ServerStatus>),
     /// A name was looked up.
-    Resolved(Member, Result<Vec<std::net::SocketAddr>, String>),
+    Resolved(Member, String, Result<Vec<std::net::SocketAddr>, String>),
     /// End in order.
     Shutdown,
 }
@@ -60,8 +76,6 @@ pub(crate) enum Call<S: StateMachine> {
 pub(crate) struct ReplicaThread<S: StateMachine, F> {
     pub(crate) poll: Poll,
     pub(crate) replica: Replica<S>,
-    pub(crate) member: Member,
-    pub(crate) boot: Boot,
     pub(crate) tcp: Tcp,
     pub(crate) front: F,
     pub(crate) jobs: Sender<LogJob>,
@@ -77,7 +91,11 @@ pub(crate) struct ReplicaThread<S: StateMachine, F> {
 /// What the thread keeps from round to round.
 pub(crate) struct State<S: StateMachine> {
     ids: RequestIds,
-    answers: BTreeMap<RequestId, Answer<S::Reply>>,
+    pub(super) answers: BTreeMap<RequestId, Waiter<S::Reply>>,
+    /// Attachments whose joiners are being asked.
+    pub(super) asking: usize,
+    /// Whether the configuration in force has this node.
+    is_member: bool,
     outputs: Vec<Output<S>>,
     tcp_events: Vec<TcpEvent>,
     requests: Vec<Request<S>>,
@@ -91,6 +109,8 @@ impl<S: StateMachine> Default for State<S> {
         Self {
             ids: RequestIds::default(),
             answers: BTreeMap::new(),
+            asking: 0,
+            is_member: false,
             outputs: Vec::new(),
             tcp_events: Vec::new(),
             requests: Vec::new(),
@@ -113,6 +133,7 @@ where
     pub(crate) fn run(mut self) -> Result<(), StopError> {
         let mut events = Events::with_capacity(EVENTS);
         let mut more_calls = false;
+        self.look_around();
         loop {
             let quiet = self.settle();
             if let Some(result) = self.state.stopping.take() {
@@ -211,21 +232,22 @@ where
             match request {
                 Request::Propose(id, command) => self.replica.propose(now, id, &command),
                 Request::Query(id, query) => self.replica.query(now, id, query),
+                Request::Order(id, order) => self.on_order(id, order),
             }
         }
         self.state.requests = requests;
     }
 
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         let at = self.state.now;
         self.replica.handle(Event { at, input });
     }
 
     fn on_log_event(&mut self, event: LogEvent) {
         match event {
-            LogEvent::Persisted(id, stats) => {
+            LogEvent::Persisted(write, stats) => {
                 self.state.log_stats = stats;
-                let (store, boot) = (self.member.store, self.boot);
+                let WriteId { store, boot, id } = write;
                 self.input(Input::Persisted { store, boot, id });
             }
             LogEvent::Read(ticket, outcome) => self.input(Input::LogRead { ticket, outcome }),
@@ -243,21 +265,28 @@ where
         match call {
             Call::Propose(command, answer) => {
                 let id = self.state.ids.next();
-                self.state.answers.insert(id, answer);
+                self.state.answers.insert(id, Waiter::Reply(answer));
                 self.replica.propose(now, id, &command);
             }
             Call::Query(query, answer) => {
                 let id = self.state.ids.next();
-                self.state.answers.insert(id, answer);
+                self.state.answers.insert(id, Waiter::Reply(answer));
                 self.replica.query(now, id, query);
             }
+            Call::Order(order, answer) => {
+                let id = self.state.ids.next();
+                self.state.answers.insert(id, Waiter::Order(answer));
+                self.on_order(id, order);
+            }
+            Call::Asked(id, asked, expect) => self.on_asked(id, asked, expect),
             Call::Status(answer) => {
                 let status = ServerStatus::new(&self.replica.status(), self.state.log_stats);
                 let _ = answer.try_send(status);
             }
-            Call::Resolved(member, addresses) => {
+            Call::Resolved(member, name, addresses) => {
                 let registry = self.poll.registry();
-                self.tcp.resolved(member, &addresses, now, registry);
+                self.tcp
+                    .resolved((member, &name), &addresses, now, registry);
             }
             Call::Shutdown => self.state.stopping = Some(Ok(())),
         }
@@ -270,12 +299,13 @@ where
         for _ in 0..SETTLE_ROUNDS {
             let mut outputs = core::mem::take(&mut self.state.outputs);
             self.replica.drain(&mut outputs);
+            self.follow_identity();
             quiet = outputs.is_empty();
             for output in outputs.drain(..) {
                 match output {
                     Output::Action(action) => self.carry_out(action),
                     Output::Reply { request, result } => self.reply(request, result),
-                    Output::Done { .. } => {}
+                    Output::Done { request, outcome } => self.answer_order(request, Ok(outcome)),
                 }
             }
             self.state.outputs = outputs;
@@ -295,7 +325,13 @@ where
     fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>) {
         match self.state.answers.remove(&request) {
             // A client that gave up does not listen any more.
-            Some(answer) => drop(answer.try_send(result.map_err(ClientError::Request))),
+            Some(Waiter::Reply(answer)) => {
+                drop(answer.try_send(result.map_err(ClientError::Request)));
+            }
+            Some(Waiter::Order(answer)) => match result {
+                Ok(_) => unreachable!("orders have outcomes, not replies"),
+                Err(error) => drop(answer.try_send(Err(error.into()))),
+            },
             None => self.front.reply(request, result),
         }
     }
@@ -306,7 +342,7 @@ where
             Action::Persist(persist) => self.ask_log(LogJob::Persist(persist)),
             Action::ReadLog(read) => self.ask_log(LogJob::Read(read)),
             Action::Observed(observation) => self.observe(observation),
-            Action::Alert(alert) => warn!(%alert, "alert"),
+            Action::Alert(alert) => report(&alert),
             Action::Halt(reason) => {
                 error!(%reason, "the node halted");
                 if self.state.stopping.is_none() {
@@ -349,22 +385,67 @@ where
             Observation::Configuration { id, configuration } => {
                 info!(index = id.index.0, ?configuration, "configuration");
                 self.tcp.set_members(&configuration);
+                self.look_for_self(&configuration);
             }
+        }
+    }
+
+    /// Peers know this node by who it is: it may have joined a cluster, or have left one.
+    fn follow_identity(&mut self) {
+        let identity = self.replica.status().identity;
+        if identity != self.tcp.identity() {
+            info!(cluster = %identity.cluster, store = %identity.member.store, "another identity");
+            self.tcp.set_identity(identity, self.poll.registry());
+        }
+    }
+
+    /// What the log says of this node when it starts.
+    fn look_around(&mut self) {
+        let status = self.replica.status();
+        let member = status.identity.member;
+        self.state.is_member = status.configuration.contains(member);
+        if status.identity.cluster == ClusterId::NONE {
+            info!("this node belongs to no cluster and waits to be attached to one");
+        } else if !self.state.is_member && !status.configuration.voters.is_empty() {
+            warn!("this node is no member of its cluster any more; `raft-kv reset` empties it");
+        }
+    }
+
+    fn look_for_self(&mut self, configuration: &Configuration) {
+        let is_member = configuration.contains(self.tcp.identity().member);
+        if core::mem::replace(&mut self.state.is_member, is_member) && !is_member {
+            warn!(
+                "this node is no member of the new configuration: as soon as that is committed, it has no \
+                 part in the cluster any more; `raft-kv reset` empties it, so that it can be attached again"
+            );
         }
     }
 
     fn look_up(&mut self, member: Member, name: String) {
         let outlet = self.outlet.clone();
         let looking = thread::Builder::new().name("raft-resolver".to_string());
+        let wanted = name.clone();
         let spawned = looking.spawn(move || {
             let addresses = name.to_socket_addrs().map(Iterator::collect);
             let addresses = addresses.map_err(|error| format!("looking up {name}: {error}"));
-            outlet.send(Call::Resolved(member, addresses));
+            outlet.send(Call::Resolved(member, name, addresses));
         });
         if let Err(error) = spawned {
             let (now, registry) = (self.state.now, self.poll.registry());
             let failed = Err(format!("looking up a name: {error}"));
-            self.tcp.resolved(member, &failed, now, registry);
+            self.tcp.resolved((member, &wanted), &failed, now, registry);
+        }
+    }
+}
+
+/// What an operator should know is said with what to do about it.
+fn report(alert: &Alert) {
+    match alert {
+        Alert::Removed { .. } => {
+            error!(%alert, "removed; `raft-kv reset --force` empties this node");
+        }
+        Alert::Refused { .. } | Alert::TwoLeaders { .. } | Alert::Forgot { .. } => {
+            warn!(%alert, "alert");
         }
     }
 }
