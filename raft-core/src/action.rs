@@ -283,6 +283,22 @@ pub enum Observation {
         /// Who takes part.
         configuration: Arc<Configuration>,
     },
+    /// This leader would rather have another node lead, and begins to hand over to it.
+    HandsOver {
+        /// To whom.
+        to: Member,
+        /// Why.
+        reason: HandOverReason,
+    },
+}
+
+/// Why a leader hands over without being told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandOverReason {
+    /// The other node has a higher `Options::priority`, and asked.
+    Priority,
+    /// A write takes longer than `Options::disk_stall_timeout`.
+    DiskStalled,
 }
 
 /// A node's part in its term (§5.1), without what only that part knows.
@@ -371,6 +387,9 @@ pub enum Alert {
         /// The entry that made the configuration without this node.
         configured: EntryId,
     },
+    /// A write takes longer than `Options::disk_stall_timeout`; said once for each time.
+    #[error("a write to the log takes longer than it may; the disk stalls")]
+    DiskStalled,
     /// A follower lacks what it had acknowledged as durable: its disk was rolled back or lies.
     #[error(
         "node {} acknowledged entry {acknowledged} and now lacks entry {lacks}; its disk forgot",

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::change::MembershipChange;
 use crate::entry::Entry;
@@ -68,7 +69,8 @@ pub enum Input {
         /// The caller's name for the request.
         request: RequestId,
     },
-    /// Try to become leader now, with a pre-vote first; ignored by a leader and by a non-voter.
+    /// Try to become leader now, with a pre-vote first; ignored by a leader, by a non-voter, while a promise
+    /// to a leader lasts, and while the disk stalls.
     Campaign,
     /// Every write of the log lane up to `id` is durable, its directory too.
     Persisted {
@@ -151,7 +153,7 @@ pub enum Input {
 }
 
 /// What the answer of a read rests on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Consistency {
     /// On a majority, asked after the read was: linearizable, whatever the clocks do.
     #[default]

@@ -87,7 +87,7 @@
 //! | --- | --- |
 //! | `types` `entry` `message` `snapshot` `change` | terms, indexes, identities; log entries; the RPCs and their envelope; what a snapshot is; changes of membership |
 //! | `event` `action` `options` `error` | what goes in, what comes out, tunables, errors |
-//! | `log` `log_sizes` `term_runs` `persistence` `quorum` `configuration` `progress` `inflight` `read_queue` `proposal_queue` `sent_requests` `forward_window` | machines that know nothing of `Node` |
+//! | `log` `log_sizes` `term_runs` `persistence` `quorum` `configuration` `progress` `inflight` `lease` `freshness` `read_queue` `proposal_queue` `sent_requests` `forward_window` | machines that know nothing of `Node` |
 //! | `node/` | consensus: one submodule for each section of the paper |
 //! | `replica/` | hosting a `StateMachine` |
 //! | `wal/` | the log file: records, segments, recovery |
@@ -114,7 +114,9 @@ mod entry;
 mod error;
 mod event;
 mod forward_window;
+mod freshness;
 mod inflight;
+mod lease;
 mod log;
 mod log_sizes;
 mod message;
@@ -139,8 +141,8 @@ pub mod wal;
 pub use bytes::Bytes;
 
 pub use self::action::{
-    Action, Alert, CompactLog, HaltReason, IdentityRefusal, Observation, Outcome, Persist, Quota,
-    ReadLog, Refusal, Rejection, RoleKind, TransferRefusal,
+    Action, Alert, CompactLog, HaltReason, HandOverReason, IdentityRefusal, Observation, Outcome,
+    Persist, Quota, ReadLog, Refusal, Rejection, RoleKind, TransferRefusal,
 };
 pub use self::change::{
     ADDRESS_BYTES_MAX, ChangeRefusal, ChangeWay, MEMBERS_MAX, MemberChange, MembershipChange,
@@ -151,7 +153,8 @@ pub use self::error::{OptionsError, RestoreError};
 pub use self::event::{Consistency, Event, Input, LogReadOutcome};
 pub use self::inflight::Inflight;
 pub use self::message::{
-    AppendOutcome, Body, Cause, Control, ControlOutcome, Envelope, ForwardOutcome, Session,
+    AppendOutcome, Body, Cause, Control, ControlOutcome, Envelope, ForwardOutcome, LeaderRound,
+    Session,
 };
 pub use self::node::{Node, Refused, Restored, Status};
 pub use self::options::Options;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::TransferRefusal;
 use crate::change::{ChangeRefusal, MembershipChange};
 use crate::entry::Entry;
+use crate::event::Consistency;
 use crate::types::{Boot, EntryId, Identity, Index, Member, NodeId, Round, Span, Term};
 
 /// A message with everything needed to refuse it when it is not meant for us.
@@ -66,7 +67,7 @@ pub enum Body {
     RequestVote {
         /// The candidate's last entry (§5.4.1).
         last: EntryId,
-        /// Why it asks.
+        /// Why there is an election.
         cause: Cause,
     },
     /// The answer; a grant leaves only once the vote is durable.
@@ -90,11 +91,16 @@ pub enum Body {
     Heartbeat {
         /// The commit index, as far as the peer is known to have it (S46).
         commit: Index,
+        /// What a read asked for now would have to wait for: at least the commit index, and the leader's
+        /// first entry. It tells the receiver how old its state is, and commits nothing.
+        read_index: Index,
         /// The round this belongs to.
         round: Round,
         /// For how long the receiver is asked to help nobody else to lead (dissertation §6.4.1); zero
         /// where leases are not wanted.
         promise: Span,
+        /// How much the sender wants to lead; whoever wants it more may ask to.
+        priority: u32,
     },
     /// The answer to a heartbeat of the sender's own term.
     HeartbeatReply {
@@ -122,8 +128,11 @@ pub enum Body {
         outcomes: Vec<ForwardOutcome>,
     },
     /// At which index may I read? (dissertation §6.4)
-    ForwardRead,
-    /// The answer, once a round begun after the question was confirmed.
+    ForwardRead {
+        /// What the answer is to rest on.
+        consistency: Consistency,
+    },
+    /// The answer, once a round begun after the question was confirmed, or out of a lease.
     ForwardReadReply {
         /// The index to apply before reading; `None` if the sender does not lead, or has too many
         /// reads waiting.
@@ -144,6 +153,13 @@ pub enum Body {
     TimeoutNow {
         /// The sender's last entry, which the receiver must have durably (S41).
         last: EntryId,
+        /// The last round for which the sender gives back what it was promised.
+        round: Round,
+    },
+    /// I would rather lead than you, and have all that you told me of. Echoes the session of a heartbeat.
+    RequestLeadership {
+        /// How much the sender wants to lead.
+        priority: u32,
     },
     /// I am a learner that hears no leader: am I still a member? Answered only if not.
     AskMembership {
@@ -187,6 +203,29 @@ pub enum Body {
     NoSnapshot,
 }
 
+/// One round of heartbeats, told apart from every other leadership's.
+///
+/// It stands for every promise that was asked for up to it in its term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LeaderRound {
+    /// Who leads.
+    pub leader: Member,
+    /// In which term.
+    pub term: Term,
+    /// The round.
+    pub round: Round,
+}
+
+/// Why there is an election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Cause {
+    /// Nobody was heard to lead, or a node was told to campaign.
+    Timeout,
+    /// The leader asked for it (dissertation §3.10), and gave back everything it was promised up to this
+    /// round.
+    Transfer(LeaderRound),
+}
+
 /// What a node that does not lead asks its leader to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
@@ -218,17 +257,6 @@ pub enum ControlOutcome {
     Busy,
     /// The leader stopped leading before it was done.
     Unknown,
-}
-
-/// Why a candidate asks for votes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Cause {
-    /// It heard no leader for long enough.
-    #[default]
-    Timeout,
-    /// Its leader told it to take over: whoever heard that leader lately votes all the same (dissertation
-    /// §4.2.3).
-    Transfer,
 }
 
 /// How an append ended.

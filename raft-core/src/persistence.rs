@@ -12,7 +12,7 @@ use alloc::collections::VecDeque;
 use crate::message::Envelope;
 use crate::planted::{Bug, planted};
 use crate::snapshot::{SnapshotMark, SnapshotMeta};
-use crate::types::{EntryId, Identity, Index, PersistId};
+use crate::types::{EntryId, Identity, Index, PersistId, Time};
 
 /// The log lane as the node sees it.
 #[derive(Clone, Debug)]
@@ -21,8 +21,8 @@ pub(crate) struct Persistence {
     handed: PersistId,
     /// The last write reported durable.
     done: PersistId,
-    /// Writes between the two, each with the end of the log it makes durable.
-    pending: VecDeque<(PersistId, Index)>,
+    /// Writes between the two.
+    pending: VecDeque<Pending>,
     /// The first entry not handed out.
     next: Index,
     /// Who the store is from the next write on.
@@ -46,6 +46,16 @@ pub(crate) struct Write {
     pub(crate) with_hard_state: bool,
     pub(crate) mark: Option<SnapshotMark>,
     pub(crate) identity: Option<Identity>,
+}
+
+/// A write handed out and not reported durable.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    id: PersistId,
+    /// The end of the log it makes durable.
+    last: Index,
+    /// When it was handed out.
+    since: Time,
 }
 
 impl Persistence {
@@ -115,11 +125,11 @@ impl Persistence {
     /// The log was truncated: entries from `from` on are gone.
     pub(crate) fn truncated(&mut self, from: Index) {
         self.next = self.next.min(from);
-        for (_, last) in &mut self.pending {
+        for write in &mut self.pending {
             if planted(Bug::CompletionAba) {
                 continue;
             }
-            *last = (*last).min(from.previous());
+            write.last = write.last.min(from.previous());
         }
     }
 
@@ -157,14 +167,18 @@ impl Persistence {
     }
 
     /// Hands out a write up to the entry `to`.
-    pub(crate) fn begin(&mut self, to: Index) -> Write {
+    pub(crate) fn begin(&mut self, to: Index, now: Time) -> Write {
         assert!(
             to.next() >= self.next,
             "entries are written once, and in order"
         );
         self.handed = self.handed.next();
         self.next = to.next();
-        self.pending.push_back((self.handed, to));
+        self.pending.push_back(Pending {
+            id: self.handed,
+            last: to,
+            since: now,
+        });
         let changed = core::mem::replace(&mut self.hard_state_changed, false);
         // With a mark it goes along anyway: what the snapshot contains is committed.
         let mark = self.mark.take();
@@ -179,6 +193,11 @@ impl Persistence {
         }
     }
 
+    /// Since when the oldest write is under way.
+    pub(crate) fn waits_since(&self) -> Option<Time> {
+        self.pending.front().map(|write| write.since)
+    }
+
     /// Every write up to `id` is durable: the end of the log that is. `None` if that is not news, or
     /// names a write that was never handed out.
     pub(crate) fn completed(&mut self, id: PersistId) -> Option<Index> {
@@ -187,11 +206,11 @@ impl Persistence {
         }
         self.done = id;
         let mut durable = None;
-        while let Some((pending, last)) = self.pending.front().copied() {
-            if pending > id {
+        while let Some(write) = self.pending.front() {
+            if write.id > id {
                 break;
             }
-            durable = Some(last);
+            durable = Some(write.last);
             self.pending.pop_front();
         }
         durable

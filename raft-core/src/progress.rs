@@ -49,6 +49,10 @@ pub(crate) struct Progress {
     pub(crate) boot: Option<Boot>,
     /// The latest round it answered.
     pub(crate) round: Round,
+    /// When that round was begun.
+    pub(crate) confirmed: Option<Time>,
+    /// Until then, by our clock, it helps nobody else to lead.
+    pub(crate) promised_until: Time,
     /// The first heartbeat that is not answered, and what had been sent before it.
     asked: Option<(Round, Index)>,
     /// The commit index it was told last.
@@ -76,6 +80,8 @@ impl Progress {
             last_contact: now,
             boot: None,
             round: Round(0),
+            confirmed: None,
+            promised_until: Time(0),
             asked: None,
             forgot: false,
             commit_sent: Index(0),

@@ -11,8 +11,8 @@ use quickcheck::{Arbitrary, Gen, TestResult, quickcheck};
 use raft_core::quorum::{Tally, majority, reached, tally};
 use raft_core::{
     Body, Boot, Bytes, Cause, ClusterId, Configuration, Entry, EntryId, Envelope, ForwardOutcome,
-    GroupId, Identity, Index, Inflight, Member, NodeId, Payload, Round, Session, Span, StorageId,
-    Term, TermRuns, codec,
+    GroupId, Identity, Index, Inflight, LeaderRound, Member, NodeId, Payload, Round, Session, Span,
+    StorageId, Term, TermRuns, codec,
 };
 
 fn member(n: u8) -> Member {
@@ -248,6 +248,17 @@ fn any_id(g: &mut Gen) -> EntryId {
     }
 }
 
+fn any_cause(g: &mut Gen) -> Cause {
+    if bool::arbitrary(g) {
+        return Cause::Timeout;
+    }
+    Cause::Transfer(LeaderRound {
+        leader: member(u8::arbitrary(g)),
+        term: Term(u64::arbitrary(g)),
+        round: Round(u64::arbitrary(g)),
+    })
+}
+
 fn any_body(g: &mut Gen) -> Body {
     match u8::arbitrary(g) % 12 {
         0 => Body::RequestPreVote { last: any_id(g) },
@@ -256,7 +267,7 @@ fn any_body(g: &mut Gen) -> Body {
         },
         2 => Body::RequestVote {
             last: any_id(g),
-            cause: Cause::Timeout,
+            cause: any_cause(g),
         },
         3 => Body::VoteReply {
             granted: bool::arbitrary(g),
@@ -272,14 +283,16 @@ fn any_body(g: &mut Gen) -> Body {
         }),
         7 => Body::Heartbeat {
             commit: Index(u64::arbitrary(g)),
+            read_index: Index(u64::arbitrary(g)),
             round: Round(u64::arbitrary(g)),
-            promise: Span(0),
+            promise: Span(u64::arbitrary(g)),
+            priority: u32::arbitrary(g),
         },
         8 => Body::HeartbeatReply {
             round: Round(u64::arbitrary(g)),
             received: Index(u64::arbitrary(g)),
             matched: Index(u64::arbitrary(g)),
-            promised: Span(0),
+            promised: Span(u64::arbitrary(g)),
         },
         9 => {
             let commands: Vec<Vec<u8>> = Vec::arbitrary(g);

@@ -315,13 +315,14 @@ pub(crate) const fn message_name(body: &Body) -> &'static str {
         Body::StaleTerm => "StaleTerm",
         Body::ForwardProposals { .. } => "ForwardProposals",
         Body::ForwardProposalsReply { .. } => "ForwardProposalsReply",
-        Body::ForwardRead => "ForwardRead",
+        Body::ForwardRead { .. } => "ForwardRead",
         Body::ForwardReadReply { .. } => "ForwardReadReply",
         Body::ForwardControl { .. } => "ForwardControl",
         Body::ForwardControlReply { .. } => "ForwardControlReply",
         Body::TimeoutNow { .. } => "TimeoutNow",
         Body::AskMembership { .. } => "AskMembership",
         Body::NotAMember { .. } => "NotAMember",
+        Body::RequestLeadership { .. } => "RequestLeadership",
         Body::InstallSnapshot { .. } => "InstallSnapshot",
         Body::FetchSnapshot { .. } => "FetchSnapshot",
         Body::SnapshotChunk { .. } => "SnapshotChunk",
@@ -373,7 +374,7 @@ pub(crate) fn message_text(envelope: &Envelope) -> String {
         Body::ForwardProposalsReply { outcomes } => {
             format!("term={term} outcomes={}", outcomes.len())
         }
-        Body::ForwardRead => format!("term={term}"),
+        Body::ForwardRead { .. } => format!("term={term}"),
         Body::ForwardReadReply { index } => match index {
             Some(index) => format!("term={term} index={index}"),
             None => format!("term={term} index=none"),
@@ -382,7 +383,8 @@ pub(crate) fn message_text(envelope: &Envelope) -> String {
         Body::ForwardControlReply { outcome } => format!("term={term} {outcome:?}"),
         Body::AskMembership { last } => format!("term={term} last={}", id(*last)),
         Body::NotAMember { configured } => format!("term={term} configured={}", id(*configured)),
-        Body::TimeoutNow { last } => format!("term={term} last={}", id(*last)),
+        Body::TimeoutNow { last, .. } => format!("term={term} last={}", id(*last)),
+        Body::RequestLeadership { priority } => format!("term={term} priority={priority}"),
         Body::InstallSnapshot {
             id: at_least,
             source,

@@ -18,7 +18,7 @@ use super::{DecodeError, decode_entries, decode_value, encode_entries, encode_va
 /// # let identity = Identity { group: GroupId(0), cluster: ClusterId(7), member };
 /// # let envelope = Envelope {
 /// #     from: identity, boot: Boot(1), to: Member { node: NodeId(2), store: StorageId(2) },
-/// #     term: Term(3), session: Session::default(), body: Body::ForwardRead,
+/// #     term: Term(3), session: Session::default(), body: Body::StaleTerm,
 /// # };
 /// let mut frame = Vec::new();
 /// codec::encode_control(&envelope, &mut frame);
@@ -50,13 +50,14 @@ pub const fn has_bulk(body: &Body) -> bool {
         | Body::HeartbeatReply { .. }
         | Body::StaleTerm
         | Body::ForwardProposalsReply { .. }
-        | Body::ForwardRead
+        | Body::ForwardRead { .. }
         | Body::ForwardReadReply { .. }
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
         | Body::AskMembership { .. }
         | Body::NotAMember { .. }
+        | Body::RequestLeadership { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }
         | Body::NoSnapshot => false,
@@ -80,13 +81,14 @@ pub fn encode_bulk(body: &Body, out: &mut Vec<u8>) {
         | Body::HeartbeatReply { .. }
         | Body::StaleTerm
         | Body::ForwardProposalsReply { .. }
-        | Body::ForwardRead
+        | Body::ForwardRead { .. }
         | Body::ForwardReadReply { .. }
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
         | Body::AskMembership { .. }
         | Body::NotAMember { .. }
+        | Body::RequestLeadership { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }
         | Body::NoSnapshot => {}
@@ -118,13 +120,14 @@ pub fn decode_envelope(frame: &Bytes) -> Result<Envelope, DecodeError> {
         | Body::HeartbeatReply { .. }
         | Body::StaleTerm
         | Body::ForwardProposalsReply { .. }
-        | Body::ForwardRead
+        | Body::ForwardRead { .. }
         | Body::ForwardReadReply { .. }
         | Body::ForwardControl { .. }
         | Body::ForwardControlReply { .. }
         | Body::TimeoutNow { .. }
         | Body::AskMembership { .. }
         | Body::NotAMember { .. }
+        | Body::RequestLeadership { .. }
         | Body::InstallSnapshot { .. }
         | Body::FetchSnapshot { .. }
         | Body::NoSnapshot => finish("the control part", &rest)?,

@@ -71,6 +71,7 @@ impl Node {
         // While a snapshot is being restored, only that being done says something.
         if self.apply.restoring.is_none() {
             self.apply.applied = self.apply.applied.max(index.min(self.apply.handed));
+            self.freshness.advance(self.apply.applied);
         }
     }
 
@@ -78,6 +79,7 @@ impl Node {
         if self.apply.restoring == Some(id) {
             self.apply.restoring = None;
             self.apply.applied = id.index;
+            self.freshness.advance(self.apply.applied);
         }
     }
 

@@ -131,7 +131,13 @@ impl Node {
         true
     }
 
-    /// Whether a leader was heard so lately that nobody needs another (S19).
+    /// Whether nobody may be helped to replace the present leader: it has our promise, or was heard so
+    /// lately that nobody needs another, unless it wants to be replaced itself (S19, S43).
+    fn keeps_leader(&self, cause: Cause) -> bool {
+        self.is_bound(cause) || (self.has_live_leader() && !self.lets_go(cause))
+    }
+
+    /// Whether a leader was heard so lately that nobody needs another.
     fn has_live_leader(&self) -> bool {
         match &self.role {
             // A leader that has lost its majority steps down by itself.
@@ -158,7 +164,11 @@ impl Node {
     }
 
     pub(super) fn on_campaign(&mut self) {
-        if !matches!(self.role, Role::Leader(_)) && self.may_campaign() {
+        if !matches!(self.role, Role::Leader(_))
+            && self.may_campaign()
+            && !self.is_bound(Cause::Timeout)
+            && !self.disk_stalls()
+        {
             self.start_pre_vote();
         }
     }
@@ -173,7 +183,9 @@ impl Node {
             return;
         }
         // While the disk stalls, another term would only be one more to wait for.
-        if self.may_campaign() && self.persistence.hard_state_is_durable() {
+        let fit = self.persistence.hard_state_is_durable() && !self.disk_stalls();
+        let wants = self.options.priority > 0 && !self.is_bound(Cause::Timeout);
+        if fit && wants && self.may_campaign() {
             if planted(Bug::NoPreVote) {
                 self.start_election(Cause::Timeout);
                 return;
@@ -220,13 +232,12 @@ impl Node {
         self.count_ballots();
     }
 
-    /// The leader hands over: no pre-vote is needed.
-    pub(super) fn start_transferred_election(&mut self) {
-        self.start_election(Cause::Transfer);
-    }
-
     /// Starts the next term as its candidate.
-    fn start_election(&mut self, cause: Cause) {
+    pub(super) fn start_election(&mut self, cause: Cause) {
+        assert!(
+            !self.is_bound(cause),
+            "a node that promised not to does not campaign"
+        );
         if let Some(term) = self.next_term() {
             self.hard_state.term = term;
             self.campaign_in_present_term(cause);
@@ -326,7 +337,7 @@ impl Node {
         }
         let granted = envelope.session.term > self.hard_state.term
             && self.is_up_to_date(last)
-            && !self.has_live_leader();
+            && !self.keeps_leader(Cause::Timeout);
         // Nothing else changes: no term, no vote, no timer (S13).
         self.send(
             envelope.from.member,
@@ -340,13 +351,16 @@ impl Node {
 
     pub(super) fn on_request_vote(&mut self, envelope: &Envelope, last: EntryId, cause: Cause) {
         let candidate = envelope.from.member;
-        if envelope.session.term != envelope.term {
+        let follows = match cause {
+            Cause::Timeout => true,
+            Cause::Transfer(back) => back.term < envelope.term && back.term.next() == envelope.term,
+        };
+        if envelope.session.term != envelope.term || !follows {
             self.refuse(candidate, Refusal::Malformed);
             return;
         }
         if envelope.term > self.hard_state.term {
-            // The leader itself gives way to the target of its transfer.
-            if cause == Cause::Timeout && self.has_live_leader() {
+            if self.keeps_leader(cause) {
                 return;
             }
             self.become_follower(envelope.term, None);
@@ -356,7 +370,7 @@ impl Node {
             "only a node without a leader is asked for its vote"
         );
         let open = match self.hard_state.voted_for {
-            None => self.role_may_vote(),
+            None => self.role_may_vote() && !self.is_bound(cause),
             // Its question, or our answer, was lost or repeated (S9).
             Some(voted_for) => voted_for == candidate,
         };

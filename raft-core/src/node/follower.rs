@@ -25,6 +25,10 @@ pub(super) struct Follower {
     pub(super) deadline: Time,
     /// Up to here the log is known to agree with the leader's, on disk or not.
     pub(super) verified: Index,
+    /// The latest round heard of the leader.
+    pub(super) round: Round,
+    /// Not before then the leader is asked to hand over; `None` until it was heard to want it less.
+    pub(super) ask_after: Option<Time>,
     /// An append waits for its answer: whose, and in which exchange.
     owed: Option<(Member, Session)>,
     /// What was acknowledged last.
@@ -40,6 +44,8 @@ impl Follower {
             contact: None,
             deadline,
             verified: Index(0),
+            round: Round(0),
+            ask_after: None,
             owed: None,
             acked: Index(0),
             offer: None,
@@ -227,7 +233,13 @@ impl Node {
         }
     }
 
-    pub(super) fn on_heartbeat(&mut self, envelope: &Envelope, commit: Index, round: Round) {
+    pub(super) fn on_heartbeat(
+        &mut self,
+        envelope: &Envelope,
+        commit: Index,
+        round: Round,
+        promised: Span,
+    ) {
         let durable = self.acknowledgeable();
         let Role::Follower(follower) = &self.role else {
             return;
@@ -243,7 +255,7 @@ impl Node {
             round,
             received,
             matched,
-            promised: Span(0),
+            promised,
         };
         self.send(envelope.from.member, envelope.session, reply);
     }

@@ -41,6 +41,10 @@ impl Node {
             "a vote once cast stays for its term"
         );
         assert!(
+            new.promised >= old.promised,
+            "the longest promise is never forgotten"
+        );
+        assert!(
             self.commit_index >= before.commit_index,
             "the commit index never falls"
         );

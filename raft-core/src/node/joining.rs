@@ -44,11 +44,12 @@ impl Node {
             | Body::StaleTerm
             | Body::ForwardProposals { .. }
             | Body::ForwardProposalsReply { .. }
-            | Body::ForwardRead
+            | Body::ForwardRead { .. }
             | Body::ForwardReadReply { .. }
             | Body::ForwardControl { .. }
             | Body::ForwardControlReply { .. }
             | Body::TimeoutNow { .. }
+            | Body::RequestLeadership { .. }
             | Body::AskMembership { .. }
             | Body::NotAMember { .. }
             | Body::FetchSnapshot { .. }

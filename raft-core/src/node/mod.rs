@@ -11,8 +11,10 @@ mod compaction;
 mod control;
 mod election;
 mod follower;
+mod handover;
 mod invariants;
 mod joining;
+mod leases;
 mod membership;
 mod offers;
 mod proposals;
@@ -21,6 +23,7 @@ mod receive;
 mod replication;
 mod snapshot;
 mod solo;
+mod staleness;
 mod status;
 mod transfer;
 
@@ -37,7 +40,9 @@ use crate::action::{
 use crate::configuration::{Configuration, Configurations};
 use crate::entry::Entry;
 use crate::error::RestoreError;
-use crate::event::{Consistency, Event, Input};
+use crate::event::{Event, Input};
+use crate::freshness::Freshness;
+use crate::lease::Promise;
 use crate::log::Log;
 use crate::message::{Body, Control, Envelope, Session};
 use crate::options::Options;
@@ -110,7 +115,7 @@ impl Restored {
 /// actions; the crate's documentation shows the loop.
 #[derive(Clone, Debug)]
 pub struct Node {
-    options: Options,
+    options: Box<Options>,
     identity: Identity,
     boot: Boot,
     now: Time,
@@ -123,6 +128,12 @@ pub struct Node {
     log: Log,
     configurations: Configurations,
     persistence: Persistence,
+    /// What this node promised not to do.
+    promise: Promise,
+    /// How old what is applied is.
+    freshness: Freshness,
+    /// It was said already that the disk stalls.
+    stall_said: bool,
     commit_index: Index,
     apply: ApplyLane,
     snapshots: Snapshots,
@@ -132,7 +143,7 @@ pub struct Node {
     forwards: Forwards,
     forward_windows: ForwardWindows,
     read_forwards: ReadForwards,
-    controls: Controls,
+    controls: Box<Controls>,
     /// It leaves its cluster, and keeps what it has.
     solo: Option<Solo>,
     /// It forgets everything.
@@ -216,7 +227,7 @@ impl Node {
         let commit_index = restored.hard_state.commit.clamp(begins, last.index);
         let observed = (restored.hard_state.term, RoleKind::Follower, None);
         let mut node = Self {
-            options,
+            options: Box::new(options),
             identity: restored.identity,
             boot: restored.boot,
             now: at,
@@ -227,6 +238,9 @@ impl Node {
             log: Log::new(restored.terms, restored.tail),
             configurations,
             persistence: Persistence::new(last.index),
+            promise: Promise::restored(at, restored.hard_state.promised),
+            freshness: Freshness::default(),
+            stall_said: false,
             commit_index,
             snapshots: Snapshots::new(restored.boot, restored.snapshot.as_ref().map(|s| s.id)),
             joining: None,
@@ -235,7 +249,7 @@ impl Node {
             forwards: Forwards::new(restored.boot),
             forward_windows: ForwardWindows::default(),
             read_forwards: ReadForwards::new(restored.boot),
-            controls: Controls::new(restored.boot),
+            controls: Box::new(Controls::new(restored.boot)),
             solo: None,
             emptying: None,
             told_outside: None,
@@ -283,8 +297,8 @@ impl Node {
             Input::Propose { request, command } => self.on_propose(request, command),
             Input::Read {
                 request,
-                consistency: Consistency::Linearizable | Consistency::Lease,
-            } => self.on_read(request),
+                consistency,
+            } => self.on_read(request, consistency),
             Input::ChangeMembership { request, change } => {
                 self.on_control(request, Control::ChangeMembership(change));
             }
@@ -371,6 +385,7 @@ impl Node {
             self.read_forwards.next_deadline(),
             self.controls.next_deadline(),
             self.transfer_deadline(),
+            self.stall_deadline(),
         ];
         requests.into_iter().flatten().chain([role]).min()
     }
@@ -390,6 +405,7 @@ impl Node {
             Role::Leader(_) => self.on_leader_tick(),
         }
         self.expire_transfer();
+        self.check_disk();
         self.expire_requests();
     }
 
@@ -402,6 +418,7 @@ impl Node {
             self.log.set_durable(durable);
         }
         self.note_marks();
+        self.stall_said &= self.disk_stalls();
         if self.persistence.hard_state_is_durable() {
             self.count_own_vote();
         }
@@ -427,7 +444,7 @@ impl Node {
                 Arc::default()
             };
             let to = entries.last().map_or(last, |entry| entry.id.index);
-            let write = self.persistence.begin(to);
+            let write = self.persistence.begin(to, self.now);
             self.outbox.push(Action::Persist(Persist {
                 id: write.id,
                 store: self.me().store,

@@ -1,11 +1,13 @@
 //! Linearizable reads without a log entry (dissertation §6.4).
 //!
 //! Always holds: a read is answered at an index that covers the leader's first entry of its term
-//! (S37), and only after a round that began later was answered by a majority (S38).
+//! (S37), and only after a round that began later was answered by a majority (S38), or while the leader
+//! has a lease where that was asked for.
 
 use alloc::vec::Vec;
 
 use crate::action::{Outcome, Refusal, Rejection};
+use crate::event::Consistency;
 use crate::message::{Body, Envelope, Session};
 use crate::planted::{Bug, planted};
 use crate::read_queue::ReadQueue;
@@ -28,6 +30,8 @@ pub(super) enum Reader {
 pub(super) struct ReadForwards {
     /// Not sent yet: what one drain sends is one question.
     outgoing: Vec<RequestId>,
+    /// Likewise, for those that a lease may answer.
+    outgoing_lease: Vec<RequestId>,
     /// When the first of those gives up that were asked of an earlier leader.
     oldest: Option<Time>,
     sent: SentRequests,
@@ -37,6 +41,7 @@ impl ReadForwards {
     pub(super) const fn new(boot: Boot) -> Self {
         Self {
             outgoing: Vec::new(),
+            outgoing_lease: Vec::new(),
             oldest: None,
             sent: SentRequests::new(boot),
         }
@@ -48,7 +53,7 @@ impl ReadForwards {
 }
 
 impl Node {
-    pub(super) fn on_read(&mut self, request: RequestId) {
+    pub(super) fn on_read(&mut self, request: RequestId, consistency: Consistency) {
         if !self.admit(request) {
             return;
         }
@@ -57,11 +62,16 @@ impl Node {
             self.resolve(request, Outcome::ReadReady(self.commit_index));
             return;
         }
+        if self.may_answer_now(consistency) {
+            self.answer_read(Reader::Local(request), self.commit_index);
+            return;
+        }
         match &mut self.role {
             Role::Leader(leader) => leader.reads.push(Reader::Local(request), deadline),
-            Role::Follower(follower) if follower.leader.is_some() => {
-                self.read_forwards.outgoing.push(request);
-            }
+            Role::Follower(follower) if follower.leader.is_some() => match consistency {
+                Consistency::Linearizable => self.read_forwards.outgoing.push(request),
+                Consistency::Lease => self.read_forwards.outgoing_lease.push(request),
+            },
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 let outcome = self.not_leader();
                 self.resolve(request, outcome);
@@ -71,18 +81,35 @@ impl Node {
 
     /// Begins rounds, asks the leader, and answers what is confirmed.
     pub(super) fn flush_reads(&mut self) {
-        if !self.read_forwards.outgoing.is_empty() {
-            self.forward_reads();
-        }
+        let forwards = &mut self.read_forwards;
+        let oldest = forwards.oldest.take();
+        let linearizable = core::mem::take(&mut forwards.outgoing);
+        let lease = core::mem::take(&mut forwards.outgoing_lease);
+        self.forward_reads(linearizable, Consistency::Linearizable, oldest);
+        self.forward_reads(lease, Consistency::Lease, None);
         if matches!(&self.role, Role::Leader(leader) if leader.reads.needs_round()) {
             self.broadcast_heartbeat();
         }
         self.answer_confirmed_reads();
     }
 
-    fn forward_reads(&mut self) {
-        let requests = core::mem::take(&mut self.read_forwards.outgoing);
-        let oldest = self.read_forwards.oldest.take();
+    fn may_answer_now(&self, consistency: Consistency) -> bool {
+        match consistency {
+            Consistency::Linearizable => false,
+            Consistency::Lease => self.has_lease(),
+        }
+    }
+
+    /// Hands reads to the leader; `oldest` is when the first of those gives up that were asked before.
+    fn forward_reads(
+        &mut self,
+        requests: Vec<RequestId>,
+        consistency: Consistency,
+        oldest: Option<Time>,
+    ) {
+        if requests.is_empty() {
+            return;
+        }
         let latest = self.request_deadline();
         let deadline = oldest.map_or(latest, |oldest| oldest.min(latest));
         let leader = match &mut self.role {
@@ -108,7 +135,7 @@ impl Node {
             requests,
             deadline,
         });
-        self.send(leader, session, Body::ForwardRead);
+        self.send(leader, session, Body::ForwardRead { consistency });
     }
 
     fn answer_confirmed_reads(&mut self) {
@@ -139,23 +166,31 @@ impl Node {
             && let Some((index, readers)) = leader.reads.confirmed(confirmed, committed)
         {
             for reader in readers {
-                match reader {
-                    Reader::Local(request) => self.resolve(request, Outcome::ReadReady(index)),
-                    Reader::Peer(member, session) => {
-                        // It may read once it has applied so much, so it must hear of it.
-                        self.tell_commit(member, index);
-                        let index = Some(index);
-                        self.send(member, session, Body::ForwardReadReply { index });
-                    }
-                }
+                self.answer_read(reader, index);
             }
         }
     }
 
-    pub(super) fn on_forward_read(&mut self, envelope: &Envelope) {
+    fn answer_read(&mut self, reader: Reader, index: Index) {
+        match reader {
+            Reader::Local(request) => self.resolve(request, Outcome::ReadReady(index)),
+            Reader::Peer(member, session) => {
+                // It may read once it has applied so much, so it must hear of it.
+                self.tell_commit(member, index);
+                let index = Some(index);
+                self.send(member, session, Body::ForwardReadReply { index });
+            }
+        }
+    }
+
+    pub(super) fn on_forward_read(&mut self, envelope: &Envelope, consistency: Consistency) {
         let (origin, session) = (envelope.from.member, envelope.session);
         if !self.configuration().contains(origin) {
             self.refuse(origin, Refusal::StaleSession);
+            return;
+        }
+        if session.term == self.hard_state.term && self.may_answer_now(consistency) {
+            self.answer_read(Reader::Peer(origin, session), self.commit_index);
             return;
         }
         let requests_max = self.options.requests_max as usize;
@@ -203,7 +238,7 @@ impl Node {
         }
     }
 
-    /// Whoever was asked does not lead any more.
+    /// Whoever was asked does not lead any more; a new leader has no lease to speak of, either.
     pub(super) fn ask_reads_again(&mut self) {
         let forwards = &mut self.read_forwards;
         let earlier = forwards.sent.take_back(self.hard_state.term);
@@ -240,7 +275,8 @@ impl Node {
     pub(super) fn fail_reads(&mut self) {
         let asked = self.read_forwards.sent.take_all();
         let outgoing = core::mem::take(&mut self.read_forwards.outgoing);
-        for request in asked.chain(outgoing) {
+        let lease = core::mem::take(&mut self.read_forwards.outgoing_lease);
+        for request in asked.chain(outgoing).chain(lease) {
             self.resolve(request, Outcome::Rejected(Rejection::Halted));
         }
     }

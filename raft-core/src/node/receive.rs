@@ -26,11 +26,12 @@ impl Node {
                 | Body::StaleTerm
                 | Body::ForwardProposals { .. }
                 | Body::ForwardProposalsReply { .. }
-                | Body::ForwardRead
+                | Body::ForwardRead { .. }
                 | Body::ForwardReadReply { .. }
                 | Body::ForwardControl { .. }
                 | Body::ForwardControlReply { .. }
                 | Body::TimeoutNow { .. }
+                | Body::RequestLeadership { .. }
                 | Body::InstallSnapshot { .. } => self.become_follower(envelope.term, None),
                 // Between replicas, whatever their terms.
                 Body::FetchSnapshot { .. }
@@ -85,11 +86,16 @@ impl Node {
             }
             Body::Heartbeat {
                 commit,
+                read_index,
                 round,
-                promise: _,
+                promise,
+                priority,
             } => {
                 if self.is_from_leader(envelope) {
-                    self.on_heartbeat(envelope, *commit, *round);
+                    let promised = self.promise(envelope, *round, *promise);
+                    self.on_heartbeat(envelope, *commit, *round, promised);
+                    self.note_read_index(*round, *read_index);
+                    self.maybe_request_leadership(envelope, *priority);
                 }
             }
             Body::AppendReply(outcome) => {
@@ -101,10 +107,16 @@ impl Node {
                 round,
                 received,
                 matched,
-                promised: _,
+                promised,
             } => {
                 if self.is_from_follower(envelope) {
                     self.on_heartbeat_reply(envelope, *round, *received, *matched);
+                    self.note_round(envelope.from.member, *round, *promised);
+                }
+            }
+            Body::RequestLeadership { priority } => {
+                if self.is_from_follower(envelope) {
+                    self.on_request_leadership(envelope.from.member, *priority);
                 }
             }
             // The term it carries was all it had to say.
@@ -113,15 +125,15 @@ impl Node {
             Body::ForwardProposalsReply { outcomes } => {
                 self.on_forward_proposals_reply(envelope, outcomes);
             }
-            Body::ForwardRead => self.on_forward_read(envelope),
+            Body::ForwardRead { consistency } => self.on_forward_read(envelope, *consistency),
             Body::ForwardReadReply { index } => self.on_forward_read_reply(envelope, *index),
             Body::ForwardControl { control } => self.on_forward_control(envelope, control),
             Body::ForwardControlReply { outcome } => {
                 self.on_forward_control_reply(envelope, *outcome);
             }
-            Body::TimeoutNow { last } => {
+            Body::TimeoutNow { last, round } => {
                 if self.is_from_leader(envelope) {
-                    self.on_timeout_now(envelope, *last);
+                    self.on_timeout_now(envelope, *last, *round);
                 }
             }
             Body::AskMembership { last } => {

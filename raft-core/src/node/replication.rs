@@ -10,6 +10,7 @@ use alloc::sync::Arc;
 
 use crate::action::{Action, Alert, Refusal};
 use crate::entry::{Entry, Payload, check_run};
+use crate::lease::Rounds;
 use crate::message::{AppendOutcome, Body, Envelope};
 use crate::planted::{Bug, planted};
 use crate::progress::{Progress, ProgressState};
@@ -32,6 +33,12 @@ pub(super) struct Leader {
     pub(super) reads: ReadQueue<Reader>,
     /// The first entry of this leadership: nothing is known to be committed before it is.
     pub(super) noop: Index,
+    /// When rounds were begun, and whether promises are asked for.
+    pub(super) rounds: Rounds,
+    /// What was committed when the last regular heartbeat but one was sent, and when the last one was.
+    pub(super) settled: (Index, Index),
+    /// Not before then it hands over of its own accord.
+    pub(super) hand_over_after: Time,
     /// Bytes of this leadership's entries that are not committed (S56).
     pub(super) uncommitted_bytes: u64,
     /// The run of entries sliced last: peers at the same place share it, and the disk does.
@@ -54,13 +61,16 @@ struct SharedSlice {
 }
 
 impl Leader {
-    pub(super) const fn new(now: Time, heartbeat_interval: Span, noop: Index) -> Self {
+    pub(super) fn new(now: Time, heartbeat_interval: Span, noop: Index) -> Self {
         Self {
             peers: BTreeMap::new(),
             round: Round(0),
             heartbeat_due: Time(now.0.saturating_add(heartbeat_interval.0)),
             reads: ReadQueue::new(),
             noop,
+            rounds: Rounds::new(),
+            settled: (Index(0), Index(0)),
+            hand_over_after: now,
             uncommitted_bytes: 0,
             shared: None,
             departures: Departures::new(),
@@ -138,10 +148,12 @@ impl Node {
             return;
         }
         let due = now + self.options.heartbeat_interval;
+        self.note_confirmed();
         self.broadcast_heartbeat();
         self.transfer_heartbeat();
         if let Role::Leader(leader) = &mut self.role {
             leader.heartbeat_due = due;
+            leader.settled = (leader.settled.1, self.commit_index);
             // Rounds begun for reads ask nothing: there may be any number of them.
             for peer in leader.peers.values_mut() {
                 peer.ask(leader.round);
@@ -162,16 +174,25 @@ impl Node {
         } else {
             leader.noop
         };
-        leader.reads.begin(round, commit.max(noop));
+        let read_index = commit.max(noop);
+        leader.reads.begin(round, read_index);
+        leader
+            .rounds
+            .begin(round, self.now, self.options.election_timeout);
+        let (promise, priority) = (self.wanted_promise(), self.options.priority);
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
         let mut peers = core::mem::take(&mut leader.peers);
         for (member, peer) in &mut peers {
             // No further than it is known to have the log (S46).
             let commit = commit.min(peer.match_index);
-            let promise = Span(0);
             let heartbeat = Body::Heartbeat {
                 commit,
+                read_index,
                 round,
                 promise,
+                priority,
             };
             self.send(*member, peer.session, heartbeat);
         }

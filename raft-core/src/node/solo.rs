@@ -12,8 +12,9 @@ use alloc::sync::Arc;
 use crate::action::{Action, HaltReason, IdentityRefusal, Outcome, Rejection};
 use crate::configuration::Configuration;
 use crate::entry::{Entry, Payload};
+use crate::lease::Promise;
 use crate::message::Cause;
-use crate::types::{ClusterId, EntryId, Identity, Index, Member, RequestId, StorageId};
+use crate::types::{ClusterId, EntryId, Identity, Index, Member, RequestId, Span, StorageId};
 
 use super::{Node, Role};
 
@@ -67,6 +68,8 @@ impl Node {
             ..self.identity
         };
         self.boots.clear();
+        // Those it promised to help nobody against are strangers now.
+        self.promise = Promise::restored(self.now, Span(0));
         let mut alone = Configuration::of_voters([member]);
         alone
             .addresses

@@ -6,7 +6,7 @@
 
 use crate::action::{Rejection, TransferRefusal};
 use crate::entry::Payload;
-use crate::message::{Body, ControlOutcome, Envelope};
+use crate::message::{Body, ControlOutcome, Envelope, LeaderRound};
 use crate::types::{EntryId, Member, NodeId, Round, Time};
 
 use super::reads::Reader as Asker;
@@ -73,7 +73,7 @@ impl Node {
     }
 
     /// Lets a member lead that can, for reasons of the leader's own.
-    pub(super) fn hand_over_to(&mut self, to: Member) {
+    pub(super) fn begin_handover(&mut self, to: Member) {
         // Should one be under way already, that one does.
         let _ = self.begin_transfer(to, None, Otherwise::Lead);
     }
@@ -168,7 +168,8 @@ impl Node {
         let peer = told.and_then(|told| leader.peers.get_key_value(&told.to));
         if let Some((to, peer)) = peer {
             let (to, session) = (*to, peer.session);
-            self.send(to, session, Body::TimeoutNow { last });
+            let round = self.void_lease();
+            self.send(to, session, Body::TimeoutNow { last, round });
         }
     }
 
@@ -237,11 +238,15 @@ impl Node {
     }
 
     /// The leader says: lead now, in the next term.
-    pub(super) fn on_timeout_now(&mut self, envelope: &Envelope, last: EntryId) {
+    pub(super) fn on_timeout_now(&mut self, envelope: &Envelope, last: EntryId, round: Round) {
         let complete = self.log.last() == last && self.log.durable() == last.index;
         // Anything else is as good as lost: the leader says it again, or gives up (S41).
         if complete && self.may_campaign() && envelope.term == self.hard_state.term {
-            self.start_transferred_election();
+            self.campaign_for_leader(LeaderRound {
+                leader: envelope.from.member,
+                term: envelope.term,
+                round,
+            });
         }
     }
 
@@ -280,7 +285,7 @@ impl Node {
             });
         }
         if let Some(to) = target {
-            self.hand_over_to(to);
+            self.begin_handover(to);
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod command;
 mod image;
+mod stale;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -15,6 +16,7 @@ use core::fmt;
 
 pub use self::command::{Command, CommandError, Serde};
 pub use self::image::{Image, ImageError, Sink, Source, read_exact, read_part, write_part};
+pub use self::stale::Stale;
 
 use crate::action::{Action, Outcome, Quota, Rejection};
 use crate::entry::{Entry, Payload};
@@ -254,6 +256,18 @@ impl<S: StateMachine> Replica<S> {
 
     /// Answers a query linearizably; the reply comes out of a later [`Replica::drain`].
     pub fn query(&mut self, at: Time, request: RequestId, query: S::Query) {
+        self.query_with(at, request, Consistency::Linearizable, query);
+    }
+
+    /// Answers a query with the consistency asked for; the reply comes out of a later
+    /// [`Replica::drain`].
+    pub fn query_with(
+        &mut self,
+        at: Time,
+        request: RequestId,
+        consistency: Consistency,
+        query: S::Query,
+    ) {
         self.now = self.now.max(at);
         if self.queries >= self.options.requests_max as usize {
             self.refused.push(request);
@@ -263,7 +277,7 @@ impl<S: StateMachine> Replica<S> {
         self.asked.insert(request, query);
         let input = Input::Read {
             request,
-            consistency: Consistency::Linearizable,
+            consistency,
         };
         self.handle(Event { at, input });
     }

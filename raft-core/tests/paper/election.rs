@@ -1,9 +1,10 @@
 //! §5.2, §5.4.1, and pre-vote (dissertation §9.6).
 
-use raft_core::{Body, Cause, HaltReason, HardState, Index, Input, RoleKind, Span, Term};
+use raft_core::{Body, HaltReason, HardState, Index, Input, RoleKind, Span, Term};
 
 use super::subject::{
-    Subject, append, bodies, halted, id, log, member, persists, read_of, sent, session,
+    Subject, append, bodies, halted, id, log, member, persists, read_of, request_vote, sent,
+    session,
 };
 
 fn granted(actions: &[raft_core::Action]) -> Option<bool> {
@@ -17,10 +18,7 @@ fn granted(actions: &[raft_core::Action]) -> Option<bool> {
 #[test]
 fn a_vote_is_given_to_one_candidate_of_a_term() {
     let mut subject = Subject::new(3);
-    let ask = Body::RequestVote {
-        last: id(0, 0),
-        cause: Cause::Timeout,
-    };
+    let ask = request_vote(id(0, 0));
     let first = subject.receive(2, 1, session(1), ask.clone());
     let reply = subject.persisted(&first);
     assert_eq!(granted(&reply), Some(true));
@@ -32,10 +30,7 @@ fn a_vote_is_given_to_one_candidate_of_a_term() {
 #[test]
 fn the_candidate_that_has_the_vote_gets_the_same_answer_again() {
     let mut subject = Subject::new(3);
-    let ask = Body::RequestVote {
-        last: id(0, 0),
-        cause: Cause::Timeout,
-    };
+    let ask = request_vote(id(0, 0));
     let first = subject.receive(2, 1, session(1), ask.clone());
     subject.persisted(&first);
     let again = subject.receive(2, 1, session(1), ask);
@@ -47,15 +42,7 @@ fn the_candidate_that_has_the_vote_gets_the_same_answer_again() {
 #[test]
 fn a_vote_leaves_only_once_it_is_durable() {
     let mut subject = Subject::new(3);
-    let asked = subject.receive(
-        2,
-        1,
-        session(1),
-        Body::RequestVote {
-            last: id(0, 0),
-            cause: Cause::Timeout,
-        },
-    );
+    let asked = subject.receive(2, 1, session(1), request_vote(id(0, 0)));
     assert_eq!(granted(&asked), None);
     let persist = persists(&asked).next().unwrap();
     let state = persist.hard_state.unwrap();
@@ -102,10 +89,7 @@ fn a_candidate_whose_log_is_behind_gets_no_vote() {
             2,
             6,
             session(6),
-            Body::RequestVote {
-                last,
-                cause: Cause::Timeout,
-            },
+            request_vote(last),
         )));
         assert_eq!(granted(&asked), Some(expected), "{last:?}");
     }
@@ -235,15 +219,7 @@ fn a_leader_of_an_earlier_term_is_told_so() {
 fn a_node_that_hears_its_leader_looks_at_no_candidate() {
     let mut subject = Subject::new(3);
     subject.receive(2, 1, session(1), append(id(0, 0), 0, vec![]));
-    let asked = subject.receive(
-        3,
-        9,
-        session(9),
-        Body::RequestVote {
-            last: id(9, 9),
-            cause: Cause::Timeout,
-        },
-    );
+    let asked = subject.receive(3, 9, session(9), request_vote(id(9, 9)));
     assert_eq!(bodies(&asked), []);
     assert_eq!(subject.term(), 1);
     let asked = subject.receive(3, 1, session(2), Body::RequestPreVote { last: id(9, 9) });
@@ -265,15 +241,7 @@ fn a_message_of_an_earlier_term_does_not_reset_the_timer() {
     let deadline = subject.node.next_deadline();
     subject.now = subject.now + Span::from_millis(100);
     subject.receive(2, 4, session(4), append(id(0, 0), 0, vec![]));
-    subject.receive(
-        3,
-        6,
-        session(6),
-        Body::RequestVote {
-            last: id(0, 0),
-            cause: Cause::Timeout,
-        },
-    );
+    subject.receive(3, 6, session(6), request_vote(id(0, 0)));
     assert_eq!(subject.term(), 6, "the term is taken, the vote not given");
     assert_eq!(subject.node.next_deadline(), deadline);
 }
@@ -283,10 +251,7 @@ fn a_message_of_an_earlier_term_does_not_reset_the_timer() {
 #[test]
 fn a_candidate_outside_the_configuration_gets_a_vote() {
     let mut subject = Subject::new(3);
-    let ask = Body::RequestVote {
-        last: id(0, 0),
-        cause: Cause::Timeout,
-    };
+    let ask = request_vote(id(0, 0));
     let asked = subject.receive(9, 1, session(1), ask);
     assert_eq!(granted(&subject.persisted(&asked)), Some(true));
 }
@@ -308,15 +273,7 @@ fn a_learner_votes_when_asked_and_does_not_ask() {
     subject.settle(Input::Receive(subject.envelope(2, 1, session(1), body)));
     subject.time_out();
     assert_eq!(subject.role(), RoleKind::Follower);
-    let asked = subject.receive(
-        3,
-        2,
-        session(2),
-        Body::RequestVote {
-            last: id(1, 1),
-            cause: Cause::Timeout,
-        },
-    );
+    let asked = subject.receive(3, 2, session(2), request_vote(id(1, 1)));
     assert_eq!(granted(&subject.persisted(&asked)), Some(true));
 }
 
@@ -407,15 +364,7 @@ fn a_candidate_that_meets_the_leader_of_its_term_keeps_its_vote() {
     assert_eq!((subject.role(), subject.term()), (RoleKind::Candidate, 1));
     subject.receive(2, 1, session(1), append(id(0, 0), 0, vec![]));
     assert_eq!(subject.role(), RoleKind::Follower);
-    let asked = subject.receive(
-        3,
-        1,
-        session(1),
-        Body::RequestVote {
-            last: id(0, 0),
-            cause: Cause::Timeout,
-        },
-    );
+    let asked = subject.receive(3, 1, session(1), request_vote(id(0, 0)));
     assert_eq!(granted(&asked), Some(false));
 }
 

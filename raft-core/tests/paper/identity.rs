@@ -2,18 +2,13 @@
 
 use raft_core::{
     Action, Alert, Body, Boot, ClusterId, Envelope, GroupId, Index, Input, Refusal, RoleKind,
-    Round, Span, StorageId,
+    StorageId,
 };
 
-use super::subject::{Subject, append, id, log, member, session};
+use super::subject::{Subject, append, heartbeat, id, log, member, session};
 
-fn heartbeat(subject: &Subject) -> Envelope {
-    let body = Body::Heartbeat {
-        commit: Index(0),
-        round: Round(1),
-        promise: Span(0),
-    };
-    subject.envelope(2, 1, session(1), body)
+fn heard(subject: &Subject) -> Envelope {
+    subject.envelope(2, 1, session(1), heartbeat(0, 1))
 }
 
 fn alerts(actions: &[Action]) -> Vec<Alert> {
@@ -28,7 +23,7 @@ fn alerts(actions: &[Action]) -> Vec<Alert> {
 fn refused(change: impl Fn(&mut Envelope), refusal: Refusal) {
     let mut subject = Subject::new(3);
     for repetition in 0..3 {
-        let mut envelope = heartbeat(&subject);
+        let mut envelope = heard(&subject);
         change(&mut envelope);
         let from = envelope.from.member;
         let actions = subject.step(Input::Receive(envelope));
@@ -67,10 +62,10 @@ fn a_message_for_another_node_or_another_store_is_refused() {
 #[test]
 fn a_message_of_an_earlier_life_of_its_sender_is_refused() {
     let mut subject = Subject::new(3);
-    let mut newer = heartbeat(&subject);
+    let mut newer = heard(&subject);
     newer.boot = Boot(5);
     subject.step(Input::Receive(newer));
-    let older = heartbeat(&subject);
+    let older = heard(&subject);
     let actions = subject.step(Input::Receive(older));
     assert!(
         actions

@@ -71,6 +71,8 @@ fn a_heartbeats_answer_claims_no_snapshot_that_is_not_durable() {
     let written = install(&mut subject, snapshot(4, 7));
     let beat = || Body::Heartbeat {
         commit: Index(3),
+        read_index: Index(3),
+        priority: 1,
         round: raft_core::Round(1),
         promise: raft_core::Span(0),
     };

@@ -29,6 +29,8 @@ fn foreign(subject: &Subject, body: Body) -> Envelope {
 fn heartbeat() -> Body {
     Body::Heartbeat {
         commit: Index(9),
+        read_index: Index(9),
+        priority: 1,
         round: Round(1),
         promise: Span(0),
     }

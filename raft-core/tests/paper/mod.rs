@@ -7,20 +7,25 @@
     reason = "a test that cannot go on has failed, and looks only at what it is about"
 )]
 
+mod clocks;
 mod compaction;
 mod election;
 mod group;
 mod identity;
 mod installs;
 mod joining;
+mod leases;
 mod membership;
 mod offers;
 mod persistence;
+mod priority;
 mod reads;
 mod replication;
 mod requests;
 mod snapshots;
 mod solo;
+mod staleness;
+mod stall;
 mod storms;
 mod subject;
 mod transfer;

@@ -1,12 +1,13 @@
 //! What must wait for the disk: §5.1 "persistent state", dissertation §10.2.1.
 
 use raft_core::{
-    Action, AppendOutcome, Body, Boot, Cause, HaltReason, HardState, Index, Input, Options,
-    PersistId, StorageId, Term,
+    Action, AppendOutcome, Body, Boot, HaltReason, HardState, Index, Input, Options, PersistId,
+    StorageId, Term,
 };
 
 use super::subject::{
-    Subject, append, applied, bodies, command, halted, id, log, member, persists, session,
+    Subject, append, applied, bodies, command, halted, id, log, member, persists, request_vote,
+    session,
 };
 
 fn matched(actions: &[Action]) -> Option<u64> {
@@ -178,15 +179,7 @@ fn after_a_failed_write_the_node_answers_nothing() {
     let failed = subject.step(Input::StorageFailed);
     assert_eq!(halted(&failed), Some(HaltReason::StorageFailed));
     assert_eq!(subject.persisted(&got), []);
-    let asked = subject.receive(
-        3,
-        9,
-        session(9),
-        Body::RequestVote {
-            last: id(9, 9),
-            cause: Cause::Timeout,
-        },
-    );
+    let asked = subject.receive(3, 9, session(9), request_vote(id(9, 9)));
     assert_eq!(asked, []);
 }
 

@@ -4,18 +4,12 @@ use raft_core::{
     Action, Body, HardState, Index, Input, Outcome, Rejection, RequestId, RoleKind, Span, Term,
 };
 
-use super::subject::{Subject, append, bodies, id, log, member, outcomes, read_of, sent, session};
+use super::subject::{
+    Subject, append, bodies, id, log, member, outcomes, read_of, round_of, sent, session,
+};
 
 fn read(subject: &mut Subject, request: u64) -> Vec<Action> {
     subject.settle(read_of(RequestId(request)))
-}
-
-fn round_of(actions: &[Action]) -> u64 {
-    let rounds = bodies(actions).into_iter().filter_map(|body| match body {
-        Body::Heartbeat { round, .. } => Some(round.0),
-        _ => None,
-    });
-    rounds.max().expect("a read begins a round")
 }
 
 // S37, R04
@@ -91,10 +85,10 @@ fn a_follower_asks_its_leader_and_a_new_one_again() {
     let mut subject = Subject::new(3);
     subject.receive(2, 1, session(1), append(id(0, 0), 0, vec![]));
     let asked = read(&mut subject, 1);
-    assert!(matches!(bodies(&asked)[..], [Body::ForwardRead]));
+    assert!(matches!(bodies(&asked)[..], [Body::ForwardRead { .. }]));
     let again = subject.receive(3, 2, session(2), append(id(0, 0), 0, vec![]));
     let question = sent(&again)
-        .find(|e| matches!(e.body, Body::ForwardRead))
+        .find(|e| matches!(e.body, Body::ForwardRead { .. }))
         .unwrap();
     assert_eq!((question.to, question.session.term), (member(3), Term(2)));
     let index = Some(Index(4));

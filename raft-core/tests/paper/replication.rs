@@ -6,7 +6,7 @@ use raft_core::{
 };
 
 use super::subject::{
-    Subject, append, bodies, command, halted, id, log, member, read_of, sent, session,
+    Subject, append, bodies, command, halted, heartbeat, id, log, member, read_of, sent, session,
 };
 
 fn conflict(actions: &[Action]) -> Option<(u64, raft_core::EntryId)> {
@@ -72,12 +72,7 @@ fn a_follower_commits_no_further_than_it_agrees_with_its_leader() {
         1,
         "entries 2 and 3 may be another leader's"
     );
-    let heartbeat = Body::Heartbeat {
-        commit: Index(3),
-        round: Round(1),
-        promise: Span(0),
-    };
-    subject.receive(2, 2, session(2), heartbeat);
+    subject.receive(2, 2, session(2), heartbeat(3, 1));
     assert_eq!(subject.commit(), 1);
 }
 

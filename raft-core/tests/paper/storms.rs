@@ -256,6 +256,8 @@ impl Storm {
             },
             _ => Body::Heartbeat {
                 commit: Index(commit + c % 4),
+                read_index: Index(commit + c % 4),
+                priority: 1,
                 round: Round(a),
                 promise: Span(0),
             },

@@ -1,10 +1,10 @@
 //! The node under test, number 1, whose peers, clock and disk are played by the test.
 
 use raft_core::{
-    Action, Body, Boot, Bytes, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope,
-    Event, GroupId, HaltReason, HardState, Identity, Index, Input, Member, Node, NodeId, Options,
-    Outcome, Payload, Persist, RequestId, Restored, RoleKind, Round, Session, SnapshotMeta,
-    SnapshotTicket, Span, StorageId, Term, TermRuns, Time,
+    Action, Body, Boot, Bytes, Cause, ClusterId, Configuration, Consistency, Entry, EntryId,
+    Envelope, Event, GroupId, HaltReason, HardState, Identity, Index, Input, Member, MemberChange,
+    MembershipChange, Node, NodeId, Options, Outcome, Payload, Persist, RequestId, Restored,
+    RoleKind, Round, Session, SnapshotMeta, SnapshotTicket, Span, StorageId, Term, TermRuns, Time,
 };
 
 pub(crate) fn member(node: u64) -> Member {
@@ -38,12 +38,10 @@ pub(crate) fn log(ids: &[(u64, u64)]) -> Vec<Entry> {
 
 /// What the store of node 1 of so many voters holds when it was just made.
 pub(crate) fn empty(voters: u64) -> Restored {
-    let identity = Identity {
-        group: GroupId(0),
-        cluster: ClusterId(1),
-        member: member(1),
-    };
-    Restored::new(identity, Configuration::of_voters((1..=voters).map(member)))
+    Restored::new(
+        identity(),
+        Configuration::of_voters((1..=voters).map(member)),
+    )
 }
 
 /// A snapshot up to an entry, taken in that entry's term, of a cluster of three.
@@ -72,6 +70,34 @@ pub(crate) fn append(previous: EntryId, commit: u64, entries: Vec<Entry>) -> Bod
     }
 }
 
+/// A heartbeat that asks for no promise.
+pub(crate) fn heartbeat(commit: u64, round: u64) -> Body {
+    Body::Heartbeat {
+        commit: Index(commit),
+        read_index: Index(commit),
+        round: Round(round),
+        promise: Span(0),
+        priority: 1,
+    }
+}
+
+/// A request for a vote, because nobody was heard to lead.
+pub(crate) fn request_vote(last: EntryId) -> Body {
+    Body::RequestVote {
+        last,
+        cause: Cause::Timeout,
+    }
+}
+
+fn identity() -> Identity {
+    Identity {
+        group: GroupId(0),
+        cluster: ClusterId(1),
+        member: member(1),
+    }
+}
+
+#[derive(Clone)]
 pub(crate) struct Subject {
     pub(crate) node: Node,
     pub(crate) now: Time,
@@ -79,6 +105,8 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    const START: Time = Time(1_000_000_000);
+
     /// Node 1 of so many voters, with nothing in its log.
     pub(crate) fn new(voters: u64) -> Self {
         Self::restored(voters, HardState::default(), vec![])
@@ -98,6 +126,11 @@ impl Subject {
         let mut terms = TermRuns::new(EntryId::ZERO);
         entries.iter().for_each(|entry| terms.append(entry.id));
         Self::build(voters, hard_state, terms, entries, options)
+    }
+
+    /// Node 1 with a disk that has nothing on it, and these options.
+    pub(crate) fn with(voters: u64, options: Options) -> Self {
+        Self::with_options(voters, HardState::default(), vec![], options)
     }
 
     /// Node 1 with a past of which nothing is in memory.
@@ -124,6 +157,29 @@ impl Subject {
         Self::from_store(3, restored, Options::default())
     }
 
+    /// Node 1 leads, in the middle of a change from nodes 1, 2, 3 to nodes 1, 4, 5: the joint configuration
+    /// is its entry 2, and on no other disk yet.
+    pub(crate) fn joint(options: Options) -> Self {
+        let configuration = Configuration {
+            learners: [4, 5].map(member).into(),
+            ..Configuration::of_voters([1, 2, 3].map(member))
+        };
+        let restored = Restored::new(identity(), configuration);
+        let mut subject = Self::of(5, restored, options, Self::START);
+        subject.elect();
+        for peer in 2..=5 {
+            subject.matched(peer, 1);
+        }
+        let promote = [4, 5].map(|node| MemberChange::Promote { node: NodeId(node) });
+        let remove = [2, 3].map(|node| MemberChange::Remove { node: NodeId(node) });
+        subject.settle(Input::ChangeMembership {
+            request: RequestId(99),
+            change: MembershipChange::new(promote.into_iter().chain(remove)),
+        });
+        assert!(subject.node.status().configuration.is_joint());
+        subject
+    }
+
     fn build(
         voters: u64,
         hard_state: HardState,
@@ -140,8 +196,20 @@ impl Subject {
         Self::from_store(voters, restored, options)
     }
 
+    /// Node 1 started again at this moment, with an empty log.
+    pub(crate) fn restarted(voters: u64, state: HardState, options: Options, now: Time) -> Self {
+        let restored = Restored {
+            hard_state: state,
+            ..empty(voters)
+        };
+        Self::of(voters, restored, options, now)
+    }
+
     pub(crate) fn from_store(voters: u64, restored: Restored, options: Options) -> Self {
-        let now = Time(1_000_000_000);
+        Self::of(voters, restored, options, Self::START)
+    }
+
+    fn of(voters: u64, restored: Restored, options: Options, now: Time) -> Self {
         Self {
             node: Node::new(now, options, restored).unwrap(),
             now,
@@ -276,11 +344,22 @@ impl Subject {
     }
 
     pub(crate) fn heartbeat_reply(&mut self, from: u64, round: u64, got: u64) -> Vec<Action> {
+        self.promised(from, round, got, Span(0))
+    }
+
+    /// A follower answers a heartbeat, and promises.
+    pub(crate) fn promised(
+        &mut self,
+        from: u64,
+        round: u64,
+        got: u64,
+        promised: Span,
+    ) -> Vec<Action> {
         let body = Body::HeartbeatReply {
             round: Round(round),
             received: Index(got),
             matched: Index(got),
-            promised: Span(0),
+            promised,
         };
         let (term, session) = (self.term(), session(self.term()));
         let reply = self.envelope(from, term, session, body);
@@ -359,6 +438,28 @@ pub(crate) fn halted(actions: &[Action]) -> Option<HaltReason> {
         Action::Halt(reason) => Some(*reason),
         _ => None,
     })
+}
+
+/// The latest round of heartbeats in these actions.
+pub(crate) fn round_of(actions: &[Action]) -> u64 {
+    latest_round(actions).expect("a round begins")
+}
+
+/// The latest round of heartbeats in these actions, if there is one.
+pub(crate) fn latest_round(actions: &[Action]) -> Option<u64> {
+    let rounds = bodies(actions).into_iter().filter_map(|body| match body {
+        Body::Heartbeat { round, .. } => Some(round.0),
+        _ => None,
+    });
+    rounds.max()
+}
+
+/// A read that a lease may answer.
+pub(crate) fn lease_read_of(request: u64) -> Input {
+    Input::Read {
+        request: RequestId(request),
+        consistency: Consistency::Lease,
+    }
 }
 
 /// A linearizable read.

@@ -113,7 +113,10 @@ fn a_target_whose_durable_log_differs_does_not_begin() {
     let mut subject = Subject::new(3);
     let entries = super::subject::log(&[(1, 1)]);
     let appended = subject.receive(2, 1, session(1), append(id(0, 0), 0, entries));
-    let order = |last| Body::TimeoutNow { last };
+    let order = |last| Body::TimeoutNow {
+        last,
+        round: raft_core::Round(0),
+    };
     subject.receive(2, 1, session(1), order(id(1, 1)));
     assert_eq!(
         subject.role(),
@@ -132,7 +135,15 @@ fn a_target_whose_durable_log_differs_does_not_begin() {
 fn an_order_to_begin_from_an_older_term_is_answered_with_the_newer_one() {
     let mut subject = Subject::new(3);
     subject.receive(2, 3, session(3), append(id(0, 0), 0, vec![]));
-    let late = subject.receive(3, 2, session(2), Body::TimeoutNow { last: id(0, 0) });
+    let late = subject.receive(
+        3,
+        2,
+        session(2),
+        Body::TimeoutNow {
+            last: id(0, 0),
+            round: raft_core::Round(0),
+        },
+    );
     assert_eq!(super::subject::bodies(&late), [Body::StaleTerm]);
     assert_eq!(subject.role(), RoleKind::Follower);
 }

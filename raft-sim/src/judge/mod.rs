@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use raft_core::replica::RequestError;
 use raft_core::{
     AppendOutcome, Body, Envelope, Index, NodeId, Options, Persist, PersistId, Restored, RoleKind,
-    Status, Term, Time,
+    Span, Status, Term, Time,
 };
 
 pub(crate) use self::chain::mix;
@@ -217,9 +217,14 @@ impl<S: Machine> Judge<S> {
             Body::AppendEntries { .. } | Body::Heartbeat { .. } => {
                 self.leads(node, session.term);
             }
-            Body::AppendReply(AppendOutcome::Matched(matched))
-            | Body::HeartbeatReply { matched, .. } => {
+            Body::AppendReply(AppendOutcome::Matched(matched)) => {
                 self.acknowledge(node, envelope.term, session.term, *matched);
+            }
+            Body::HeartbeatReply {
+                matched, promised, ..
+            } => {
+                self.acknowledge(node, envelope.term, session.term, *matched);
+                self.promise(node, *promised);
             }
             Body::RequestPreVote { .. }
             | Body::PreVoteReply { .. }
@@ -228,7 +233,7 @@ impl<S: Machine> Judge<S> {
             | Body::StaleTerm
             | Body::ForwardProposals { .. }
             | Body::ForwardProposalsReply { .. }
-            | Body::ForwardRead
+            | Body::ForwardRead { .. }
             | Body::ForwardReadReply { .. }
             | Body::AppendReply(AppendOutcome::Blank)
             | Body::ForwardControl { .. }
@@ -236,6 +241,7 @@ impl<S: Machine> Judge<S> {
             | Body::TimeoutNow { .. }
             | Body::AskMembership { .. }
             | Body::NotAMember { .. }
+            | Body::RequestLeadership { .. }
             | Body::InstallSnapshot { .. }
             | Body::FetchSnapshot { .. }
             | Body::SnapshotChunk { .. }
@@ -260,6 +266,19 @@ impl<S: Machine> Judge<S> {
         } else if !kept {
             let text = format!(
                 "says that it votes for node {candidate} in term {term}, which its disk does not have"
+            );
+            self.report(Some(node), Invariant::I11, text);
+        }
+    }
+
+    /// A promise that a restart would forget is none.
+    fn promise(&mut self, node: NodeId, promised: Span) {
+        self.checks += 1;
+        let durable = self.ghost(node).hard_state.promised;
+        if promised > durable {
+            let (promised, durable) = (promised.0, durable.0);
+            let text = format!(
+                "promises its leader {promised} ns, and its disk remembers no more than {durable} ns"
             );
             self.report(Some(node), Invariant::I11, text);
         }

@@ -172,6 +172,12 @@ impl fmt::Display for Fault {
 /// The kinds of faults that a profile knows, each as a way of drawing one.
 pub(super) type DrawKind = fn(&mut Draw, u64) -> FaultKind;
 
+/// How slow and how fast a clock may run; a right one runs at a million.
+const CLOCK_RATES: (u64, u64) = (900_000, 1_100_000);
+
+/// How much faster than the slowest clock the fastest one may run, in thousandths and rounded up.
+pub(super) const CLOCK_DRIFT_PER_MILLE: u32 = 223;
+
 const TOLERATED: [DrawKind; 12] = [
     |_, _| FaultKind::Crash { actions: None },
     |draw, _| FaultKind::Crash {
@@ -201,7 +207,7 @@ const TOLERATED: [DrawKind; 12] = [
         bytes: draw.below(3_000),
     },
     |draw, _| FaultKind::ClockRate {
-        rate: draw.between(900_000, 1_100_000),
+        rate: draw.between(CLOCK_RATES.0, CLOCK_RATES.1),
     },
     |draw, _| FaultKind::ClockJump {
         ahead: Span(draw.below(2_000_000_000)),

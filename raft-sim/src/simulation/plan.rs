@@ -8,7 +8,7 @@ use raft_core::{NodeId, Options, Span, Time};
 use crate::workload::Draw;
 use crate::world::{Network, WAL_OPTIONS};
 
-use super::fault::{Fault, FaultKind, kinds};
+use super::fault::{CLOCK_DRIFT_PER_MILLE, Fault, FaultKind, kinds};
 use super::profile::Profile;
 use crate::order::Order;
 
@@ -121,6 +121,7 @@ impl Plan {
             Profile::Reference => plan.network = reference_network(),
             Profile::Tolerated | Profile::Detected | Profile::Outside => {
                 plan.options = draw_options(&mut draw, seed);
+                draw_leases(&mut plan.options);
                 plan.network = draw_network(&mut draw);
                 let segments = [4 << 10, 8 << 10, 16 << 10, 64 << 10];
                 plan.wal_options.segment_bytes = draw.pick(&segments);
@@ -247,6 +248,11 @@ impl Plan {
             let lasts = Span(draw.between(MILLI, longest));
             let at_now = Time(at);
             at += draw.below(2 * gap) + 1;
+            // Leases rest on clocks that run apart no faster than their bound.
+            let leases = self.options.lease_promise > Span(0);
+            if leases && matches!(kind, FaultKind::ClockJump { .. }) {
+                continue;
+            }
             if kind.ends_a_store() {
                 if enders == 0 || ended.contains(&node) {
                     continue;
@@ -357,6 +363,18 @@ fn draw_network(draw: &mut Draw) -> Network {
     network.nanos_per_byte = maybe(&[10, 1_000, 10_000]);
     network.batch_max = maybe(&[50_000, MILLI, 5 * MILLI]);
     network
+}
+
+/// Whether some reads rest on leases: drawn apart, so that everything else in a seed's plan stays as it is
+/// without them.
+fn draw_leases(options: &mut Options) {
+    const STREAM: u64 = u64::MAX;
+    let mut draw = Draw::new(options.seed, STREAM);
+    if draw.percent(30) {
+        let election = options.election_timeout.0;
+        options.lease_promise = Span(election / draw.pick(&[1, 2, 4]));
+        options.clock_drift_per_mille = CLOCK_DRIFT_PER_MILLE;
+    }
 }
 
 fn draw_options(draw: &mut Draw, seed: u64) -> Options {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use raft_core::replica::{Output, Replica, RequestError};
 use raft_core::wal::{RecoveryError, Wal, WalOptions};
 use raft_core::{
-    Action, Alert, Boot, ClusterId, Configuration, Entry, EntryId, Envelope, Event, GroupId,
-    HaltReason, HardState, Identity, Index, Input, Member, NodeId, Observation, Options, Outcome,
-    Payload, Persist, PersistId, RequestId, RoleKind, Span, Status, Term, Time,
+    Action, Alert, Boot, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope, Event,
+    GroupId, HaltReason, HardState, Identity, Index, Input, Member, NodeId, Observation, Options,
+    Outcome, Payload, Persist, PersistId, RequestId, RoleKind, Span, Status, Term, Time,
 };
 
 use super::disk::MemoryDisk;
@@ -263,9 +263,17 @@ impl<S: Machine> World<S> {
     pub(crate) fn query(&mut self, at: Time, node: NodeId, op: OpId, query: S::Query) {
         let now = self.now;
         self.note(|| Happening::ask(node, op, format!("{query:?}?")));
+        // Where there are leases, every other query may rest on one.
+        let consistency = if self.options.lease_promise > Span(0) && op.is_multiple_of(2) {
+            Consistency::Lease
+        } else {
+            Consistency::Linearizable
+        };
         if let Some(process) = self.process_mut(node) {
             process.inputs += 1;
-            process.replica.query(at, RequestId(op), query.clone());
+            process
+                .replica
+                .query_with(at, RequestId(op), consistency, query.clone());
             self.judge.queried(op, node, now, query);
         }
     }

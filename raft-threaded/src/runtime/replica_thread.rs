@@ -387,6 +387,9 @@ where
                 self.tcp.set_members(&configuration);
                 self.look_for_self(&configuration);
             }
+            Observation::HandsOver { to, reason } => {
+                info!(to = to.node.0, ?reason, "hands over");
+            }
         }
     }
 
