@@ -4,7 +4,9 @@ mod command;
 mod connection;
 mod front;
 mod glob;
+mod local;
 mod machine;
+mod orders;
 mod serve;
 mod table;
 

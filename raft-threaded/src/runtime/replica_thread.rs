@@ -443,12 +443,9 @@ where
 
 /// What an operator should know is said with what to do about it.
 fn report(alert: &Alert) {
-    match alert {
-        Alert::Removed { .. } => {
-            error!(%alert, "removed; `raft-kv reset --force` empties this node");
-        }
-        Alert::Refused { .. } | Alert::TwoLeaders { .. } | Alert::Forgot { .. } => {
-            warn!(%alert, "alert");
-        }
+    if matches!(alert, Alert::Removed { .. }) {
+        error!(%alert, "removed; `raft-kv reset --force` empties this node");
+    } else {
+        warn!(%alert, "alert");
     }
 }
