@@ -32,7 +32,8 @@ pub enum StartError {
     /// The data folder holds no log.
     #[error(
         "the data folder {directory} holds no log; a new cluster is made with `raft-kv init`, and \
-         an empty folder never becomes a voter by itself",
+         an empty folder never becomes a voter by itself; a node that is to be attached to a cluster is \
+         started with `raft-kv serve --join`",
         directory = directory.display()
     )]
     NoLog {

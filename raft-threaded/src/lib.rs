@@ -72,6 +72,7 @@ pub mod resp;
 mod runtime;
 mod server;
 mod status;
+mod stopped;
 mod transport;
 
 pub use self::client::Client;
@@ -81,6 +82,7 @@ pub use self::folder::{Seat, identity_of, init, init_joiner};
 pub use self::membership::{Alone, Force, Joiner, Part};
 pub use self::server::{Server, ServerOptions};
 pub use self::status::{MemberStatus, ServerStatus};
+pub use self::stopped::{StoppedError, solo_stopped};
 pub use self::transport::{FrameError, Hello, HelloError, Introduction, Opening};
 
 /// The README's examples, which are compiled and run like any other.

@@ -8,6 +8,7 @@ mod local;
 mod machine;
 mod orders;
 mod serve;
+mod shards;
 mod table;
 
 pub use self::command::{Condition, KvCommand, KvQuery};
