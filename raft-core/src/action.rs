@@ -429,6 +429,16 @@ pub enum HaltReason {
         /// The first entry that could not be read.
         index: Index,
     },
+    /// The snapshot that the state machine begins from cannot be read.
+    #[error(
+        "the snapshot up to entry {} is damaged; start the node with an empty store to have it filled by \
+         its peers",
+        id.index
+    )]
+    SnapshotDamaged {
+        /// The last entry in it.
+        id: EntryId,
+    },
     /// The store was emptied by a reset; start the node again to have it attached to a cluster.
     #[error("the store was emptied; start the node again to have it attached to a cluster")]
     Emptied,

@@ -46,6 +46,18 @@ pub enum RestoreError {
         /// The log's last entry.
         last: EntryId,
     },
+    /// The state machine keeps a store of its own, and what is in it is not what the log says.
+    #[error(
+        "the state machine's own store is at {found:?}, the log goes from {base:?} to {last:?}"
+    )]
+    StateMachine {
+        /// The last entry in the state machine's store.
+        found: EntryId,
+        /// The place before the log's first entry.
+        base: EntryId,
+        /// The log's last entry.
+        last: EntryId,
+    },
     /// The restored term is older than the log's last entry: the hard state was lost.
     #[error("the restored term is {found}, the last entry is {last:?}")]
     Term {

@@ -115,6 +115,11 @@ pub enum Input {
         /// The last entry in it.
         id: EntryId,
     },
+    /// The snapshot of `Action::RestoreSnapshot` cannot be read, though it was verified once: the node halts.
+    SnapshotDamaged {
+        /// The last entry in it.
+        id: EntryId,
+    },
     /// Become a cluster of one, with everything in the log; resolved exactly once.
     Solo {
         /// The caller's name for the request.

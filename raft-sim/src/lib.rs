@@ -173,7 +173,8 @@
 //! The report names the rule ([`Invariant`]), the node and the seed. [`Simulation::shrink`] makes the run
 //! small, [`Simulation::trace`] tells it as a story, [`Timeline`] draws it, and the command `raft-sim` does
 //! all of this for the simulator's own workload: `run`, `merge`, `replay`, `view`, `shrink`, `check`,
-//! `scenario`. How strong the rules are is shown by planted bugs: `docs/planted-bugs.md`.
+//! `scenario`; `graphs` is about links that stay cut. How strong the rules are is shown by planted bugs:
+//! `docs/planted-bugs.md`.
 //!
 //! # Code map
 //!
@@ -188,6 +189,7 @@
 //! | [`history`] | was what clients saw linearizable, for histories from anywhere |
 //! | [`scenario`] | stories as text, with what must be true afterwards |
 //! | [`sweep`] | many runs: records, shards, the table |
+//! | [`graphs`] | which links may be missing for good, and who can still commit |
 //!
 //! # Deliberately absent
 //!
@@ -196,6 +198,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod graphs;
 pub mod history;
 mod judge;
 mod machine;

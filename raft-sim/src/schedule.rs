@@ -48,6 +48,10 @@ pub enum Step {
     Deliver { message: Sent },
     /// A node's disk gets to the end of what it was doing.
     Disk { node: NodeId },
+    /// A node's disk gets to the end of what it was doing with a snapshot.
+    Snapshots { node: NodeId },
+    /// An operator asks a node for a snapshot.
+    Snapshot { node: NodeId },
     /// A node acts on what came in.
     Drain { node: NodeId },
     /// A client asks.
@@ -83,6 +87,8 @@ impl Step {
         match self {
             Self::Timeout { node }
             | Self::Disk { node }
+            | Self::Snapshots { node }
+            | Self::Snapshot { node }
             | Self::Drain { node }
             | Self::Request { node, .. }
             | Self::Start { node }
@@ -111,6 +117,8 @@ impl Step {
         match self {
             Self::Timeout { node }
             | Self::Disk { node }
+            | Self::Snapshots { node }
+            | Self::Snapshot { node }
             | Self::Drain { node }
             | Self::Request { node, .. }
             | Self::Start { node }
@@ -140,6 +148,8 @@ impl Step {
             Self::Timeout { .. }
                 | Self::Deliver { .. }
                 | Self::Disk { .. }
+                | Self::Snapshots { .. }
+                | Self::Snapshot { .. }
                 | Self::Request { .. }
                 | Self::Order { .. }
         )
@@ -310,6 +320,10 @@ impl<S: Machine> Player<S> {
             Step::Timeout { .. } => world.handle(at, node, Input::Tick),
             Step::Deliver { message } => self.deliver(message, at),
             Step::Disk { .. } => world.lane(at, node),
+            Step::Snapshots { .. } => world.snapshot_lane(at, node),
+            Step::Snapshot { .. } => {
+                world.snapshot(at, node);
+            }
             Step::Drain { .. } => world.drain(node),
             Step::Request { op, .. } => match request(*op) {
                 Some(Request::Command(command)) => world.propose(at, node, *op, command),
@@ -406,6 +420,8 @@ impl fmt::Display for Line {
                 }
             }
             Step::Disk { node } => write!(f, "disk {node}")?,
+            Step::Snapshots { node } => write!(f, "snapshots {node}")?,
+            Step::Snapshot { node } => write!(f, "snapshot {node}")?,
             Step::Drain { node } => write!(f, "act {node}")?,
             Step::Request { node, op } => write!(f, "request {node} {op}")?,
             Step::Start { node } => write!(f, "start {node}")?,
@@ -443,7 +459,7 @@ pub struct LineError {
     pub found: String,
 }
 
-const STEPS: &str = "timeout, deliver, disk, act, request, start, kill, lose-power, doom, fail-sync, \
+const STEPS: &str = "timeout, deliver, disk, snapshots, snapshot, act, request, start, kill, lose-power, doom, fail-sync, \
                      turn-off, flip, room or order, and a node";
 
 impl FromStr for Line {
@@ -518,6 +534,8 @@ fn parse_step(verb: &str, node: &str, rest: &[&str]) -> Option<Step> {
     let step = match (verb, numbers.as_slice()) {
         ("timeout", []) => Step::Timeout { node },
         ("disk", []) => Step::Disk { node },
+        ("snapshots", []) => Step::Snapshots { node },
+        ("snapshot", []) => Step::Snapshot { node },
         ("act", []) => Step::Drain { node },
         ("request", [op]) => Step::Request { node, op: *op },
         ("start", []) => Step::Start { node },

@@ -79,7 +79,7 @@ pub struct Broken {
 }
 
 impl Broken {
-    fn of(violation: &Violation) -> Self {
+    pub(crate) fn of(violation: &Violation) -> Self {
         Self {
             code: violation.invariant.code().to_string(),
             node: violation.node.map(|node| node.0),

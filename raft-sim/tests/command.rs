@@ -102,6 +102,8 @@ fn what_proves_nothing_ends_with_4_and_what_is_no_command_with_2() {
         &["run", "--profile", "mild"],
         &["run", "--time", "60"],
         &["run", "--nodes", "0"],
+        &["graphs", "--nodes", "6"],
+        &["graphs", "--nodes", "3", "--graph", "1-4"],
         &["replay", "/nonexistent/file"],
         &["merge", "/nonexistent/file"],
         &["scenario", "/nonexistent/file"],
@@ -209,4 +211,43 @@ fn scenarios_run_from_the_command_line() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn graphs_of_links_end_with_their_tables_and_shards_are_parts_of_the_whole() {
+    let output = raft_sim(&["graphs", "--nodes", "3"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let tables = stdout(&output);
+    for row in ["16 graphs of 3 nodes, 36 courses", "Broken rules: none."] {
+        assert!(tables.contains(row), "{row} in {tables}");
+    }
+    let json = |shard| {
+        let output = raft_sim(&["graphs", "--nodes", "3", "--json", "--shard", shard]);
+        stdout(&output)
+            .lines()
+            .map(str::to_string)
+            .collect::<Vec<_>>()
+    };
+    let whole = json("1/1");
+    assert_eq!(whole.len(), 16);
+    let (one, other) = (json("1/2"), json("2/2"));
+    let parts = one.iter().zip(&other).flat_map(|(a, b)| [a, b]);
+    assert!(parts.eq(&whole));
+}
+
+#[test]
+fn one_graph_is_told_as_a_story_and_ends_with_4_if_it_proves_nothing() {
+    let story = |links| raft_sim(&["graphs", "--nodes", "3", "--graph", links]);
+    let output = story("1-3 2>1 2>3");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(
+        text.contains("`1-3 2>1 2>3` led by 2, round 0: commits from"),
+        "{text}"
+    );
+    assert!(
+        text.contains("these links are left") && text.contains("leader in term 2"),
+        "{text}"
+    );
+    assert_eq!(story("1>2 2>3").status.code(), Some(4));
 }

@@ -9,9 +9,11 @@
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
+use raft_core::NodeId;
 use raft_core::planted::{Bug, plant};
+use raft_sim::graphs::{Course, Digraph};
 use raft_sim::scenario::{self, ScenarioError};
-use raft_sim::{Profile, RegisterWorkload, Report, Schedule, Simulation};
+use raft_sim::{Invariant, Profile, RegisterWorkload, Report, Schedule, Simulation};
 
 /// One bug at a time: the switch is one for the whole process.
 static SWITCH: Mutex<()> = Mutex::new(());
@@ -283,4 +285,39 @@ fn figure_8_breaks_when_older_entries_commit_by_counting() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/figure-8.txt");
     let text = std::fs::read_to_string(path).unwrap();
     assert!(with(Bug::Figure8, || scenario::run(&text)).is_err());
+}
+
+/// V5 sees who never steps down, and whose terms never end, on the smallest graphs on which that matters: a
+/// leader that others hear and that hears nobody, with a majority linked each to each or one node to a
+/// majority; a node that hears nobody and is heard.
+#[test]
+fn on_a_static_graph_of_links_v5_catches_what_keeps_a_majority_from_going_on() {
+    for (bug, nodes, links, leader, says) in [
+        (
+            Bug::NoCheckQuorum,
+            3,
+            "1-3 2>1 2>3",
+            2,
+            "steadily after: never",
+        ),
+        (
+            Bug::NoCheckQuorum,
+            4,
+            "1-2 1-3 4>1 4>2 4>3",
+            4,
+            "node 1 has the longest log",
+        ),
+        (Bug::NoPreVote, 3, "1-2 3>1", 1, "steadily after: 0.00"),
+    ] {
+        let course = Course {
+            graph: Digraph::parse(nodes, links).unwrap(),
+            leader: NodeId(leader),
+            round: 0,
+        };
+        let violation = with(bug, || course.run()).violation.unwrap();
+        assert_eq!(violation.invariant, Invariant::V5, "{}", bug.id());
+        assert!(violation.text.contains(says), "{violation}");
+        let _turn = SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(course.run().violation, None, "{}", bug.id());
+    }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use raft_core::wal::{Disk, DiskError};
 
@@ -11,13 +12,15 @@ use crate::error::StartError;
 
 const LOCK_NAME: &str = "lock";
 
-/// One directory, locked against other processes for as long as this value lives.
-#[derive(Debug)]
+/// One directory, locked against other processes for as long as this value or a clone of it lives.
+///
+/// The log and the snapshots lie in one directory and are used by different threads, each through a clone.
+#[derive(Clone, Debug)]
 pub struct FileDisk {
     directory: PathBuf,
     /// Its own handle, because a directory is synced like a file.
-    handle: File,
-    _lock: File,
+    handle: Arc<File>,
+    _lock: Arc<File>,
 }
 
 /// An open file with the name it is reported by.
@@ -48,8 +51,8 @@ impl FileDisk {
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 directory: directory.to_path_buf(),
-                handle,
-                _lock: lock,
+                handle: Arc::new(handle),
+                _lock: Arc::new(lock),
             }),
             Err(fs::TryLockError::WouldBlock) => Err(StartError::InUse {
                 directory: directory.to_path_buf(),

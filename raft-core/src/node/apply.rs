@@ -83,6 +83,13 @@ impl Node {
         }
     }
 
+    /// The snapshot that the state machine was to become cannot be read, and what came before it is gone.
+    pub(super) fn on_snapshot_damaged(&mut self, id: EntryId) {
+        if self.apply.restoring == Some(id) {
+            self.halt(HaltReason::SnapshotDamaged { id });
+        }
+    }
+
     pub(super) fn begin_apply(&mut self) {
         let lane = &self.apply;
         let to = self.commit_index.min(self.log.durable());

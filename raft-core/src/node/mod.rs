@@ -12,6 +12,7 @@ mod control;
 mod election;
 mod follower;
 mod handover;
+mod hosting;
 mod invariants;
 mod joining;
 mod leases;
@@ -312,6 +313,7 @@ impl Node {
             }
             Input::SnapshotFailed { ticket } => self.on_snapshot_failed(ticket),
             Input::SnapshotRestored { id } => self.on_snapshot_restored(id),
+            Input::SnapshotDamaged { id } => self.on_snapshot_damaged(id),
             Input::Solo {
                 request,
                 expect,
@@ -519,6 +521,7 @@ impl Node {
             | Input::SnapshotReceived { .. }
             | Input::SnapshotFailed { .. }
             | Input::SnapshotRestored { .. }
+            | Input::SnapshotDamaged { .. }
             | Input::Wiped { .. }
             | Input::StorageFailed
             | Input::StorageFull

@@ -45,7 +45,7 @@ impl Node {
     }
 
     /// Whether the message is of our cluster, for us, and from its sender's present life.
-    fn check_identity(&mut self, envelope: &Envelope) -> Result<(), Refusal> {
+    pub(super) fn check_identity(&mut self, envelope: &Envelope) -> Result<(), Refusal> {
         let from = envelope.from;
         let foreign = from.cluster != self.identity.cluster && !self.is_blank();
         if foreign || from.group != self.identity.group {

@@ -7,16 +7,34 @@
 //! acknowledged before it was asked.
 
 mod command;
+mod durable;
+mod fetch;
 mod image;
+mod machine;
+mod output;
+mod pace;
+mod replica_image;
+mod serving;
+mod snapshots;
 mod stale;
+mod transfer;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::fmt;
 
 pub use self::command::{Command, CommandError, Serde};
+pub use self::durable::Durable;
+use self::durable::Store;
 pub use self::image::{Image, ImageError, Sink, Source, read_exact, read_part, write_part};
+pub use self::machine::{Applied, StateMachine};
+pub use self::output::{Output, RequestError};
+pub use self::replica_image::ReplicaImage;
+use self::replica_image::SessionsImage;
+pub use self::snapshots::SnapshotRefusal;
+use self::snapshots::Snapshots;
 pub use self::stale::Stale;
+use self::transfer::Transfer;
+pub use self::transfer::{ChunkRead, ReadChunk};
 
 use crate::action::{Action, Outcome, Quota, Rejection};
 use crate::entry::{Entry, Payload};
@@ -25,149 +43,6 @@ use crate::event::{Consistency, Event, Input};
 use crate::node::{Node, Restored, Status};
 use crate::options::Options;
 use crate::types::{EntryId, Index, RequestId, Time};
-
-/// What is replicated: a deterministic machine that commands change and queries look at.
-///
-/// ```
-/// use raft_core::replica::{Applied, Serde, StateMachine};
-///
-/// /// A counter that everybody can add to.
-/// #[derive(Default)]
-/// struct Counter(u64);
-///
-/// impl StateMachine for Counter {
-///     type Command = Serde<u64>;
-///     type Query = ();
-///     type Reply = u64;
-///
-///     fn apply(&mut self, entry: Applied<Serde<u64>>) -> u64 {
-///         self.0 += entry.command.0;
-///         self.0
-///     }
-///
-///     fn query(&self, (): &()) -> u64 {
-///         self.0
-///     }
-///
-///     type Image = Serde<u64>;
-///
-///     fn image(&self) -> Serde<u64> {
-///         Serde(self.0)
-///     }
-///
-///     fn restore(&mut self, image: Serde<u64>) {
-///         self.0 = image.0;
-///     }
-/// }
-/// ```
-pub trait StateMachine {
-    /// What changes the machine; [`Serde`] makes one of any serde type, [`crate::Bytes`] is one.
-    type Command: Command;
-    /// What looks at it.
-    type Query;
-    /// What both answer.
-    type Reply;
-
-    /// Applies a committed command and returns its reply.
-    ///
-    /// Must depend on nothing but the machine and the entry: no clock, no randomness, no iteration
-    /// over a hash map. An error is a reply like any other.
-    fn apply(&mut self, entry: Applied<Self::Command>) -> Self::Reply;
-
-    /// Answers a query from the present state.
-    fn query(&self, query: &Self::Query) -> Self::Reply;
-
-    /// Everything the machine holds, frozen: what snapshots are made of. [`Serde`] makes one of any serde
-    /// type.
-    type Image: Image
-    where
-        Self: Sized;
-
-    /// Freezes what the machine holds now.
-    ///
-    /// The machine waits meanwhile, so a large one hands out what it shares with itself until it changes
-    /// (copy on write); encoding comes later, beside it.
-    fn image(&self) -> Self::Image
-    where
-        Self: Sized;
-
-    /// Becomes what the image says, and forgets everything else.
-    fn restore(&mut self, image: Self::Image)
-    where
-        Self: Sized;
-}
-
-/// A committed command on its way into the state machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Applied<C> {
-    /// The entry that carries it.
-    pub id: EntryId,
-    /// The command.
-    pub command: C,
-}
-
-/// What a driver is to do for a replica.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most outputs are actions, and are moved once"
-)]
-pub enum Output<S: StateMachine> {
-    /// An order of the node: never `Apply` or `Resolve`, which the replica carries out itself.
-    Action(Action),
-    /// A request has its answer.
-    Reply {
-        /// Which.
-        request: RequestId,
-        /// The state machine's reply, or why there is none.
-        result: Result<S::Reply, RequestError>,
-    },
-    /// A request to the node itself took effect: a change of membership, a transfer, solo or reset. One that
-    /// did not ends in a `Reply` with its error.
-    Done {
-        /// Which.
-        request: RequestId,
-        /// What it came to: `Changed`, `Transferred`, `Alone` or `Emptied`.
-        outcome: Outcome,
-    },
-}
-
-impl<S: StateMachine> fmt::Debug for Output<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Action(action) => action.fmt(f),
-            Self::Reply { request, result } => f
-                .debug_struct("Reply")
-                .field("request", request)
-                .field("error", &result.as_ref().err())
-                .finish(),
-            Self::Done { request, outcome } => f
-                .debug_struct("Done")
-                .field("request", request)
-                .field("outcome", outcome)
-                .finish(),
-        }
-    }
-}
-
-/// Why a request has no reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// It had no effect and never will have.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// It had no effect: another command was committed in its place, by another leader.
-    #[error("another leader's entry took the place of {}", .0.index)]
-    Superseded(EntryId),
-    /// It may have taken effect, may yet, or never will.
-    #[error("the outcome is not known: no answer came in time")]
-    Unknown,
-    /// It took effect, but its reply was computed before this node knew whose it was.
-    #[error("it took effect as entry {}, but its reply is lost", .0.index)]
-    ReplyLost(EntryId),
-    /// It was committed, and no replica can decode it: nothing was changed.
-    #[error("the committed command does not decode")]
-    Undecodable,
-}
 
 /// A node and the state machine it feeds.
 #[derive(Debug)]
@@ -191,26 +66,35 @@ pub struct Replica<S: StateMachine> {
     refused: Vec<RequestId>,
     options: Options,
     actions: Vec<Action>,
+    /// What inputs brought about that the driver is to do, until the next drain.
+    begun: Vec<Output<S>>,
+    sessions: SessionsImage,
+    durable: Store,
+    snapshots: Snapshots,
+    transfer: Transfer,
 }
 
 impl<S: StateMachine> Replica<S> {
-    /// A replica of what a store holds; the machine begins empty and is fed from the log.
+    /// A replica of what a store holds; the machine begins empty and is fed from snapshot and log, unless it
+    /// has a durable store of its own.
     ///
     /// # Errors
     ///
-    /// As [`Node::new`].
+    /// As [`Node::new`], or if the machine's own store has what the log has not.
     pub fn new(
         at: Time,
         options: Options,
-        restored: Restored,
+        mut restored: Restored,
         machine: S,
     ) -> Result<Self, RestoreError> {
-        let applied = restored.terms.base().index;
+        let own = machine.durable();
+        let durable = durable::check(&mut restored, own.as_ref())?;
+        let snapshot = restored.snapshot.as_ref().map(|snapshot| snapshot.id);
         Ok(Self {
             node: Node::new(at, options, restored)?,
             machine,
             now: at,
-            applied,
+            applied: Index(0),
             committed: VecDeque::new(),
             asked: BTreeMap::new(),
             ready: BTreeMap::new(),
@@ -219,6 +103,11 @@ impl<S: StateMachine> Replica<S> {
             refused: Vec::new(),
             options,
             actions: Vec::new(),
+            begun: Vec::new(),
+            sessions: SessionsImage::of(own.unwrap_or_default()),
+            durable,
+            snapshots: Snapshots::new(snapshot),
+            transfer: Transfer::default(),
         })
     }
 
@@ -237,14 +126,29 @@ impl<S: StateMachine> Replica<S> {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let queries = self.deadlines.front().map(|(deadline, _)| *deadline);
-        let node = self.node.next_deadline();
-        node.into_iter().chain(queries).min()
+        let node = self.node.next_deadline()?;
+        let durable = self.node.durable_snapshot();
+        let transfer = self
+            .transfer
+            .next_deadline(self.now, durable, &self.options);
+        let others = [queries, transfer, self.snapshots.next_deadline()];
+        others.into_iter().flatten().chain([node]).min()
     }
 
     /// Takes one event that is not a request.
     pub fn handle(&mut self, event: Event) {
-        self.now = self.now.max(event.at);
-        self.node.handle(event);
+        let Event { at, input } = event;
+        self.now = self.now.max(at);
+        if let Input::Receive(envelope) = input {
+            if let Some(envelope) = self.receive(envelope) {
+                let input = Input::Receive(envelope);
+                self.node.handle(Event { at, input });
+            }
+        } else if let Input::SnapshotTaken { snapshot } = input {
+            self.snapshot_taken(snapshot);
+        } else {
+            self.node.handle(Event { at, input });
+        }
     }
 
     /// Replicates a command; its reply comes out of a later [`Replica::drain`].
@@ -290,10 +194,12 @@ impl<S: StateMachine> Replica<S> {
             let result = Err(RequestError::Rejected(busy));
             outputs.push(Output::Reply { request, result });
         }
+        outputs.append(&mut self.begun);
         loop {
+            self.drive_fetch(outputs);
             let mut actions = core::mem::take(&mut self.actions);
             self.node.drain(&mut actions);
-            let before = self.applied;
+            let before = (self.applied, self.transfer.ticket());
             for action in actions.drain(..) {
                 match action {
                     Action::Apply { entries } => self.apply(&entries, outputs),
@@ -303,32 +209,37 @@ impl<S: StateMachine> Replica<S> {
                     Action::Send(_)
                     | Action::Persist(_)
                     | Action::ReadLog(_)
-                    | Action::TakeSnapshot
-                    | Action::RestoreSnapshot { .. }
                     | Action::CompactLog(_)
                     | Action::Wipe { .. }
-                    | Action::ReceiveSnapshot { .. }
                     | Action::Observed(_)
                     | Action::Alert(_) => outputs.push(Output::Action(action)),
+                    Action::TakeSnapshot => self.snapshots.wanted(),
+                    Action::RestoreSnapshot { snapshot } => self.begin_restore(snapshot, outputs),
+                    Action::ReceiveSnapshot {
+                        ticket,
+                        at_least,
+                        source,
+                    } => self.begin_fetch(ticket, at_least, source),
                     Action::Halt(_) => {
                         self.fail_all(outputs);
+                        self.snapshots.halted();
+                        self.end_transfers();
                         outputs.push(Output::Action(action));
                     }
                 }
             }
             self.actions = actions;
-            if self.applied == before {
+            if before == (self.applied, self.transfer.ticket()) {
                 break;
             }
-            let input = Input::Applied {
+            self.tell(Input::Applied {
                 index: self.applied,
-            };
-            self.node.handle(Event {
-                at: self.now,
-                input,
             });
         }
+        self.answer_restored(outputs);
         self.expire_ready(outputs);
+        self.begin_snapshot(outputs);
+        self.settle_snapshots(outputs);
     }
 
     fn apply(&mut self, entries: &[Entry], outputs: &mut Vec<Output<S>>) {
@@ -337,17 +248,9 @@ impl<S: StateMachine> Replica<S> {
                 entry.id.index == self.applied.next(),
                 "entries are applied once and in order"
             );
-            let result = match &entry.payload {
-                Payload::Command(command) => match S::Command::decode(command) {
-                    Ok(command) => Ok(self.machine.apply(Applied {
-                        id: entry.id,
-                        command,
-                    })),
-                    Err(_) => Err(RequestError::Undecodable),
-                },
-                Payload::Noop | Payload::Configuration(_) => Err(RequestError::Undecodable),
-            };
+            let result = self.execute(entry);
             self.applied = entry.id.index;
+            self.snapshots.applied(entry.memory_bytes());
             let mut result = Some(result);
             while let Some((id, request)) = self.committed.front().copied()
                 && id.index <= entry.id.index
@@ -359,6 +262,38 @@ impl<S: StateMachine> Replica<S> {
             }
             self.answer_ready(outputs);
         }
+        if let Some(last) = entries.last() {
+            self.settle(last.id);
+        }
+    }
+
+    fn execute(&mut self, entry: &Entry) -> Result<S::Reply, RequestError> {
+        if entry.id.index <= self.durable.holds() {
+            // The machine's own store has it from an earlier life.
+            return Err(RequestError::ReplyLost(entry.id));
+        }
+        match &entry.payload {
+            Payload::Command(command) => match S::Command::decode(command) {
+                Ok(command) => Ok(self.machine.apply(Applied {
+                    id: entry.id,
+                    command,
+                })),
+                Err(_) => Err(RequestError::Undecodable),
+            },
+            Payload::Noop | Payload::Configuration(_) => Err(RequestError::Undecodable),
+        }
+    }
+
+    /// A restored snapshot contains what requests waited for.
+    fn answer_restored(&mut self, outputs: &mut Vec<Output<S>>) {
+        while let Some((id, request)) = self.committed.front().copied()
+            && id.index <= self.applied
+        {
+            self.committed.pop_front();
+            let result = Err(RequestError::ReplyLost(id));
+            outputs.push(Output::Reply { request, result });
+        }
+        self.answer_ready(outputs);
     }
 
     fn resolve(&mut self, request: RequestId, outcome: Outcome, outputs: &mut Vec<Output<S>>) {

@@ -95,7 +95,7 @@ mod tests {
                         let input = Input::Persisted { store, boot, id };
                         replica.handle(Event { at, input });
                     }
-                    Output::Action(_) => {}
+                    Output::Action(_) | Output::Done { .. } => {}
                 }
             }
         }

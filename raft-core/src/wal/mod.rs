@@ -12,6 +12,8 @@ mod range_crc;
 mod record;
 mod recovery;
 mod segment;
+mod snapshot_file;
+mod snapshot_store;
 mod walk;
 
 use alloc::collections::BTreeMap;
@@ -34,6 +36,8 @@ use self::record::{
 };
 pub use self::recovery::RecoveryError;
 use self::segment::{Beginning, Header, Link, Summary, segment_name};
+pub use self::snapshot_file::{SnapshotError, SnapshotReader};
+pub use self::snapshot_store::{Chunk, SnapshotStore};
 
 /// Tunables of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! A store that belongs to no cluster yet (P6).
 
 use raft_core::{
-    Action, AppendOutcome, Body, Boot, ClusterId, Configuration, Envelope, HardState, Identity,
-    Index, Input, Options, Restored, Round, Session, SnapshotMark, Span, Term,
+    Action, AppendOutcome, Body, Boot, Cause, ClusterId, Configuration, Envelope, HardState,
+    Identity, Index, Input, Options, Restored, Round, Session, SnapshotMark, Span, Term,
 };
 
 use super::subject::{
@@ -84,7 +84,7 @@ fn a_blank_store_neither_votes_nor_campaigns() {
         Body::RequestPreVote { last },
         Body::RequestVote {
             last,
-            cause: raft_core::Cause::Timeout,
+            cause: Cause::Timeout,
         },
     ] {
         let asked = Session {
@@ -125,7 +125,7 @@ fn a_blank_store_joins_with_its_first_snapshot_in_one_write() {
     // Now it is one as any other: it votes when it is asked, and takes no other cluster's word.
     let question = Body::RequestVote {
         last: id(9, 9),
-        cause: raft_core::Cause::Timeout,
+        cause: Cause::Timeout,
     };
     let asked = Session {
         term: Term(9),

@@ -23,7 +23,7 @@ pub(crate) const fn mix(hash: u64, word: u64) -> u64 {
     mixed ^ (mixed >> 29)
 }
 
-fn mix_bytes(mut hash: u64, bytes: &[u8]) -> u64 {
+pub(crate) fn mix_bytes(mut hash: u64, bytes: &[u8]) -> u64 {
     let mut words = bytes.chunks_exact(8);
     for word in &mut words {
         hash = mix(
@@ -67,6 +67,15 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    /// A log of which only the end of what came before is known.
+    pub(crate) const fn beginning(base: Index, base_link: Link) -> Self {
+        Self {
+            base: base.0,
+            base_link,
+            links: VecDeque::new(),
+        }
+    }
+
     pub(crate) fn last_index(&self) -> Index {
         Index(self.base + self.links.len() as u64)
     }

@@ -32,6 +32,12 @@ impl Ghost {
         });
     }
 
+    /// The latest configuration at or below an index, if any is known.
+    pub(super) fn configured_at(&self, index: Index) -> Option<Configured> {
+        let mut known = self.configurations();
+        known.find(|known| known.index <= index).cloned()
+    }
+
     /// The configurations that are in the log still, latest first.
     fn configurations(&self) -> impl Iterator<Item = &Configured> {
         let known = self.configurations.iter().rev();

@@ -12,6 +12,10 @@ use super::chain::{Chain, Link};
 pub(super) struct Pending {
     pub(super) id: PersistId,
     pub(super) hard_state: Option<HardState>,
+    /// The snapshot to rely on from then on.
+    pub(super) mark: Option<EntryId>,
+    /// The log that replaces the whole one.
+    pub(super) installed: Option<Chain>,
     pub(super) first: Index,
     pub(super) links: Vec<Link>,
 }
@@ -33,6 +37,8 @@ pub(super) struct Ghost {
     pub(super) durable: Chain,
     /// Term and vote as they are on the disk for certain.
     pub(super) hard_state: HardState,
+    /// The snapshot that the disk relies on for certain.
+    pub(super) mark: Option<EntryId>,
     /// What lies between the two.
     pub(super) lane: VecDeque<Pending>,
     /// Whom it voted for; the latest terms.
@@ -62,6 +68,10 @@ pub(super) struct Ghost {
 impl Pending {
     /// What a log ends with once this is written to it.
     fn end(&self, before: EntryId) -> EntryId {
+        let before = self.installed.as_ref().map_or(before, |chain| EntryId {
+            term: chain.last().term,
+            index: chain.last_index(),
+        });
         match self.links.last() {
             Some(link) => EntryId {
                 term: link.term,
@@ -83,6 +93,10 @@ impl Ghost {
     }
 
     fn write(&mut self, pending: Pending) {
+        self.mark = pending.mark.or(self.mark);
+        if let Some(chain) = pending.installed {
+            self.durable = chain;
+        }
         if !pending.links.is_empty() {
             self.durable.truncate(pending.first);
             for link in pending.links {
@@ -104,14 +118,19 @@ impl Ghost {
             index: self.durable.last_index(),
         };
         let mut hard_state = self.hard_state;
-        let matches = |end: EntryId, hard_state: HardState| {
-            end == found && (hard_state.term, hard_state.voted_for) == (term, vote)
+        let snapshot = restored.snapshot.as_ref().map(|snapshot| snapshot.id);
+        let mut mark = self.mark;
+        let matches = |end: EntryId, hard_state: HardState, mark: Option<EntryId>| {
+            end == found
+                && (hard_state.term, hard_state.voted_for) == (term, vote)
+                && mark == snapshot
         };
-        let mut survived = matches(end, hard_state).then_some(0);
+        let mut survived = matches(end, hard_state, mark).then_some(0);
         for (place, pending) in self.lane.iter().enumerate() {
             end = pending.end(end);
             hard_state = pending.hard_state.unwrap_or(hard_state);
-            if matches(end, hard_state) {
+            mark = pending.mark.or(mark);
+            if matches(end, hard_state, mark) {
                 survived = Some(place + 1);
             }
         }
@@ -140,7 +159,7 @@ impl Ghost {
         self.term = term;
         self.commit = Index(0);
         self.compared = Index(0);
-        self.applied = restored.terms.base().index;
+        self.applied = Index(0);
         self.leading = None;
         self.shown = None;
         Ok(())

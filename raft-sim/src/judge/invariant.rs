@@ -35,6 +35,9 @@ pub enum Invariant {
     I12,
     /// What a leader counts for a follower is on the follower's disk.
     I13,
+    /// A snapshot is what the log says: its last entry is committed, its configuration the last one up to
+    /// there, its contents the state there, and what is restored from it is that state.
+    I14,
     /// Linearizability: every operation takes effect between its call and its answer.
     I15,
     /// One request takes effect at most once.
@@ -56,6 +59,9 @@ pub enum Invariant {
     V3,
     /// No term begins without a cause.
     V4,
+    /// Wherever a majority is linked in both directions, each to each, a leader commits and stays, whatever
+    /// the other links are; and so it does wherever one node is linked with a majority that has no longer log.
+    V5,
     /// Changes of membership are made, and joint phases end.
     V6,
     /// A slow follower catches up.
@@ -86,6 +92,7 @@ impl Invariant {
             Self::I11 => "I11",
             Self::I12 => "I12",
             Self::I13 => "I13",
+            Self::I14 => "I14",
             Self::I15 => "I15",
             Self::I16 => "I16",
             Self::I17 => "I17",
@@ -96,6 +103,7 @@ impl Invariant {
             Self::V2 => "V2",
             Self::V3 => "V3",
             Self::V4 => "V4",
+            Self::V5 => "V5",
             Self::V6 => "V6",
             Self::V7 => "V7",
             Self::D1 => "D1",
@@ -109,7 +117,7 @@ impl Invariant {
     pub const fn is_liveness(self) -> bool {
         matches!(
             self,
-            Self::V1 | Self::V2 | Self::V3 | Self::V4 | Self::V6 | Self::V7
+            Self::V1 | Self::V2 | Self::V3 | Self::V4 | Self::V5 | Self::V6 | Self::V7
         )
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Read first: §5.3, Figure 3 "Log Matching" and "Leader Append-Only".
 
-use raft_core::{Entry, HardState, Index, NodeId, Payload, Persist, RoleKind, Status, Term};
+use raft_core::{
+    Entry, HardState, Index, NodeId, Payload, Persist, RoleKind, SnapshotMark, Status, Term,
+};
 
 use super::chain::Link;
 use super::ghost::Pending;
@@ -19,6 +21,14 @@ impl<S: Machine> Judge<S> {
             && ghost.leads_for_certain;
         if let Some(hard_state) = persist.hard_state {
             self.check_promises(node, hard_state);
+        }
+        let mark = persist.snapshot.as_ref();
+        let mut installed = None;
+        if let Some(SnapshotMark::Installed(meta)) = mark {
+            if !self.installing(node, meta) {
+                return;
+            }
+            installed = Some(self.ghost(node).handed.clone());
         }
         let ghost = self.ghost(node);
         let mut links = Vec::with_capacity(persist.entries.len());
@@ -42,6 +52,8 @@ impl<S: Machine> Judge<S> {
         self.ghost_mut(node).lane.push_back(Pending {
             id: persist.id,
             hard_state: persist.hard_state,
+            mark: mark.map(|mark| mark.meta().id),
+            installed,
             first,
             links,
         });

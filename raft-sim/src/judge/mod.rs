@@ -12,6 +12,7 @@ mod ghost;
 mod invariant;
 mod log;
 mod requests;
+mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -40,6 +41,8 @@ pub(crate) struct Judge<S: Machine> {
     commits: BTreeMap<Term, Index>,
     leaders: BTreeMap<Term, NodeId>,
     requests: Requests<S>,
+    /// Snapshots that were taken, by the index of their last entry.
+    snapshots: BTreeMap<Index, snapshot::Known>,
     limits: Limits,
     violation: Option<Violation>,
     /// Promises were broken from outside: what follows is written down, and held against nobody.
@@ -88,6 +91,7 @@ impl<S: Machine> Judge<S> {
             commits: BTreeMap::new(),
             leaders: BTreeMap::new(),
             requests: Requests::new(reference),
+            snapshots: BTreeMap::new(),
             limits,
             violation: None,
             lenient: false,
@@ -373,7 +377,9 @@ impl<S: Machine> Judge<S> {
         let commit = earlier.map_or(Index(0), |(_, index)| *index);
         let ghost = self.ghost(node);
         let own = ghost.handed.get(commit);
-        if commit > self.known_base && own != self.committed.get(commit) {
+        // What a snapshot has replaced was compared when it was installed.
+        let replaced = commit < ghost.handed.base();
+        if commit > self.known_base && !replaced && own != self.committed.get(commit) {
             let text = format!(
                 "leads term {term} without entry {commit}, which is committed; its log ends with \
                  entry {}",

@@ -72,6 +72,9 @@ pub struct Scope {
     pub profile: Profile,
 }
 
+/// Which of a seed's streams decides about snapshots.
+const SNAPSHOTS: u64 = u64::MAX;
+
 const MILLI: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLI;
 
@@ -122,6 +125,7 @@ impl Plan {
             Profile::Tolerated | Profile::Detected | Profile::Outside => {
                 plan.options = draw_options(&mut draw, seed);
                 draw_leases(&mut plan.options);
+                draw_snapshots(&mut plan.options);
                 plan.network = draw_network(&mut draw);
                 let segments = [4 << 10, 8 << 10, 16 << 10, 64 << 10];
                 plan.wal_options.segment_bytes = draw.pick(&segments);
@@ -406,4 +410,19 @@ fn draw_options(draw: &mut Draw, seed: u64) -> Options {
     narrow(&mut options.inflight_persists_max, &[1, 2]);
     narrow(&mut options.requests_max, &[1, 8, 100]);
     options
+}
+
+/// Half of all runs take snapshots all the time. Drawn apart, so that the rest of a plan stays what it is.
+fn draw_snapshots(options: &mut Options) {
+    let mut draw = Draw::new(options.seed, SNAPSHOTS);
+    if draw.percent(50) {
+        return;
+    }
+    options.snapshot_log_bytes = draw.pick(&[200, 1_000, 5_000, 20_000]);
+    options.compact_keep_bytes = draw.pick(&[0, 500, 5_000]);
+    let wait = draw.pick(&[0, 1_000, 20_000]);
+    options.compact_wait_bytes_max = options.compact_keep_bytes + wait;
+    options.snapshot_chunk_bytes = draw.pick(&[64, 500, 4_096]);
+    options.snapshot_chunks_max = draw.pick(&[1, 2, 4]);
+    options.snapshot_bytes_per_timeout = draw.pick(&[0, 0, 5_000, 50_000]);
 }

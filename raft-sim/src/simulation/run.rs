@@ -195,11 +195,15 @@ impl<W: Workload> Run<'_, W> {
                 HaltReason::LogDamaged { .. } if self.harmed.contains(&node) || excused => {
                     self.lose(node, "its log is damaged");
                 }
+                HaltReason::SnapshotDamaged { .. } if self.harmed.contains(&node) || excused => {
+                    self.lose(node, "its snapshot is damaged");
+                }
                 HaltReason::CommittedConflict { .. } if excused => {
                     self.lose(node, "its log contradicts what is committed");
                 }
                 HaltReason::StorageFailed
                 | HaltReason::LogDamaged { .. }
+                | HaltReason::SnapshotDamaged { .. }
                 | HaltReason::CommittedConflict { .. }
                 | HaltReason::Emptied
                 | HaltReason::TermExhausted => {

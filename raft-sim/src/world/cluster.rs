@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use std::sync::Arc;
 
-use raft_core::replica::RequestError;
+use raft_core::replica::{RequestError, SnapshotRefusal};
 use raft_core::wal::RecoveryError;
 use raft_core::{
-    Alert, Boot, Envelope, HaltReason, Index, Input, NodeId, Options, Outcome, RequestId, Span,
-    Status, Time,
+    Alert, Boot, EntryId, Envelope, HaltReason, Index, Input, NodeId, Options, Outcome, RequestId,
+    Span, Status, Time,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -45,6 +45,7 @@ pub struct Cluster<S: Machine> {
     last_op: OpId,
     replies: BTreeMap<RequestId, Result<S::Reply, RequestError>>,
     ordered: BTreeMap<RequestId, Result<Outcome, RequestError>>,
+    snapshots: BTreeMap<RequestId, Result<EntryId, SnapshotRefusal>>,
     /// Whether answers are kept for whoever asks for them.
     pub(crate) keeps_replies: bool,
     hash: u64,
@@ -81,6 +82,7 @@ pub(super) struct Seat {
     tick: Option<Time>,
     lane: Option<Boot>,
     drain: Option<Boot>,
+    snapshots: Option<Boot>,
     paused_until: Time,
     /// How many times as long as others its disk takes.
     slow: u64,
@@ -97,6 +99,7 @@ struct Scheduled {
 pub(super) enum What {
     Deliver(u32),
     Lane(NodeId, Boot),
+    Snapshots(NodeId, Boot),
     Drain(NodeId, Boot),
     Tick(NodeId),
 }
@@ -179,6 +182,7 @@ impl<S: Machine> Cluster<S> {
             tick: None,
             lane: None,
             drain: None,
+            snapshots: None,
             paused_until: Time(0),
             slow: 1,
         };
@@ -196,6 +200,7 @@ impl<S: Machine> Cluster<S> {
             last_op: 0,
             replies: BTreeMap::new(),
             ordered: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
             keeps_replies: true,
             hash: 0,
             events: 0,
@@ -425,6 +430,21 @@ impl<S: Machine> Cluster<S> {
         self.ordered.get(&request)
     }
 
+    /// Asks a node for a snapshot; ask [`Cluster::snapshotted`] for what became of it.
+    pub fn snapshot(&mut self, node: NodeId) -> RequestId {
+        self.record(|| Step::Snapshot { node });
+        let at = self.local(node);
+        let request = self.world.snapshot(at, node);
+        self.settle(node);
+        request
+    }
+
+    /// The snapshot that a node was asked for; `None` while the disk does not rely on it, or if its node died.
+    #[must_use]
+    pub fn snapshotted(&self, request: RequestId) -> Option<Result<EntryId, SnapshotRefusal>> {
+        self.snapshots.get(&request).copied()
+    }
+
     /// Runs until something holds.
     ///
     /// # Panics
@@ -480,6 +500,7 @@ impl<S: Machine> Cluster<S> {
         match what {
             What::Deliver(slot) => self.deliver(slot),
             What::Lane(node, boot) => self.lane(node, boot),
+            What::Snapshots(node, boot) => self.snapshots(node, boot),
             What::Drain(node, boot) => self.drain(node, boot),
             What::Tick(node) => self.tick(node),
         }
@@ -579,6 +600,18 @@ impl<S: Machine> Cluster<S> {
         self.settle(node);
     }
 
+    fn snapshots(&mut self, node: NodeId, boot: Boot) {
+        if self.boot(node) != Some(boot) || self.postponed(node, What::Snapshots(node, boot)) {
+            return;
+        }
+        self.count(5, node);
+        self.record(|| Step::Snapshots { node });
+        self.seat_mut(node).snapshots = None;
+        let at = self.local(node);
+        self.world.snapshot_lane(at, node);
+        self.settle(node);
+    }
+
     fn tick(&mut self, node: NodeId) {
         if self.seat(node).tick != Some(self.now()) {
             return;
@@ -655,9 +688,29 @@ impl<S: Machine> Cluster<S> {
                 self.ordered.insert(request, outcome);
             }
         }
+        for (request, result) in self.world.effects.snapshots.drain(..) {
+            self.hash = mix(self.hash, request.0 << 1 | u64::from(result.is_ok()));
+            if self.keeps_replies {
+                self.snapshots.insert(request, result);
+            }
+        }
         self.hash = mix(self.hash, self.world.effects.state);
         self.schedule_lane(node);
+        self.schedule_snapshots(node);
         self.schedule_tick(node);
+    }
+
+    fn schedule_snapshots(&mut self, node: NodeId) {
+        let Some(boot) = self.boot(node) else {
+            return;
+        };
+        if !self.world.snapshot_lane_is_busy(node) || self.seat(node).snapshots == Some(boot) {
+            return;
+        }
+        self.seat_mut(node).snapshots = Some(boot);
+        let takes = 1 + self.rng.next_u64() % (READ_MAX.0 + self.network.sync_max);
+        let takes = Span(takes * self.seat(node).slow);
+        self.schedule(self.now() + takes, What::Snapshots(node, boot));
     }
 
     fn schedule_lane(&mut self, node: NodeId) {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use raft_core::replica::{Output, Replica, RequestError};
+use raft_core::replica::{Output, Replica, RequestError, SnapshotRefusal};
 use raft_core::wal::{RecoveryError, Wal, WalOptions};
 use raft_core::{
     Action, Alert, Boot, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope, Event,
@@ -33,6 +33,7 @@ pub(crate) struct Effects<R> {
     pub(crate) state: u64,
     pub(crate) replies: Vec<(OpId, Result<R, RequestError>)>,
     pub(crate) ordered: Vec<(RequestId, Result<Outcome, RequestError>)>,
+    pub(crate) snapshots: Vec<(RequestId, Result<EntryId, SnapshotRefusal>)>,
 }
 
 /// What happened so far, as numbers.
@@ -107,15 +108,16 @@ impl<S: Machine> World<S> {
         let configuration = Configuration::of_voters(voters.copied());
         let nobody = Configuration::default();
         let servers = members.iter().map(|member| {
-            let begins = if configuration.is_voter(*member) {
-                &configuration
+            // A store that is no member yet belongs to no cluster, and is filled by a snapshot.
+            let (begins, cluster) = if configuration.is_voter(*member) {
+                (&configuration, ClusterId(0xc1))
             } else {
-                &nobody
+                (&nobody, ClusterId::NONE)
             };
             let mut disk = MemoryDisk::new();
             let identity = Identity {
                 group: GroupId(0),
-                cluster: ClusterId(0xc1),
+                cluster,
                 member: *member,
             };
             Wal::create(&mut disk, identity, begins).expect("an empty disk takes a log");
@@ -140,6 +142,7 @@ impl<S: Machine> World<S> {
                 state: 0,
                 replies: Vec::new(),
                 ordered: Vec::new(),
+                snapshots: Vec::new(),
             },
             counts: Counts::default(),
             alerts: Vec::new(),
@@ -203,7 +206,8 @@ impl<S: Machine> World<S> {
             Ok(replica) => {
                 let server = self.server_mut(node);
                 server.halted = None;
-                server.process = Some(Process::new(replica, wal, boot));
+                let disk = server.disk.clone();
+                server.process = Some(Process::new(replica, wal, disk, boot));
                 self.drain(node);
             }
             Err(error) => {
@@ -286,6 +290,17 @@ impl<S: Machine> World<S> {
         if self.server(node).process.is_some() {
             self.orders.insert(request, (node, order));
             self.handle(at, node, order.input(request));
+        }
+        request
+    }
+
+    /// An operator asks for a snapshot.
+    pub(crate) fn snapshot(&mut self, at: Time, node: NodeId) -> RequestId {
+        self.last_order += 1;
+        let request = RequestId(self.last_order);
+        if let Some(process) = self.process_mut(node) {
+            process.inputs += 1;
+            process.replica.snapshot(at, request);
         }
         request
     }
@@ -432,6 +447,15 @@ impl<S: Machine> World<S> {
                 self.halt(node, reason);
                 return false;
             }
+            Output::Snapshot { request, result } => self.effects.snapshots.push((request, result)),
+            output @ (Output::TakeSnapshot { .. }
+            | Output::RestoreSnapshot { .. }
+            | Output::ReadChunk(_)
+            | Output::BeginReceive { .. }
+            | Output::WriteChunk { .. }
+            | Output::FinishReceive { .. }
+            | Output::RetainSnapshots { .. }) => self.move_snapshot(node, output),
+            Output::Action(Action::CompactLog(_)) => {}
             Output::Action(_) => unreachable!("an action that the simulator does not know"),
         }
         true
@@ -495,6 +519,12 @@ impl<S: Machine> World<S> {
         self.end(node, &format!("halted: {reason}"));
         self.server_mut(node).halted = Some(reason);
         self.counts.halts += 1;
+    }
+
+    /// Whether a node's snapshot lane has something to do.
+    pub(crate) fn snapshot_lane_is_busy(&self, node: NodeId) -> bool {
+        let process = self.server(node).process.as_ref();
+        process.is_some_and(|process| process.snapshots.is_busy())
     }
 
     /// Whether a node's log lane has something to finish.

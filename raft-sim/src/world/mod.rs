@@ -5,6 +5,8 @@ mod cluster;
 mod disk;
 mod network;
 mod server;
+mod snapshot_files;
+mod snapshot_lane;
 mod traffic;
 
 mod mechanism;

@@ -12,6 +12,7 @@ use raft_core::{
 };
 
 use super::disk::MemoryDisk;
+use super::snapshot_lane::SnapshotLane;
 use crate::machine::{Machine, Watched};
 
 /// A machine with a disk.
@@ -44,6 +45,7 @@ pub(crate) struct Process<S: Machine> {
     /// Written, and about to be synced.
     written: Option<PersistId>,
     pub(crate) reads: VecDeque<ReadLog>,
+    pub(crate) snapshots: SnapshotLane<S>,
     full: bool,
     /// The lane is over: nothing is done in it any more.
     failed: bool,
@@ -73,9 +75,10 @@ impl<S: Machine> Server<S> {
 }
 
 impl<S: Machine> Process<S> {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         replica: Replica<Watched<S>>,
         wal: Wal<MemoryDisk>,
+        disk: MemoryDisk,
         boot: Boot,
     ) -> Self {
         Self {
@@ -86,6 +89,7 @@ impl<S: Machine> Process<S> {
             waiting: VecDeque::new(),
             written: None,
             reads: VecDeque::new(),
+            snapshots: SnapshotLane::new(disk),
             full: false,
             failed: false,
         }

@@ -1,6 +1,7 @@
 //! `raft-sim`: a cluster's worst year in a minute.
 
 mod check;
+mod graphs;
 mod merge;
 mod replay;
 mod run;
@@ -38,6 +39,7 @@ enum Verb {
     Shrink(shrink::Arguments),
     Check(check::Arguments),
     Scenario(scenario::Arguments),
+    Graphs(graphs::Arguments),
 }
 
 /// How a verb ends that could do its work.
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         Verb::Shrink(arguments) => shrink::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Scenario(arguments) => scenario::run(&arguments),
+        Verb::Graphs(arguments) => graphs::run(&arguments),
     };
     let result = std::panic::catch_unwind(work);
     match result {

@@ -43,10 +43,23 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// Which part of a sweep is done here.
 #[derive(Clone, Copy, Debug)]
-struct Shard {
+pub(crate) struct Shard {
     number: u64,
     of: u64,
+}
+
+impl Shard {
+    /// Those whose turn it is.
+    pub(crate) fn pick<T>(self, all: impl IntoIterator<Item = T>) -> Vec<T> {
+        let turns = (1..=self.of).cycle();
+        let own = all
+            .into_iter()
+            .zip(turns)
+            .filter(|(_, turn)| *turn == self.number);
+        own.map(|(one, _)| one).collect()
+    }
 }
 
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
@@ -58,7 +71,7 @@ fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     parse().ok_or_else(|| "expected two ascending numbers like 0..2000".to_string())
 }
 
-fn parse_shard(text: &str) -> Result<Shard, String> {
+pub(crate) fn parse_shard(text: &str) -> Result<Shard, String> {
     let parse = || {
         let (number, of) = text.split_once('/')?;
         let (number, of) = (number.parse().ok()?, of.parse().ok()?);
@@ -79,19 +92,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ending, Failure> {
     let seeds = arguments
         .seed
         .map_or(arguments.seeds.clone(), |seed| seed..seed.saturating_add(1));
-    let Shard { number, of } = arguments.shard;
-    let own: Vec<u64> = seeds
-        .clone()
-        .filter(|seed| (seed - seeds.start) % of == number - 1)
-        .collect();
+    let own: Vec<u64> = arguments.shard.pick(seeds.clone());
     let simulation = arguments.scope.simulation()?;
     let planted = arguments.scope.planted();
-    let jobs = arguments
-        .jobs
-        .map_or(0, |jobs| usize::try_from(jobs).unwrap_or(1));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build();
-    let pool = pool.map_err(|error| Failure::Own(error.to_string()))?;
-    let (bar, done) = (progress(own.len() as u64), Done::default());
+    let pool = pool(arguments.jobs)?;
+    let bar = progress(own.len() as u64, "seeds, {per_sec}, {msg}");
+    let done = Done::default();
     let records: Vec<Record> = pool.install(|| {
         own.into_par_iter()
             .map(|seed| one(&simulation, &seeds, seed, planted.clone(), &bar, &done))
@@ -100,6 +106,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Ending, Failure> {
     summarize(&bar, &done);
     let sweep = Sweep::new(records).map_err(|error| Failure::Own(error.to_string()))?;
     show(&sweep, arguments.json)
+}
+
+/// So many threads, or one for each core.
+pub(crate) fn pool(jobs: Option<u64>) -> Result<rayon::ThreadPool, Failure> {
+    let jobs = jobs.map_or(0, |jobs| usize::try_from(jobs).unwrap_or(1));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build();
+    pool.map_err(|error| Failure::Own(error.to_string()))
 }
 
 fn one(
@@ -132,13 +145,14 @@ fn rates(bar: &ProgressBar, events: u64, simulated_ms: u64, faults: u64) -> Stri
     )
 }
 
-fn progress(length: u64) -> ProgressBar {
+/// A bar that says how many there are of what, on a terminal.
+pub(crate) fn progress(length: u64, of_what: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(length);
-    let template = "{wide_bar} {pos}/{len} seeds, {per_sec}, {msg}, {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    let template = format!("{{wide_bar}} {{pos}}/{{len}} {of_what}, {{eta}} left");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);
     }
     bar

@@ -1,0 +1,145 @@
+//! Snapshots: what one is said to be is what the log says, and what it contains is the state there (§7).
+
+use raft_core::replica::{Image, ReplicaImage};
+use raft_core::{EntryId, Index, NodeId, SnapshotMeta};
+
+use super::Judge;
+use super::chain::{Chain, mix_bytes};
+use super::ghost::{Configured, Ghost};
+use super::invariant::Invariant;
+use crate::machine::Machine;
+
+/// What is known of a snapshot that some node took.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    meta: SnapshotMeta,
+    /// All that it contains, as a number.
+    contents: u64,
+    /// The state machine's part, as a number.
+    machine: u64,
+}
+
+/// So many places are remembered; older snapshots are in use no more.
+const KNOWN_MAX: usize = 256;
+
+fn hash<I: Image>(image: &I) -> u64 {
+    let mut bytes = Vec::new();
+    let written = image.write(&mut bytes);
+    written.unwrap_or_else(|_| unreachable!("memory takes everything"));
+    mix_bytes(0, &bytes)
+}
+
+impl Ghost {
+    /// The log is replaced by a snapshot.
+    pub(super) fn installed(chain: &mut Chain, committed: &Chain, index: Index) -> bool {
+        let Some(link) = committed.get(index) else {
+            return false;
+        };
+        *chain = Chain::beginning(index, link);
+        true
+    }
+}
+
+impl<S: Machine> Judge<S> {
+    /// A node freezes its state for a snapshot.
+    pub(crate) fn freezing<I: Image>(
+        &mut self,
+        node: NodeId,
+        meta: &SnapshotMeta,
+        image: &ReplicaImage<I>,
+    ) {
+        self.checks += 1;
+        self.check_place(node, meta);
+        let (contents, machine) = (hash(image), hash(image.machine()));
+        let found = Known {
+            meta: meta.clone(),
+            contents,
+            machine,
+        };
+        let known = self.snapshots.entry(meta.id.index).or_insert(found);
+        let same = known.meta.id == meta.id
+            && known.meta.configured == meta.configured
+            && known.meta.configuration == meta.configuration
+            && known.contents == contents;
+        if !same {
+            let index = meta.id.index;
+            let text = format!(
+                "its snapshot up to entry {index} ({meta:?}) is not the one that another node took \
+                 there ({:?})",
+                known.meta
+            );
+            self.report(Some(node), Invariant::I14, text);
+        }
+        while self.snapshots.len() > KNOWN_MAX {
+            self.snapshots.pop_first();
+        }
+    }
+
+    /// A snapshot's last entry is committed, and its configuration is the last one up to there.
+    fn check_place(&mut self, node: NodeId, meta: &SnapshotMeta) {
+        let EntryId { term, index } = meta.id;
+        let committed = self.committed.get(index);
+        let right = committed.is_some_and(|link| link.term == term);
+        if !right && index >= self.committed.base() {
+            let text = format!(
+                "has a snapshot up to entry {index} of term {term}, which is not committed"
+            );
+            self.report(Some(node), Invariant::I14, text);
+        }
+        let configured = self.ghost(node).configured_at(index);
+        if let Some(configured) = configured
+            && (configured.index != meta.configured.index
+                || configured.configuration != meta.configuration)
+        {
+            let text = format!(
+                "its snapshot up to entry {index} has the configuration of entry {}, not of {}",
+                meta.configured.index, configured.index
+            );
+            self.report(Some(node), Invariant::I14, text);
+        }
+    }
+
+    /// A node's state machine became what a snapshot says: what was read, and what it is now.
+    pub(crate) fn restored<I: Image>(&mut self, node: NodeId, id: EntryId, read: &[u8], now: &I) {
+        self.checks += 1;
+        let read = mix_bytes(0, read);
+        let known = self.snapshots.get(&id.index).map(|known| known.machine);
+        if known.is_some_and(|known| known != read) || hash(now) != read {
+            let text = format!(
+                "what it restores up to entry {} is not what was taken there",
+                id.index
+            );
+            self.report(Some(node), Invariant::I14, text);
+        }
+        let ghost = self.ghost_mut(node);
+        ghost.applied = id.index.max(ghost.applied);
+    }
+
+    /// A node's log is to be replaced by a snapshot. False if that cannot be followed.
+    pub(super) fn installing(&mut self, node: NodeId, meta: &SnapshotMeta) -> bool {
+        self.checks += 1;
+        let index = meta.id.index;
+        let before = self.ghost(node).handed.clone();
+        let committed = &self.committed;
+        let handed = &mut self.ghosts[super::place(node)].handed;
+        if !Ghost::installed(handed, committed, index) || handed.last().term != meta.id.term {
+            let text = format!("installs a snapshot up to entry {index}, which is not committed");
+            self.report(Some(node), Invariant::I14, text);
+            return false;
+        }
+        let link = handed.last();
+        let end = before.last_index().min(self.commit_index());
+        if end > index && before.get(end) == self.committed.get(end) {
+            let text = format!(
+                "installs a snapshot up to entry {index}, and cuts entry {end}, which is committed"
+            );
+            self.report(Some(node), Invariant::I8, text);
+        }
+        self.ghost_mut(node).configurations = vec![Configured {
+            index: meta.configured.index,
+            link,
+            configuration: meta.configuration.clone(),
+        }];
+        true
+    }
+}
