@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use raft_core::replica::RequestError;
+use raft_core::replica::{RequestError, SnapshotRefusal};
 use raft_core::wal::{DiskError, RecoveryError};
 use raft_core::{ClusterId, HaltReason, NodeId, RestoreError};
 
@@ -121,6 +121,9 @@ pub enum ClientError {
     /// The server stopped before answering: the outcome of a command is not known.
     #[error("the server stopped before it answered")]
     Stopped,
+    /// No snapshot was taken.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotRefusal),
     /// A node that was to be attached is not there, or not what was expected: nothing was changed.
     #[error(transparent)]
     Joiner(#[from] JoinerError),

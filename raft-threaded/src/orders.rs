@@ -6,7 +6,7 @@ use raft_core::{ClusterId, EntryId, MemberChange, MembershipChange, NodeId, Outc
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::membership::{Alone, Force, Joiner};
-use crate::runtime::order::Order;
+use crate::runtime::order::{Carried, Order};
 use crate::runtime::replica_thread::Call;
 use crate::status::MemberStatus;
 
@@ -133,6 +133,19 @@ impl<S: StateMachine> Client<S> {
         }
     }
 
+    /// Takes a snapshot of everything that is applied at this node, unless there is one; returns the last entry
+    /// in it, as soon as the disk relies on it.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be written: then the log is as long as before.
+    pub fn snapshot(&self) -> Result<EntryId, ClientError> {
+        match self.carried(Order::Snapshot)? {
+            Carried::Snapshot(id) => Ok(id),
+            Carried::Out(outcome) => unreachable!("a snapshot was taken, not {outcome:?}"),
+        }
+    }
+
     /// Who takes part, as this node's log says; `None` once the server has stopped.
     pub fn members(&self) -> Option<Vec<MemberStatus>> {
         self.status().map(|status| status.members)
@@ -146,6 +159,13 @@ impl<S: StateMachine> Client<S> {
     }
 
     fn order(&self, order: Order) -> Result<Outcome, ClientError> {
+        match self.carried(order)? {
+            Carried::Out(outcome) => Ok(outcome),
+            Carried::Snapshot(id) => unreachable!("that is no snapshot: {id:?}"),
+        }
+    }
+
+    fn carried(&self, order: Order) -> Result<Carried, ClientError> {
         let (answer, answered) = crossbeam_channel::bounded(1);
         self.call(Call::Order(order, answer))?;
         self.wait(&answered)?

@@ -11,7 +11,7 @@ use crossbeam_channel::Receiver;
 use mio::Poll;
 use mio::net::TcpListener;
 use raft_core::replica::{Replica, StateMachine};
-use raft_core::wal::{Wal, WalOptions};
+use raft_core::wal::{SnapshotStore, Wal, WalOptions};
 use raft_core::{Configuration, Identity, Options, Restored};
 use tracing::info;
 
@@ -25,6 +25,7 @@ use crate::runtime::front::{Front, NoFront};
 use crate::runtime::inbox::{self, Bell, Outlet};
 use crate::runtime::log_thread;
 use crate::runtime::replica_thread::{Call, ReplicaThread, State, TCP_TOKENS, WAKER};
+use crate::runtime::snapshots::{SnapshotThreads, Snapshots};
 use crate::status::ServerStatus;
 use crate::transport::Introduction;
 use crate::transport::tcp::Tcp;
@@ -75,6 +76,7 @@ pub struct Server<S: StateMachine> {
     stopped: Receiver<Infallible>,
     replica: Option<JoinHandle<Result<(), StopError>>>,
     log: Option<JoinHandle<()>>,
+    snapshots: Vec<JoinHandle<()>>,
 }
 
 impl<S> Server<S>
@@ -105,6 +107,7 @@ where
         let disk = FileDisk::open(&options.data)?;
         // Before the log is touched: a port in use must not cost the store one of its lives.
         let listener = listen(options.listen, "peers")?;
+        let snapshots = disk.clone();
         let (wal, restored) =
             Wal::recover(disk, options.log).map_err(|error| recovery(&options.data, error))?;
         let identity = restored.identity;
@@ -147,6 +150,11 @@ where
             last = restored.terms.last().index.0,
             "recovered"
         );
+        let snapshots = SnapshotStore::open(snapshots)
+            .map_err(|error| recovery(&options.data, error.into()))?;
+        let (snapshots, snapshot_threads) =
+            Snapshots::start(snapshots, &bell).map_err(system("no snapshot threads"))?;
+        let SnapshotThreads { threads, ended } = snapshot_threads;
         let replica = Replica::new(clock::now(), options.node, restored, machine)?;
         let jobs_waiting = options.node.inflight_persists_max as usize + 1_024;
         let (alive, stopped) = crossbeam_channel::bounded(0);
@@ -158,6 +166,7 @@ where
             front,
             jobs,
             log_events,
+            snapshots,
             calls,
             outlet: calls_outlet.clone(),
             _alive: alive,
@@ -165,7 +174,7 @@ where
         };
         let log = thread::Builder::new()
             .name("raft-log".to_string())
-            .spawn(move || log_thread::run(wal, &jobs_taken, log_outlet))
+            .spawn(move || log_thread::run(wal, &jobs_taken, log_outlet, ended))
             .map_err(system("no log thread"))?;
         let replica = thread::Builder::new()
             .name("raft-replica".to_string())
@@ -177,6 +186,7 @@ where
             stopped,
             replica: Some(replica),
             log: Some(log),
+            snapshots: threads,
         })
     }
 
@@ -253,6 +263,11 @@ impl<S: StateMachine> Server<S> {
             && log.join().is_err()
         {
             result = Err(panicked("log"));
+        }
+        for snapshots in self.snapshots.drain(..) {
+            if snapshots.join().is_err() {
+                result = Err(panicked("snapshot"));
+            }
         }
         result
     }

@@ -7,8 +7,8 @@ use std::path::Path;
 use raft_core::replica::RequestError;
 use raft_core::wal::{DiskError, Wal, WalOptions};
 use raft_core::{
-    Action, ClusterId, Event, Input, Node, Options, Outcome, Persist, RequestId, RestoreError,
-    Restored, StorageId, Time,
+    Action, ClusterId, Event, Identity, Input, Node, Options, Outcome, Persist, RequestId,
+    RestoreError, Restored, StorageId, Time,
 };
 
 use crate::disk::FileDisk;
@@ -103,6 +103,25 @@ pub fn solo_stopped(
         }
         Some(_) | None => Err(ClientError::from(RequestError::Unknown).into()),
     }
+}
+
+/// Empties a stopped node's store and gives it a new id, so that it can be attached to a cluster.
+///
+/// # Errors
+///
+/// If the folder is in use or cannot be read, or if the node is a member, as its log says, and it is not forced.
+pub fn reset_stopped(data: &Path, force: Force) -> Result<Identity, StoppedError> {
+    let (mut wal, restored) = recover(data)?;
+    let identity = restored.identity;
+    let node = Node::new(Time(0), Options::default(), restored)?;
+    if node.status().configuration.contains(identity.member) && force == Force::No {
+        let node = identity.member.node;
+        return Err(ClientError::StillAMember { node }.into());
+    }
+    wal.wipe(StorageId(random()?))?;
+    let emptied = wal.identity();
+    wal.close()?;
+    Ok(emptied)
 }
 
 fn recover(data: &Path) -> Result<(Wal<FileDisk>, Restored), StartError> {

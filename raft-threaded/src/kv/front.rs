@@ -8,12 +8,13 @@ use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use raft_core::replica::RequestError;
-use raft_core::{ChangeRefusal, Outcome, Rejection, RequestId, TransferRefusal};
+use raft_core::{ChangeRefusal, Rejection, RequestId, TransferRefusal};
 use tracing::warn;
 
 use crate::error::ClientError;
 use crate::resp::{Limits, Reply, Request as Words};
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
+use crate::runtime::order::Carried;
 use crate::runtime::socket::keep_alive;
 use crate::status::ServerStatus;
 
@@ -241,9 +242,9 @@ impl Front<KvStore> for RespFront {
         self.answer(request, result.unwrap_or_else(|error| explain(&error)));
     }
 
-    fn done(&mut self, request: RequestId, result: Result<Outcome, ClientError>) {
+    fn done(&mut self, request: RequestId, result: Result<Carried, ClientError>) {
         let reply = match result {
-            Ok(outcome) => orders::outcome(outcome),
+            Ok(carried) => orders::outcome(carried),
             Err(error) => refuse(&error),
         };
         self.answer(request, reply);
@@ -308,6 +309,8 @@ fn refuse(error: &ClientError) -> Reply {
         }
         ClientError::Overloaded => Reply::Error(format!("BUSY {error}")),
         ClientError::Stopped => Reply::Error(format!("UNKNOWN {error}")),
-        ClientError::Joiner(_) | ClientError::NoRandomness => Reply::Error(format!("ERR {error}")),
+        ClientError::Joiner(_) | ClientError::Snapshot(_) | ClientError::NoRandomness => {
+            Reply::Error(format!("ERR {error}"))
+        }
     }
 }

@@ -7,7 +7,7 @@ use raft_core::{ClusterId, EntryId, Index, MemberChange, MembershipChange, NodeI
 
 use crate::membership::{Force, Joiner, Part};
 use crate::resp::Reply;
-use crate::runtime::order::Order;
+use crate::runtime::order::{Carried, Order};
 use crate::status::ServerStatus;
 
 use super::table::{Parsed, syntax};
@@ -225,8 +225,18 @@ pub(super) fn reset(arguments: &[Bytes]) -> Result<Parsed, String> {
     Ok(Parsed::Order(Order::Reset(words.force)))
 }
 
+/// `RAFT.SNAPSHOT`.
+pub(super) fn snapshot(arguments: &[Bytes]) -> Result<Parsed, String> {
+    Words::new(arguments, Takes::Nothing).nothing_more()?;
+    Ok(Parsed::Order(Order::Snapshot))
+}
+
 /// What a client is told whose order was carried out.
-pub(super) fn outcome(outcome: Outcome) -> Reply {
+pub(super) fn outcome(carried: Carried) -> Reply {
+    let outcome = match carried {
+        Carried::Out(outcome) => outcome,
+        Carried::Snapshot(id) => return Reply::text(format!("{}.{}", id.term, id.index)),
+    };
     match outcome {
         // As `EXPECT` takes it.
         Outcome::Changed(id) => Reply::text(format!("{}.{}", id.term, id.index)),

@@ -83,6 +83,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     order("RAFT.STEPDOWN", 1, orders::step_down),
     order("RAFT.SOLO", -1, orders::solo),
     order("RAFT.RESET", -1, orders::reset),
+    order("RAFT.SNAPSHOT", 1, orders::snapshot),
     spec("GET", 2, READ, (1, 1, 1), |a| {
         read(KvQuery::Get(a[1].clone()))
     }),

@@ -5,11 +5,11 @@ use std::io;
 
 use mio::Registry;
 use mio::event::Event;
+use raft_core::RequestId;
 use raft_core::replica::{RequestError, StateMachine};
-use raft_core::{Outcome, RequestId};
 
 use crate::error::ClientError;
-use crate::runtime::order::Order;
+use crate::runtime::order::{Carried, Order};
 use crate::status::ServerStatus;
 
 /// A request on its way to the replica.
@@ -63,7 +63,7 @@ pub(crate) trait Front<S: StateMachine>: Send {
     fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>);
 
     /// An order of its own has its outcome, unless it got there as a request's error.
-    fn done(&mut self, request: RequestId, result: Result<Outcome, ClientError>);
+    fn done(&mut self, request: RequestId, result: Result<Carried, ClientError>);
 
     /// Writes what is to be written.
     fn flush(&mut self, registry: &Registry);
@@ -97,7 +97,7 @@ impl<S: StateMachine> Front<S> for NoFront {
 
     fn reply(&mut self, _request: RequestId, _result: Result<S::Reply, RequestError>) {}
 
-    fn done(&mut self, _request: RequestId, _result: Result<Outcome, ClientError>) {}
+    fn done(&mut self, _request: RequestId, _result: Result<Carried, ClientError>) {}
 
     fn flush(&mut self, _registry: &Registry) {}
 }

@@ -40,6 +40,17 @@ pub(crate) enum Order {
     },
     /// Forget everything.
     Reset(Force),
+    /// Take a snapshot of everything that is applied.
+    Snapshot,
+}
+
+/// What came of an order that was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// The node says.
+    Out(Outcome),
+    /// The disk relies on this snapshot.
+    Snapshot(EntryId),
 }
 
 /// Who the joiners are, as they said themselves.
@@ -59,6 +70,10 @@ where
                 self.ask_joiners(request, joiners, expect);
                 return;
             }
+            Order::Snapshot => {
+                self.replica.snapshot(self.state.now, request);
+                return;
+            }
             Order::Change(change) => Ok(Input::ChangeMembership { request, change }),
             Order::Transfer(to) => Ok(Input::TransferLeadership { request, to }),
             Order::StepDown => Ok(Input::StepDown { request }),
@@ -75,7 +90,7 @@ where
     pub(super) fn answer_order(
         &mut self,
         request: RequestId,
-        result: Result<Outcome, ClientError>,
+        result: Result<Carried, ClientError>,
     ) {
         match self.state.answers.remove(&request) {
             // A client that gave up does not listen any more.

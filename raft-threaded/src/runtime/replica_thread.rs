@@ -16,8 +16,8 @@ use mio::{Events, Poll, Token};
 use raft_core::replica::{Output, Replica, RequestError, StateMachine};
 use raft_core::wal::WalStats;
 use raft_core::{
-    Action, Alert, ClusterId, Configuration, EntryId, Event, Input, Member, Observation, Outcome,
-    RequestId, Time,
+    Action, Alert, ClusterId, Configuration, EntryId, Event, Input, Member, Observation, RequestId,
+    Time,
 };
 use tracing::{error, info, warn};
 
@@ -26,7 +26,8 @@ use crate::runtime::clock;
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
 use crate::runtime::inbox::{Inbox, Outlet};
 use crate::runtime::log_thread::{LogEvent, LogJob, WriteId};
-use crate::runtime::order::{Asked, Order};
+use crate::runtime::order::{Asked, Carried, Order};
+use crate::runtime::snapshots::Snapshots;
 use crate::status::ServerStatus;
 use crate::transport::tcp::{Tcp, TcpEvent};
 
@@ -51,7 +52,7 @@ pub(crate) enum Waiter<R> {
     /// A state machine's reply.
     Reply(Answer<R>),
     /// An order's outcome.
-    Order(Sender<Result<Outcome, ClientError>>),
+    Order(Sender<Result<Carried, ClientError>>),
 }
 
 /// What other threads ask of the replica thread.
@@ -61,7 +62,7 @@ pub(crate) enum Call<S: StateMachine> {
     /// Answer a query.
     Query(S::Query, Answer<S::Reply>),
     /// Carry out an order.
-    Order(Order, Sender<Result<Outcome, ClientError>>),
+    Order(Order, Sender<Result<Carried, ClientError>>),
     /// Joiners were asked who they are, for this order.
     Asked(RequestId, Asked, Option<EntryId>),
     /// Tell how things are.
@@ -80,6 +81,7 @@ pub(crate) struct ReplicaThread<S: StateMachine, F> {
     pub(crate) front: F,
     pub(crate) jobs: Sender<LogJob>,
     pub(crate) log_events: Inbox<LogEvent>,
+    pub(crate) snapshots: Snapshots<S::Image>,
     pub(crate) calls: Inbox<Call<S>>,
     /// For threads that look up names.
     pub(crate) outlet: Outlet<Call<S>>,
@@ -101,7 +103,7 @@ pub(crate) struct State<S: StateMachine> {
     requests: Vec<Request<S>>,
     log_stats: WalStats,
     stopping: Option<Result<(), StopError>>,
-    now: Time,
+    pub(super) now: Time,
 }
 
 impl<S: StateMachine> Default for State<S> {
@@ -189,6 +191,7 @@ where
         while let Some(event) = self.log_events.take() {
             self.on_log_event(event);
         }
+        self.hand_in_snapshots();
         self.hand_in_tcp_events();
         let mut taken = 0;
         while taken < CALLS
@@ -251,6 +254,7 @@ where
                 self.input(Input::Persisted { store, boot, id });
             }
             LogEvent::Read(ticket, outcome) => self.input(Input::LogRead { ticket, outcome }),
+            LogEvent::Wiped(store) => self.input(Input::Wiped { store }),
             LogEvent::Full => self.input(Input::StorageFull),
             LogEvent::Available => self.input(Input::StorageAvailable),
             LogEvent::Failed(error) => {
@@ -305,7 +309,20 @@ where
                 match output {
                     Output::Action(action) => self.carry_out(action),
                     Output::Reply { request, result } => self.reply(request, result),
-                    Output::Done { request, outcome } => self.answer_order(request, Ok(outcome)),
+                    Output::Done { request, outcome } => {
+                        self.answer_order(request, Ok(Carried::Out(outcome)));
+                    }
+                    Output::Snapshot { request, result } => {
+                        let result = result.map(Carried::Snapshot).map_err(ClientError::from);
+                        self.answer_order(request, result);
+                    }
+                    output @ (Output::TakeSnapshot { .. }
+                    | Output::RestoreSnapshot { .. }
+                    | Output::ReadChunk(_)
+                    | Output::BeginReceive { .. }
+                    | Output::WriteChunk { .. }
+                    | Output::FinishReceive { .. }
+                    | Output::RetainSnapshots { .. }) => self.move_snapshot(output),
                 }
             }
             self.state.outputs = outputs;
@@ -341,13 +358,17 @@ where
             Action::Send(envelope) => self.tcp.send(&envelope, &mut self.state.tcp_events),
             Action::Persist(persist) => self.ask_log(LogJob::Persist(persist)),
             Action::ReadLog(read) => self.ask_log(LogJob::Read(read)),
+            Action::CompactLog(compact) => self.ask_log(LogJob::Compact(compact)),
+            Action::Wipe { store } => {
+                // The log is wiped once nobody works on snapshots any more.
+                self.snapshots.end();
+                self.ask_log(LogJob::Wipe(store));
+            }
             Action::Observed(observation) => self.observe(observation),
             Action::Alert(alert) => report(&alert),
             Action::Halt(reason) => {
                 error!(%reason, "the node halted");
-                if self.state.stopping.is_none() {
-                    self.state.stopping = Some(Err(StopError::Halted(reason)));
-                }
+                self.stop(Err(StopError::Halted(reason)));
             }
             Action::Apply { .. } | Action::Resolve { .. } => {
                 unreachable!("the replica carries these out itself")
@@ -365,12 +386,18 @@ where
                     LogEvent::Failed(error) => Some(StopError::Log(error)),
                     LogEvent::Persisted(..)
                     | LogEvent::Read(..)
+                    | LogEvent::Wiped(_)
                     | LogEvent::Full
                     | LogEvent::Available => None,
                 });
             let failure = failure.unwrap_or(StopError::Panicked { thread: "log" });
-            self.state.stopping = Some(Err(failure));
+            self.stop(Err(failure));
         }
+    }
+
+    /// Ends after this round; what was said first stays.
+    pub(super) fn stop(&mut self, result: Result<(), StopError>) {
+        self.state.stopping.get_or_insert(result);
     }
 
     fn observe(&mut self, observation: Observation) {

@@ -105,7 +105,6 @@ fn cluster(text: &str) -> Result<raft_core::ClusterId, Failure> {
     Ok(raft_core::ClusterId(id))
 }
 
-#[cfg(any())]
 pub(super) fn reset(arguments: &Reset) -> Result<(), Failure> {
     match &arguments.target.data {
         Some(data) => {
@@ -132,8 +131,4 @@ fn hint(error: &raft_threaded::StoppedError) -> &'static str {
     } else {
         ""
     }
-}
-#[cfg(not(any()))]
-pub(super) fn reset(_: &Reset) -> Result<(), Failure> {
-    unimplemented!()
 }

@@ -54,6 +54,8 @@ enum Verb {
     Transfer(orders::Transfer),
     /// Let the leader lead no longer, whoever does next.
     StepDown(orders::Alone),
+    /// Let a node take a snapshot, so that its log can begin later.
+    Snapshot(orders::Alone),
     /// Make a node a cluster of its own, when the others are lost for good.
     Solo(leave::Solo),
     /// Empty a node, so that it can be attached to a cluster.
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Verb::Move(arguments) => orders::set_address(arguments),
         Verb::Transfer(arguments) => orders::transfer(&arguments),
         Verb::StepDown(arguments) => orders::step_down(&arguments),
+        Verb::Snapshot(arguments) => orders::snapshot(&arguments),
         Verb::Solo(arguments) => leave::solo(&arguments),
         Verb::Reset(arguments) => leave::reset(&arguments),
     };

@@ -229,3 +229,11 @@ pub(super) fn step_down(arguments: &Alone) -> Result<(), Failure> {
     println!("the leader stepped down");
     Ok(())
 }
+
+pub(super) fn snapshot(arguments: &Alone) -> Result<(), Failure> {
+    match arguments.to.order(&words("RAFT.SNAPSHOT", None))? {
+        Answer::Text(id) => println!("the node has a snapshot up to {id}"),
+        other => println!("the node has a snapshot: {other:?}"),
+    }
+    Ok(())
+}
