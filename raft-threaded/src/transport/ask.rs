@@ -64,7 +64,14 @@ fn ask(mut stream: TcpStream, patience: Duration) -> Result<Introduction, AskErr
                 Err(error) => Err(AskError::Strange(error.to_string())),
             };
         }
-        match stream.read(&mut chunk)? {
+        let read = stream.read(&mut chunk).map_err(|error| match error.kind() {
+            // A client port, for instance, waits for the rest of what makes no sense to it.
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                AskError::Strange("what takes connections there does not say who it is".to_string())
+            }
+            _ => AskError::Io(error),
+        });
+        match read? {
             0 => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
             count => buffer.extend_from_slice(&chunk[..count]),
         }

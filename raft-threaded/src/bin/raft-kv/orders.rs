@@ -143,11 +143,9 @@ impl To {
             }
             Err(CallError::NotAnswered(error)) => Err(unknown(error.to_string()).into()),
             Err(error @ (CallError::NotAsked(_) | CallError::Nonsense(_))) => {
-                Err(format!("{what} at {to}: {error}").into())
+                Err(format!("{to}: {error}").into())
             }
-            Err(CallError::Refused(error)) => {
-                Err(format!("{what} at {to}: {}", plain(&error)).into())
-            }
+            Err(CallError::Refused(error)) => Err(format!("{to}: {}", plain(&error)).into()),
         }
     }
 
