@@ -4,23 +4,7 @@
 
 mod support;
 
-use support::{Client, Cluster, Ran, Value, eventually, free_port, run};
-
-/// Orders something, again for as long as the answer is that it is not the time for it.
-fn order(arguments: &[&str]) -> Ran {
-    eventually("an order to be taken", || {
-        let ran = run(arguments);
-        let later = ["BUSY ", "CLUSTERDOWN ", "NOTLEADER "];
-        let later = later.iter().any(|kind| ran.err.contains(kind));
-        (!later).then_some(ran)
-    })
-}
-
-fn done(arguments: &[&str]) -> String {
-    let ran = order(arguments);
-    assert!(ran.success, "{arguments:?}: {}{}", ran.out, ran.err);
-    ran.out
-}
+use support::{Client, Cluster, Value, done, eventually, free_port, order, run};
 
 /// What an order that changes nothing says.
 fn refused(arguments: &[&str]) -> String {

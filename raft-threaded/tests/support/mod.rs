@@ -60,6 +60,23 @@ pub fn run(arguments: &[&str]) -> Ran {
     }
 }
 
+/// Orders something, again for as long as the answer is that it is not the time for it.
+pub fn order(arguments: &[&str]) -> Ran {
+    eventually("an order to be taken", || {
+        let ran = run(arguments);
+        let later = ["BUSY ", "CLUSTERDOWN ", "NOTLEADER "];
+        let later = later.iter().any(|kind| ran.err.contains(kind));
+        (!later).then_some(ran)
+    })
+}
+
+/// An order that is carried out; returns what was said.
+pub fn done(arguments: &[&str]) -> String {
+    let ran = order(arguments);
+    assert!(ran.success, "{arguments:?}: {}{}", ran.out, ran.err);
+    ran.out
+}
+
 /// A port that was free a moment ago, and lies below those that the system gives to connections, one of
 /// which could take it while its node is down.
 pub fn free_port() -> u16 {
