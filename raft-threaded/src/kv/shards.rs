@@ -14,7 +14,7 @@ use bytes::Bytes;
 /// A hash of 63 bits, and the key.
 pub(super) type Key = (u64, Bytes);
 
-/// As a power of two. A million keys are then 244 in a shard, which are copied in 20 µs or so.
+/// As a power of two. Of a million keys a shard has 244, which are copied in 50 µs; freezing takes 0.1 ms.
 const SHARDS_LOG: u32 = 12;
 /// The hash's bits below those that name the shard.
 const SHARD_SHIFT: u32 = 63 - SHARDS_LOG;
