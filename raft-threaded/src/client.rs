@@ -91,14 +91,14 @@ impl<S: StateMachine> Client<S> {
     }
 
     /// Waits for an answer, but not for one that cannot come any more.
-    fn wait<T>(&self, answered: &Receiver<T>) -> Result<T, ClientError> {
+    pub(crate) fn wait<T>(&self, answered: &Receiver<T>) -> Result<T, ClientError> {
         select! {
             recv(answered) -> answer => answer.map_err(|_| ClientError::Stopped),
             recv(self.stopped) -> _ => answered.try_recv().map_err(|_| ClientError::Stopped),
         }
     }
 
-    fn call(&self, call: Call<S>) -> Result<(), ClientError> {
+    pub(crate) fn call(&self, call: Call<S>) -> Result<(), ClientError> {
         match self.calls.try_send(call) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(ClientError::Overloaded),

@@ -4,9 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use raft_core::replica::RequestError;
+use raft_core::replica::{RequestError, SnapshotRefusal};
 use raft_core::wal::{DiskError, RecoveryError};
-use raft_core::{HaltReason, RestoreError};
+use raft_core::{ClusterId, HaltReason, NodeId, RestoreError};
 
 /// A server cannot start: the operator must act.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,8 @@ pub enum StartError {
     /// The data folder holds no log.
     #[error(
         "the data folder {directory} holds no log; a new cluster is made with `raft-kv init`, and \
-         an empty folder never becomes a voter by itself",
+         an empty folder never becomes a voter by itself; a node that is to be attached to a cluster is \
+         started with `raft-kv serve --join`",
         directory = directory.display()
     )]
     NoLog {
@@ -109,7 +110,7 @@ pub enum StopError {
 }
 
 /// Why a call of a [`crate::Client`] has no reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
     /// The request was refused, superseded, or its outcome is not known.
     #[error(transparent)]
@@ -120,4 +121,84 @@ pub enum ClientError {
     /// The server stopped before answering: the outcome of a command is not known.
     #[error("the server stopped before it answered")]
     Stopped,
+    /// No snapshot was taken.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotRefusal),
+    /// A node that was to be attached is not there, or not what was expected: nothing was changed.
+    #[error(transparent)]
+    Joiner(#[from] JoinerError),
+    /// The node was to become a cluster of its own, and others may go on without it.
+    #[error(
+        "{others} other voters take part: if a majority of them still lives, two clusters will serve two \
+         histories; stop the others for good, or make sure that they never come back, then force it"
+    )]
+    OtherVoters {
+        /// How many.
+        others: u64,
+    },
+    /// The node was to forget everything, and is still counted on.
+    #[error(
+        "node {node} is a member, as its log says: its data here would be gone and its vote be missed; \
+         detach it first, or force it if it was detached while it was away"
+    )]
+    StillAMember {
+        /// Which.
+        node: NodeId,
+    },
+    /// New ids could not be drawn.
+    #[error("the operating system has no randomness")]
+    NoRandomness,
+}
+
+/// A node cannot be attached: whoever runs it must act.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinerError {
+    /// Nobody is there.
+    #[error(
+        "node {node} does not answer at {address}: {error}; start it there first, with \
+         `raft-kv serve --join --id {node}` and an empty --data folder"
+    )]
+    Silent {
+        /// The node that is to join.
+        node: NodeId,
+        /// Where it was looked for.
+        address: String,
+        /// What the operating system said.
+        error: String,
+    },
+    /// Somebody else is there.
+    #[error(
+        "node {node} was looked for at {address}: {error}; give the address at which it listens for peers"
+    )]
+    NotAPeer {
+        /// The node that is to join.
+        node: NodeId,
+        /// Where it was looked for.
+        address: String,
+        /// What was found.
+        error: String,
+    },
+    /// Another node is there.
+    #[error("at {address} is node {found}, and node {node} is to be attached")]
+    OtherNode {
+        /// The node that is to join.
+        node: NodeId,
+        /// Where it was looked for.
+        address: String,
+        /// The node that was found.
+        found: NodeId,
+    },
+    /// The node belongs to another cluster.
+    #[error(
+        "node {node} at {address} belongs to cluster {cluster}; reset it before it is attached to another \
+         one: `raft-kv reset`"
+    )]
+    Occupied {
+        /// The node that is to join.
+        node: NodeId,
+        /// Where it is.
+        address: String,
+        /// Its cluster.
+        cluster: ClusterId,
+    },
 }

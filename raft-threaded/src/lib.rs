@@ -1,7 +1,8 @@
 //! Raft on std threads: TCP, a write-ahead log on files, and nothing to wait for but the disk.
 //!
 //! A [`Server`] is one node of a cluster with a state machine of yours; [`init`] makes the data folders
-//! of a new cluster. Two threads do all the work: one owns the replica and every socket, one the log.
+//! of a new cluster. Two threads do all the work: one owns the replica and every socket, one the log;
+//! two more work on snapshots beside them.
 //!
 //! ```
 //! use raft_core::NodeId;
@@ -61,21 +62,29 @@
 mod client;
 mod disk;
 mod error;
+mod folder;
 #[cfg(feature = "raft-kv")]
 pub mod kv;
+mod membership;
+mod orders;
+mod random;
 #[cfg(feature = "raft-kv")]
 pub mod resp;
 mod runtime;
 mod server;
 mod status;
+mod stopped;
 mod transport;
 
 pub use self::client::Client;
 pub use self::disk::{FileDisk, NamedFile};
-pub use self::error::{ClientError, StartError, StopError};
-pub use self::server::{Seat, Server, ServerOptions, identity_of, init};
-pub use self::status::ServerStatus;
-pub use self::transport::{FrameError, Hello, HelloError};
+pub use self::error::{ClientError, JoinerError, StartError, StopError};
+pub use self::folder::{Seat, identity_of, init, init_joiner};
+pub use self::membership::{Alone, Force, Joiner, Part};
+pub use self::server::{Server, ServerOptions};
+pub use self::status::{MemberStatus, ServerStatus};
+pub use self::stopped::{StoppedError, reset_stopped, solo_stopped};
+pub use self::transport::{FrameError, Hello, HelloError, Introduction, Opening};
 
 /// The README's examples, which are compiled and run like any other.
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -11,21 +11,23 @@ use crossbeam_channel::Receiver;
 use mio::Poll;
 use mio::net::TcpListener;
 use raft_core::replica::{Replica, StateMachine};
-use raft_core::wal::{RecoveryError, Wal, WalOptions};
-use raft_core::{
-    ClusterId, Configuration, GroupId, Identity, Member, NodeId, Options, Restored, StorageId,
-};
+use raft_core::wal::{SnapshotStore, Wal, WalOptions};
+use raft_core::{Configuration, Identity, Options, Restored};
 use tracing::info;
 
 use crate::client::Client;
 use crate::disk::FileDisk;
 use crate::error::{StartError, StopError};
+use crate::folder::recovery;
+use crate::random::random;
 use crate::runtime::clock;
 use crate::runtime::front::{Front, NoFront};
 use crate::runtime::inbox::{self, Bell, Outlet};
 use crate::runtime::log_thread;
 use crate::runtime::replica_thread::{Call, ReplicaThread, State, TCP_TOKENS, WAKER};
+use crate::runtime::snapshots::{SnapshotThreads, Snapshots};
 use crate::status::ServerStatus;
+use crate::transport::Introduction;
 use crate::transport::tcp::Tcp;
 
 /// Requests of in-process clients that may wait for the replica thread.
@@ -42,7 +44,7 @@ const LOG_EVENTS_WAITING: usize = 1_024;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// The data folder, made by [`init`].
+    /// The data folder, made by [`init`](crate::init) or [`init_joiner`](crate::init_joiner).
     pub data: PathBuf,
     /// Where to listen for peers; they dial the address that the configuration names.
     pub listen: SocketAddr,
@@ -65,109 +67,6 @@ impl ServerOptions {
     }
 }
 
-/// One node of a cluster that is to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Its id.
-    pub node: NodeId,
-    /// Its data folder.
-    pub data: PathBuf,
-    /// Where its peers reach it: `host:port`.
-    pub address: String,
-}
-
-/// Makes the data folders of a new cluster: each with a store id of its own, all of them voters of the
-/// first configuration.
-///
-/// # Errors
-///
-/// If a folder cannot be made or holds a log already. Folders made before the failure stay, and belong
-/// to no cluster.
-pub fn init(seats: &[Seat]) -> Result<ClusterId, StartError> {
-    let cluster = ClusterId(random()?);
-    let mut configuration = Configuration::default();
-    let mut members = Vec::new();
-    for seat in seats {
-        let member = Member {
-            node: seat.node,
-            store: StorageId(random()?),
-        };
-        configuration.voters.insert(member);
-        configuration.addresses.insert(member, seat.address.clone());
-        members.push((seat, member));
-    }
-    // First a look at all of them, so that nothing is made when one is taken.
-    for seat in seats {
-        if seat.data.is_dir() {
-            let mut disk = FileDisk::open(&seat.data)?;
-            check_unused(&mut disk, &seat.data)?;
-        }
-    }
-    for (seat, member) in members {
-        FileDisk::create_directory(&seat.data).map_err(|error| StartError::Data {
-            directory: seat.data.clone(),
-            error,
-        })?;
-        let identity = Identity {
-            group: GroupId(0),
-            cluster,
-            member,
-        };
-        let mut disk = FileDisk::open(&seat.data)?;
-        Wal::create(&mut disk, identity, &configuration)
-            .map_err(|error| recovery(&seat.data, error))?;
-    }
-    Ok(cluster)
-}
-
-/// Whose a data folder is, without opening its log for use.
-///
-/// # Errors
-///
-/// If the folder holds no log, or is in use.
-pub fn identity_of(data: &Path) -> Result<Identity, StartError> {
-    let mut disk = FileDisk::open(data)?;
-    Wal::peek(&mut disk).map_err(|error| recovery(data, error))
-}
-
-fn check_unused(disk: &mut FileDisk, directory: &Path) -> Result<(), StartError> {
-    use raft_core::wal::Disk;
-
-    let names = disk
-        .list()
-        .map_err(|error| recovery(directory, RecoveryError::Disk(error)))?;
-    match names.into_iter().find(|name| name.ends_with(".wal")) {
-        Some(file) => Err(recovery(directory, RecoveryError::Exists { file })),
-        None => Ok(()),
-    }
-}
-
-fn recovery(directory: &Path, error: RecoveryError) -> StartError {
-    let directory = directory.to_path_buf();
-    match error {
-        RecoveryError::Empty => StartError::NoLog { directory },
-        RecoveryError::Exists { .. }
-        | RecoveryError::NotALog { .. }
-        | RecoveryError::Version { .. }
-        | RecoveryError::Damaged { .. }
-        | RecoveryError::Foreign { .. }
-        | RecoveryError::Options(_)
-        | RecoveryError::Disk(_) => StartError::Recovery { directory, error },
-    }
-}
-
-/// Sixteen bytes that nobody else has.
-fn random() -> Result<u128, StartError> {
-    let mut bytes = [0; 16];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => Ok(u128::from_le_bytes(bytes)),
-        Err(error) => Err(StartError::System {
-            what: "the operating system has no randomness",
-            error: std::io::Error::other(error),
-        }),
-    }
-}
-
 /// A running server: a node, its log, its state machine, and the threads that drive them.
 ///
 /// Dropping it stops it in order, as [`Server::shutdown`] does.
@@ -177,6 +76,7 @@ pub struct Server<S: StateMachine> {
     stopped: Receiver<Infallible>,
     replica: Option<JoinHandle<Result<(), StopError>>>,
     log: Option<JoinHandle<()>>,
+    snapshots: Vec<JoinHandle<()>>,
 }
 
 impl<S> Server<S>
@@ -207,6 +107,7 @@ where
         let disk = FileDisk::open(&options.data)?;
         // Before the log is touched: a port in use must not cost the store one of its lives.
         let listener = listen(options.listen, "peers")?;
+        let snapshots = disk.clone();
         let (wal, restored) =
             Wal::recover(disk, options.log).map_err(|error| recovery(&options.data, error))?;
         let identity = restored.identity;
@@ -225,8 +126,10 @@ where
             .max(options.node.command_bytes_max)
             + (8 << 20);
         let mut tcp = Tcp::new(
-            identity,
-            restored.boot,
+            Introduction {
+                identity,
+                boot: restored.boot,
+            },
             listener,
             TCP_TOKENS,
             frame_bytes_max,
@@ -238,16 +141,20 @@ where
             .register(registry)
             .map_err(system("the client port cannot be polled"))?;
 
-        let boot = restored.boot;
         info!(
             node = identity.member.node.0,
             cluster = %identity.cluster,
             store = %identity.member.store,
-            boot = boot.0,
+            boot = restored.boot.0,
             term = restored.hard_state.term.0,
             last = restored.terms.last().index.0,
             "recovered"
         );
+        let snapshots = SnapshotStore::open(snapshots)
+            .map_err(|error| recovery(&options.data, error.into()))?;
+        let (snapshots, snapshot_threads) =
+            Snapshots::start(snapshots, &bell).map_err(system("no snapshot threads"))?;
+        let SnapshotThreads { threads, ended } = snapshot_threads;
         let replica = Replica::new(clock::now(), options.node, restored, machine)?;
         let jobs_waiting = options.node.inflight_persists_max as usize + 1_024;
         let (alive, stopped) = crossbeam_channel::bounded(0);
@@ -255,12 +162,11 @@ where
         let thread = ReplicaThread {
             poll,
             replica,
-            member: identity.member,
-            boot,
             tcp,
             front,
             jobs,
             log_events,
+            snapshots,
             calls,
             outlet: calls_outlet.clone(),
             _alive: alive,
@@ -268,7 +174,7 @@ where
         };
         let log = thread::Builder::new()
             .name("raft-log".to_string())
-            .spawn(move || log_thread::run(wal, &jobs_taken, log_outlet))
+            .spawn(move || log_thread::run(wal, &jobs_taken, log_outlet, ended))
             .map_err(system("no log thread"))?;
         let replica = thread::Builder::new()
             .name("raft-replica".to_string())
@@ -280,6 +186,7 @@ where
             stopped,
             replica: Some(replica),
             log: Some(log),
+            snapshots: threads,
         })
     }
 
@@ -356,6 +263,11 @@ impl<S: StateMachine> Server<S> {
             && log.join().is_err()
         {
             result = Err(panicked("log"));
+        }
+        for snapshots in self.snapshots.drain(..) {
+            if snapshots.join().is_err() {
+                result = Err(panicked("snapshot"));
+            }
         }
         result
     }

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use support::{Client, Cluster, Value, eventually};
+use support::{Client, Cluster, Value, done, eventually};
 
 /// Writes keys of its own through one node until told to stop; returns how many keys were
 /// acknowledged, without gaps in what it counts: a key is acknowledged or not counted.
@@ -123,6 +123,33 @@ fn no_acknowledged_write_is_lost_when_all_nodes_are_killed_at_once() {
         }
         wait_for_progress(count);
     });
+}
+
+#[test]
+fn no_acknowledged_write_is_lost_while_a_cluster_grows_to_five_nodes_and_shrinks_to_two() {
+    let mut cluster = Cluster::started(1);
+    write_while(&mut cluster, |cluster, count| {
+        for _ in 0..2 {
+            wait_for_progress(count);
+            let joiners = [cluster.add_joiner(), cluster.add_joiner()];
+            let [one, other] = joiners.map(|joiner| cluster.nodes[joiner].place());
+            done(&["attach", "--to", &cluster.nodes[0].to(), &one, &other]);
+        }
+        assert_eq!(cluster.nodes[0].status("voters").unwrap(), "[1,2,3,4,5]");
+        wait_for_progress(count);
+        let leader = cluster.wait_for_leader();
+        cluster.nodes[leader].kill();
+        cluster.wait_for_leader();
+        cluster.nodes[leader].start();
+        wait_for_progress(count);
+        done(&["detach", "--to", &cluster.nodes[0].to(), "2", "3", "4"]);
+        wait_for_progress(count);
+        // Nobody needs them any more.
+        cluster.nodes.drain(1..4).for_each(|mut node| node.kill());
+        wait_for_progress(count);
+        done(&["snapshot", "--to", &cluster.nodes[0].to()]);
+    });
+    assert_eq!(cluster.nodes[1].status("voters").unwrap(), "[1,5]");
 }
 
 #[test]

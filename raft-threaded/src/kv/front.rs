@@ -4,22 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use bytes::Bytes;
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use raft_core::replica::RequestError;
-use raft_core::{Rejection, RequestId};
+use raft_core::{ChangeRefusal, Rejection, RequestId, TransferRefusal};
 use tracing::warn;
 
-use crate::resp::{Limits, Protocol, Reply, Request as Words};
+use crate::error::ClientError;
+use crate::resp::{Limits, Reply, Request as Words};
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
+use crate::runtime::order::Carried;
 use crate::runtime::socket::keep_alive;
 use crate::status::ServerStatus;
 
 use super::connection::{Connection, Slot, Waiting};
+use super::local::{self, Seen};
 use super::machine::KvStore;
-use super::table::{self, COMMANDS, Local, Parsed};
+use super::orders;
+use super::table::{self, Local, Parsed};
 
 const LISTENER: Token = Token(FRONT_TOKENS);
 /// How long a client may say nothing before the system asks whether it is there.
@@ -103,6 +106,19 @@ impl RespFront {
         self.ready.insert(token);
     }
 
+    /// A request has its reply.
+    fn answer(&mut self, request: RequestId, reply: Reply) {
+        let Some((token, slot)) = self.asked.remove(&request) else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(&token) else {
+            return;
+        };
+        connection.replied(slot, reply);
+        self.unsent.insert(token);
+        self.ready.insert(token);
+    }
+
     fn end(&mut self, token: Token, registry: &Registry) {
         if let Some(mut connection) = self.connections.remove(&token) {
             let _ = registry.deregister(connection.stream());
@@ -150,7 +166,7 @@ impl RespFront {
                 },
             };
             let kind = match &parsed {
-                Parsed::Write(_) => Waiting::Writes,
+                Parsed::Write(_) | Parsed::Order(_) => Waiting::Writes,
                 Parsed::Read(_) => Waiting::Reads,
                 Parsed::Local(Local::Hello(_)) if !connection.is_answered() => {
                     // What was asked before it is answered in the protocol of then.
@@ -158,7 +174,12 @@ impl RespFront {
                     return;
                 }
                 Parsed::Local(local) => {
-                    let reply = answer(local, connection, clients, self.commands, status);
+                    let seen = Seen {
+                        clients,
+                        commands: self.commands,
+                        status,
+                    };
+                    let reply = local::answer(local, connection, &seen);
                     connection.answer(reply);
                     continue;
                 }
@@ -172,6 +193,7 @@ impl RespFront {
             match parsed {
                 Parsed::Write(command) => requests.push(Request::Propose(id, command)),
                 Parsed::Read(query) => requests.push(Request::Query(id, query)),
+                Parsed::Order(order) => requests.push(Request::Order(id, order)),
                 Parsed::Local(_) => {}
             }
         }
@@ -217,15 +239,15 @@ impl Front<KvStore> for RespFront {
     }
 
     fn reply(&mut self, request: RequestId, result: Result<Reply, RequestError>) {
-        let Some((token, slot)) = self.asked.remove(&request) else {
-            return;
+        self.answer(request, result.unwrap_or_else(|error| explain(&error)));
+    }
+
+    fn done(&mut self, request: RequestId, result: Result<Carried, ClientError>) {
+        let reply = match result {
+            Ok(carried) => orders::outcome(carried),
+            Err(error) => refuse(&error),
         };
-        let Some(connection) = self.connections.get_mut(&token) else {
-            return;
-        };
-        connection.replied(slot, result.unwrap_or_else(|error| explain(&error)));
-        self.unsent.insert(token);
-        self.ready.insert(token);
+        self.answer(request, reply);
     }
 
     fn flush(&mut self, registry: &Registry) {
@@ -260,7 +282,10 @@ fn explain(error: &RequestError) -> Reply {
             Rejection::NotLeader { leader: None } | Rejection::NoQuorum | Rejection::Halted => {
                 "CLUSTERDOWN"
             }
-            Rejection::Busy(_) | Rejection::Transferring => "BUSY",
+            Rejection::Busy(_)
+            | Rejection::Transferring
+            | Rejection::Change(ChangeRefusal::InProgress | ChangeRefusal::TooEarly)
+            | Rejection::Transfer(TransferRefusal::InProgress) => "BUSY",
             Rejection::StorageFull => "MISCONF",
             Rejection::TooLarge { .. }
             | Rejection::Change(_)
@@ -278,182 +303,17 @@ fn explain(error: &RequestError) -> Reply {
     Reply::Error(format!("{kind} {error}"))
 }
 
-/// Answers what needs no other node.
-fn answer(
-    local: &Local,
-    connection: &mut Connection,
-    clients: usize,
-    commands: u64,
-    status: &dyn Fn() -> ServerStatus,
-) -> Reply {
-    match local {
-        Local::Ping(None) => Reply::Simple("PONG"),
-        Local::Ping(Some(message)) | Local::Echo(message) => Reply::Bulk(message.clone()),
-        Local::Hello(arguments) => hello(arguments, connection),
-        Local::Select(database) if database == "0" => Reply::OK,
-        Local::Select(_) => {
-            Reply::Error("ERR DB index is out of range: there is only 0".to_string())
+/// What a client is told whose order was not carried out.
+fn refuse(error: &ClientError) -> Reply {
+    match error {
+        ClientError::Request(error) => explain(error),
+        ClientError::OtherVoters { .. } | ClientError::StillAMember { .. } => {
+            Reply::Error(format!("ERR {error} (FORCE)"))
         }
-        Local::Quit => {
-            connection.closing = true;
-            Reply::OK
-        }
-        Local::Command(arguments) => describe(arguments),
-        Local::Config(arguments) => config(arguments),
-        Local::Client(arguments) => client(arguments, connection),
-        Local::Info => Reply::text(info(&status(), clients, commands)),
-        Local::RaftStatus => match serde_json::to_string(&status()) {
-            Ok(json) => Reply::text(json),
-            Err(error) => Reply::Error(format!("ERR {error}")),
-        },
-    }
-}
-
-fn is(word: &Bytes, expected: &str) -> bool {
-    word.eq_ignore_ascii_case(expected.as_bytes())
-}
-
-fn hello(arguments: &[Bytes], connection: &mut Connection) -> Reply {
-    let mut rest = arguments.iter();
-    let protocol = match rest.next().map(|version| &version[..]) {
-        None => connection.protocol,
-        Some(b"2") => Protocol::Resp2,
-        Some(b"3") => Protocol::Resp3,
-        Some(_) => return Reply::Error("NOPROTO unsupported protocol version".to_string()),
-    };
-    while let Some(option) = rest.next() {
-        if is(option, "AUTH") {
-            return Reply::Error(
-                "ERR AUTH <password> called without any password configured".to_string(),
-            );
-        }
-        match rest.next() {
-            Some(name) if is(option, "SETNAME") => {
-                connection.name = Bytes::copy_from_slice(name);
-            }
-            _ => return Reply::Error("ERR syntax error in HELLO".to_string()),
+        ClientError::Overloaded => Reply::Error(format!("BUSY {error}")),
+        ClientError::Stopped => Reply::Error(format!("UNKNOWN {error}")),
+        ClientError::Joiner(_) | ClientError::Snapshot(_) | ClientError::NoRandomness => {
+            Reply::Error(format!("ERR {error}"))
         }
     }
-    connection.protocol = protocol;
-    let version = if protocol == Protocol::Resp3 { 3 } else { 2 };
-    let id = i64::try_from(connection.id).unwrap_or(i64::MAX);
-    Reply::Map(vec![
-        (Reply::text("server"), Reply::text("raft-kv")),
-        (
-            Reply::text("version"),
-            Reply::text(env!("CARGO_PKG_VERSION")),
-        ),
-        (Reply::text("proto"), Reply::Integer(version)),
-        (Reply::text("id"), Reply::Integer(id)),
-        (Reply::text("mode"), Reply::text("standalone")),
-        (Reply::text("role"), Reply::text("master")),
-        (Reply::text("modules"), Reply::Array(Vec::new())),
-    ])
-}
-
-fn describe(arguments: &[Bytes]) -> Reply {
-    match arguments.first() {
-        None => Reply::Array(COMMANDS.iter().map(describe_one).collect()),
-        Some(sub) if is(sub, "COUNT") => {
-            Reply::Integer(i64::try_from(COMMANDS.len()).unwrap_or(i64::MAX))
-        }
-        Some(sub) if is(sub, "INFO") => {
-            let one = |name: &Bytes| {
-                let known = COMMANDS.iter().find(|spec| is(name, spec.name));
-                known.map_or(Reply::Null, describe_one)
-            };
-            Reply::Array(arguments[1..].iter().map(one).collect())
-        }
-        Some(sub) if is(sub, "DOCS") => Reply::Map(Vec::new()),
-        Some(sub) => unknown_sub("COMMAND", sub),
-    }
-}
-
-fn describe_one(spec: &table::Spec) -> Reply {
-    let flags = spec.flags.iter().map(|flag| Reply::Simple(flag));
-    let (first, last, step) = spec.keys;
-    Reply::Array(vec![
-        Reply::text(spec.name.to_ascii_lowercase()),
-        Reply::Integer(spec.arity),
-        Reply::Array(flags.collect()),
-        Reply::Integer(first),
-        Reply::Integer(last),
-        Reply::Integer(step),
-    ])
-}
-
-fn config(arguments: &[Bytes]) -> Reply {
-    if !is(&arguments[0], "GET") {
-        return unknown_sub("CONFIG", &arguments[0]);
-    }
-    // What redis-benchmark asks for; every acknowledged write is on the disks of a majority.
-    let known = [
-        ("save", ""),
-        ("appendonly", "yes"),
-        ("appendfsync", "always"),
-    ];
-    let wanted = known.iter().filter(|(name, _)| {
-        let mut patterns = arguments[1..].iter();
-        patterns.any(|pattern| {
-            let mut budget = 10_000;
-            super::glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes(), &mut budget)
-        })
-    });
-    Reply::Map(
-        wanted
-            .map(|(name, value)| (Reply::text(*name), Reply::text(*value)))
-            .collect(),
-    )
-}
-
-fn client(arguments: &[Bytes], connection: &mut Connection) -> Reply {
-    match (&arguments[0], arguments.get(1)) {
-        (sub, Some(name)) if is(sub, "SETNAME") => {
-            connection.name = Bytes::copy_from_slice(name);
-            Reply::OK
-        }
-        (sub, None) if is(sub, "GETNAME") => {
-            let name = Some(connection.name.clone()).filter(|name| !name.is_empty());
-            Reply::optional(name)
-        }
-        (sub, None) if is(sub, "ID") => {
-            Reply::Integer(i64::try_from(connection.id).unwrap_or(i64::MAX))
-        }
-        (sub, Some(_)) if is(sub, "SETINFO") => Reply::OK,
-        (sub, _) => unknown_sub("CLIENT", sub),
-    }
-}
-
-fn unknown_sub(command: &str, sub: &Bytes) -> Reply {
-    let sub = String::from_utf8_lossy(&sub[..sub.len().min(64)]);
-    Reply::Error(format!("ERR unknown subcommand '{sub}' of {command}"))
-}
-
-fn info(status: &ServerStatus, clients: usize, commands: u64) -> String {
-    let leader = status
-        .leader
-        .map_or_else(|| "none".to_string(), |id| id.to_string());
-    let version = env!("CARGO_PKG_VERSION");
-    format!(
-        "# Server\r\nserver_name:raft-kv\r\nraft_kv_version:{version}\r\nprocess_id:{}\r\n\r\n\
-         # Clients\r\nconnected_clients:{clients}\r\n\r\n\
-         # Stats\r\ntotal_commands_processed:{commands}\r\n\r\n\
-         # Raft\r\nraft_node_id:{}\r\nraft_cluster_id:{}\r\nraft_role:{}\r\nraft_term:{}\r\n\
-         raft_leader:{leader}\r\nraft_commit_index:{}\r\nraft_applied_index:{}\r\n\
-         raft_last_index:{}\r\nraft_durable_index:{}\r\nraft_log_syncs:{}\r\nraft_log_writes:{}\r\n\
-         raft_log_bytes:{}\r\nraft_refused_messages:{}\r\n",
-        status.process_id,
-        status.id,
-        status.cluster_id,
-        status.role,
-        status.term,
-        status.commit_index,
-        status.applied_index,
-        status.last_index,
-        status.durable_index,
-        status.log_syncs,
-        status.log_writes,
-        status.log_bytes,
-        status.refused_messages,
-    )
 }

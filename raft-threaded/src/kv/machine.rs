@@ -3,8 +3,6 @@
 //! Always holds: the same commands in the same order give the same replies and the same contents, on
 //! every replica.
 
-use std::collections::BTreeMap;
-
 use bytes::{Bytes, BytesMut};
 use raft_core::replica::{
     Applied, Image, ImageError, Sink, Source, StateMachine, read_exact, read_part, write_part,
@@ -14,6 +12,7 @@ use crate::resp::Reply;
 
 use super::command::{Condition, KvCommand, KvQuery};
 use super::glob;
+use super::shards::Shards;
 
 /// What a command or a query answers: a Redis reply.
 pub type KvReply = Reply;
@@ -34,7 +33,7 @@ const SCAN_STEPS_MAX: u64 = 10_000_000;
 /// throughout a scan is found by it, whatever comes and goes meanwhile.
 #[derive(Debug, Default)]
 pub struct KvStore {
-    values: BTreeMap<(u64, Bytes), Bytes>,
+    values: Shards,
 }
 
 /// FNV-1a, then mixed; 63 bits, so that every client can read the cursor as a signed number. The order
@@ -161,11 +160,7 @@ impl KvStore {
         let (count, mut budget) = (count.clamp(1, SCAN_KEYS_MAX), SCAN_STEPS_MAX);
         let strings = kind.is_none_or(|kind| kind.eq_ignore_ascii_case(b"string"));
         let (mut found, mut looked_at, mut last) = (Vec::new(), 0, 0);
-        for (hash, key) in self
-            .values
-            .range((cursor, Bytes::new())..)
-            .map(|(key, _)| key)
-        {
+        for (hash, key) in self.values.keys_from(cursor) {
             // Keys with one hash come together, because the cursor is a hash.
             if looked_at >= count && *hash != last {
                 return page(*hash, found);
@@ -269,14 +264,14 @@ impl StateMachine for KvStore {
     }
 }
 
-/// The keys and values of one moment.
+/// The keys and values of one moment, shared with the store until that changes.
 #[derive(Debug)]
-pub struct KvImage(BTreeMap<(u64, Bytes), Bytes>);
+pub struct KvImage(Shards);
 
 impl Image for KvImage {
     fn write(&self, sink: &mut dyn Sink) -> Result<(), ImageError> {
         sink.write(&(self.0.len() as u64).to_le_bytes())?;
-        for ((_, key), value) in &self.0 {
+        for ((_, key), value) in self.0.iter() {
             write_part(sink, key)?;
             write_part(sink, value)?;
         }
@@ -286,11 +281,69 @@ impl Image for KvImage {
     fn read(source: &mut dyn Source) -> Result<Self, ImageError> {
         let mut count = [0; 8];
         read_exact(source, &mut count)?;
-        let mut values = BTreeMap::new();
+        let mut values = Shards::default();
         for _ in 0..u64::from_le_bytes(count) {
             let key = Bytes::from(read_part(source)?);
             values.insert(slot(&key), Bytes::from(read_part(source)?));
         }
         Ok(Self(values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(keys: core::ops::Range<u32>) -> KvStore {
+        let mut store = KvStore::default();
+        for key in keys {
+            let key = Bytes::from(format!("key:{key}"));
+            store.put(&key, &key);
+        }
+        store
+    }
+
+    /// Every key that a scan with this count finds, in its order.
+    fn scanned(store: &KvStore, count: u64) -> Vec<Reply> {
+        let (mut cursor, mut found) = (0, Vec::new());
+        loop {
+            let Reply::Array(page) = store.scan(cursor, None, count, None) else {
+                panic!("a scan answers an array");
+            };
+            let [Reply::Bulk(next), Reply::Array(keys)] = &page[..] else {
+                panic!("a scan answers a cursor and keys");
+            };
+            found.extend(keys.iter().cloned());
+            cursor = core::str::from_utf8(next).unwrap().parse().unwrap();
+            if cursor == 0 {
+                return found;
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_stays_what_it_was_while_the_store_goes_on() {
+        let mut store = with(0..5_000);
+        let image = store.image();
+        store.remove(&[Bytes::from("key:7")]);
+        store.put(&Bytes::from("key:8"), &Bytes::from("new"));
+        store.put(&Bytes::from("more"), &Bytes::new());
+        store.remove(&[Bytes::from("key:9"), Bytes::from("key:9")]);
+        assert_eq!(store.len(), 4_999);
+        let mut bytes = Vec::new();
+        image.write(&mut bytes).unwrap();
+        store.restore(KvImage::read(&mut &bytes[..]).unwrap());
+        assert_eq!(store.len(), 5_000);
+        let key = Bytes::from("key:8");
+        assert_eq!(store.get(&key), Some(&key));
+        assert_eq!(store.get(&Bytes::from("more")), None);
+    }
+
+    #[test]
+    fn a_scan_goes_through_every_shard_in_order() {
+        let store = with(0..10_000);
+        let at_once = scanned(&store, 10_000);
+        assert_eq!(at_once.len(), 10_000);
+        assert_eq!(scanned(&store, 7), at_once);
     }
 }

@@ -4,8 +4,11 @@ mod command;
 mod connection;
 mod front;
 mod glob;
+mod local;
 mod machine;
+mod orders;
 mod serve;
+mod shards;
 mod table;
 
 pub use self::command::{Condition, KvCommand, KvQuery};

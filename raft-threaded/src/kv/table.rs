@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 
+use crate::runtime::order::Order;
+
 use super::command::{Condition, KvCommand, KvQuery};
 use super::machine::parse_number;
+use super::orders;
 
 /// A command as `COMMAND` describes it.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +34,8 @@ pub(super) enum Parsed {
     Write(KvCommand),
     /// A linearizable question.
     Read(KvQuery),
+    /// Something the node itself is to do.
+    Order(Order),
     /// Something this node answers by itself.
     Local(Local),
 }
@@ -48,11 +53,13 @@ pub(super) enum Local {
     Client(Vec<Bytes>),
     Info,
     RaftStatus,
+    RaftMembers,
 }
 
 const READ: &[&str] = &["readonly", "fast"];
 const WRITE: &[&str] = &["write", "fast"];
-const ADMIN: &[&str] = &["loading", "stale", "fast"];
+const LOCAL: &[&str] = &["loading", "stale", "fast"];
+const ADMIN: &[&str] = &["admin", "noscript", "loading", "stale"];
 
 /// Every command, in the order in which `COMMAND` lists them.
 pub(super) const COMMANDS: &[Spec] = &[
@@ -66,6 +73,17 @@ pub(super) const COMMANDS: &[Spec] = &[
     local("CLIENT", -2, |a| Local::Client(a[1..].to_vec())),
     local("INFO", -1, |_| Local::Info),
     local("RAFT.STATUS", 1, |_| Local::RaftStatus),
+    local("RAFT.MEMBERS", 1, |_| Local::RaftMembers),
+    order("RAFT.ATTACH", -3, orders::attach),
+    order("RAFT.DETACH", -2, orders::detach),
+    order("RAFT.PROMOTE", -2, orders::promote),
+    order("RAFT.DEMOTE", -2, orders::demote),
+    order("RAFT.MOVE", -3, orders::set_address),
+    order("RAFT.TRANSFER", -1, orders::transfer),
+    order("RAFT.STEPDOWN", 1, orders::step_down),
+    order("RAFT.SOLO", -1, orders::solo),
+    order("RAFT.RESET", -1, orders::reset),
+    order("RAFT.SNAPSHOT", 1, orders::snapshot),
     spec("GET", 2, READ, (1, 1, 1), |a| {
         read(KvQuery::Get(a[1].clone()))
     }),
@@ -139,10 +157,19 @@ const fn local(name: &'static str, arity: i64, what: fn(&[Bytes]) -> Local) -> S
     Spec {
         name,
         arity,
-        flags: ADMIN,
+        flags: LOCAL,
         keys: (0, 0, 0),
         parse: Parse::Local(what),
     }
+}
+
+/// A command to the node itself.
+const fn order(
+    name: &'static str,
+    arity: i64,
+    parse: fn(&[Bytes]) -> Result<Parsed, String>,
+) -> Spec {
+    spec(name, arity, ADMIN, (0, 0, 0), parse)
 }
 
 /// Turns a request into what it asks for.
@@ -178,7 +205,7 @@ fn unknown(name: &str, rest: &[Bytes]) -> String {
     error
 }
 
-fn syntax() -> String {
+pub(super) fn syntax() -> String {
     "ERR syntax error".to_string()
 }
 

@@ -8,6 +8,8 @@ use mio::event::Event;
 use raft_core::RequestId;
 use raft_core::replica::{RequestError, StateMachine};
 
+use crate::error::ClientError;
+use crate::runtime::order::{Carried, Order};
 use crate::status::ServerStatus;
 
 /// A request on its way to the replica.
@@ -21,6 +23,8 @@ pub(crate) enum Request<S: StateMachine> {
     Propose(RequestId, S::Command),
     /// Answer it linearizably.
     Query(RequestId, S::Query),
+    /// Carry it out.
+    Order(RequestId, Order),
 }
 
 /// Hands out names for requests, each once.
@@ -58,6 +62,9 @@ pub(crate) trait Front<S: StateMachine>: Send {
     /// A request of its own has its answer.
     fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>);
 
+    /// An order of its own has its outcome, unless it got there as a request's error.
+    fn done(&mut self, request: RequestId, result: Result<Carried, ClientError>);
+
     /// Writes what is to be written.
     fn flush(&mut self, registry: &Registry);
 }
@@ -89,6 +96,8 @@ impl<S: StateMachine> Front<S> for NoFront {
     }
 
     fn reply(&mut self, _request: RequestId, _result: Result<S::Reply, RequestError>) {}
+
+    fn done(&mut self, _request: RequestId, _result: Result<Carried, ClientError>) {}
 
     fn flush(&mut self, _registry: &Registry) {}
 }

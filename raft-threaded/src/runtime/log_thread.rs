@@ -4,11 +4,14 @@
 //! is done any more.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use raft_core::wal::{DiskError, Wal, WalStats};
-use raft_core::{LogReadOutcome, Persist, PersistId, ReadLog, ReadTicket};
+use raft_core::{
+    Boot, CompactLog, LogReadOutcome, Persist, PersistId, ReadLog, ReadTicket, StorageId,
+};
 use tracing::{error, info, warn};
 
 use crate::disk::FileDisk;
@@ -21,17 +24,34 @@ pub(crate) enum LogJob {
     Persist(Persist),
     /// Read entries back.
     Read(ReadLog),
+    /// Let it begin later.
+    Compact(CompactLog),
+    /// Forget everything, as soon as nobody works on snapshots any more.
+    Wipe(StorageId),
     /// End in order.
     Close,
+}
+
+/// One write, by the names that its completion echoes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WriteId {
+    /// The store as which it was asked for.
+    pub(crate) store: StorageId,
+    /// The life in which it was.
+    pub(crate) boot: Boot,
+    /// Its place in the lane.
+    pub(crate) id: PersistId,
 }
 
 /// What it answers.
 #[derive(Debug)]
 pub(crate) enum LogEvent {
     /// Every write up to this one is durable.
-    Persisted(PersistId, WalStats),
+    Persisted(WriteId, WalStats),
     /// What was read.
     Read(ReadTicket, LogReadOutcome),
+    /// The store is empty, and this is its id.
+    Wiped(StorageId),
     /// No room; what was handed over is kept.
     Full,
     /// There is room again.
@@ -46,10 +66,16 @@ const RETRY: Duration = Duration::from_millis(200);
 const IMPATIENCE_BYTES: u64 = 256 << 10;
 
 /// Runs until told to close, until nobody listens any more, or until the disk fails.
-pub(crate) fn run(wal: Wal<FileDisk>, jobs: &Receiver<LogJob>, events: Outlet<LogEvent>) {
+pub(crate) fn run(
+    wal: Wal<FileDisk>,
+    jobs: &Receiver<LogJob>,
+    events: Outlet<LogEvent>,
+    snapshots: Receiver<Infallible>,
+) {
     let mut thread = LogThread {
         wal,
         events,
+        snapshots,
         waiting: VecDeque::new(),
         reads: Vec::new(),
         unsynced: None,
@@ -83,12 +109,22 @@ pub(crate) fn run(wal: Wal<FileDisk>, jobs: &Receiver<LogJob>, events: Outlet<Lo
     }
 }
 
+/// What changes the log, in order.
+#[derive(Debug)]
+enum Work {
+    Persist(Persist),
+    Compact(CompactLog),
+    Wipe(StorageId),
+}
+
 struct LogThread {
     wal: Wal<FileDisk>,
     events: Outlet<LogEvent>,
-    waiting: VecDeque<Persist>,
+    /// Ends with those who work on snapshots.
+    snapshots: Receiver<Infallible>,
+    waiting: VecDeque<Work>,
     reads: Vec<ReadLog>,
-    unsynced: Option<PersistId>,
+    unsynced: Option<WriteId>,
     full: bool,
     /// The next segment is ready.
     prepared: bool,
@@ -117,7 +153,9 @@ impl LogThread {
 
     fn take(&mut self, job: LogJob) -> bool {
         match job {
-            LogJob::Persist(persist) => self.waiting.push_back(persist),
+            LogJob::Persist(persist) => self.waiting.push_back(Work::Persist(persist)),
+            LogJob::Compact(compact) => self.waiting.push_back(Work::Compact(compact)),
+            LogJob::Wipe(store) => self.waiting.push_back(Work::Wipe(store)),
             LogJob::Read(read) => self.reads.push(read),
             LogJob::Close => return true,
         }
@@ -149,19 +187,33 @@ impl LogThread {
 
     fn try_write(&mut self) -> Result<(), DiskError> {
         let mut result = Ok(());
-        while let Some(persist) = self.waiting.front() {
-            result = self.wal.append(persist);
+        while let Some(work) = self.waiting.front() {
+            result = match work {
+                Work::Persist(persist) => {
+                    let appended = self.wal.append(persist);
+                    if appended.is_ok() {
+                        self.unsynced = Some(WriteId {
+                            store: persist.store,
+                            boot: persist.boot,
+                            id: persist.id,
+                        });
+                    }
+                    appended
+                }
+                Work::Compact(compact) => self.wal.compact(compact),
+                Work::Wipe(store) => wipe(&mut self.wal, *store, &self.snapshots, &self.events),
+            };
             if result.is_err() {
                 break;
             }
-            self.unsynced = Some(persist.id);
             self.waiting.pop_front();
         }
         // What was taken in before the disk was full is made durable all the same.
-        if let Some(id) = self.unsynced {
+        if let Some(write) = self.unsynced {
             self.wal.sync()?;
             self.unsynced = None;
-            self.events.send(LogEvent::Persisted(id, self.wal.stats()));
+            self.events
+                .send(LogEvent::Persisted(write, self.wal.stats()));
         }
         result
     }
@@ -198,4 +250,19 @@ impl LogThread {
             self.events.send(LogEvent::Read(read.ticket, outcome));
         }
     }
+}
+
+/// Forgets everything; whoever works on snapshots was told to end.
+fn wipe(
+    wal: &mut Wal<FileDisk>,
+    store: StorageId,
+    snapshots: &Receiver<Infallible>,
+    events: &Outlet<LogEvent>,
+) -> Result<(), DiskError> {
+    // A file that was written by one of them afterwards would come back.
+    while snapshots.recv().is_ok() {}
+    wal.wipe(store)?;
+    info!(%store, "the store is empty, and has a new id");
+    events.send(LogEvent::Wiped(store));
+    Ok(())
 }

@@ -1,8 +1,11 @@
-//! The threads of a server: one owns the replica and every socket, one owns the log.
+//! The threads of a server: one owns the replica and every socket, one the log, two work on snapshots.
 
 pub(crate) mod clock;
 pub(crate) mod front;
 pub(crate) mod inbox;
 pub(crate) mod log_thread;
+pub(crate) mod order;
 pub(crate) mod replica_thread;
+pub(crate) mod snapshot_thread;
+pub(crate) mod snapshots;
 pub(crate) mod socket;

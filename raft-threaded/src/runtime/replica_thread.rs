@@ -15,14 +15,19 @@ use crossbeam_channel::Sender;
 use mio::{Events, Poll, Token};
 use raft_core::replica::{Output, Replica, RequestError, Serial, SessionId, StateMachine};
 use raft_core::wal::WalStats;
-use raft_core::{Action, Boot, Event, Input, Member, Observation, RequestId, Time};
+use raft_core::{
+    Action, Alert, ClusterId, Configuration, EntryId, Event, Input, Member, Observation, RequestId,
+    Time,
+};
 use tracing::{error, info, warn};
 
 use crate::error::{ClientError, StopError};
 use crate::runtime::clock;
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
 use crate::runtime::inbox::{Inbox, Outlet};
-use crate::runtime::log_thread::{LogEvent, LogJob};
+use crate::runtime::log_thread::{LogEvent, LogJob, WriteId};
+use crate::runtime::order::{Asked, Carried, Order};
+use crate::runtime::snapshots::Snapshots;
 use crate::status::ServerStatus;
 use crate::transport::tcp::{Tcp, TcpEvent};
 
@@ -42,6 +47,14 @@ const SETTLE_ROUNDS: usize = 8;
 /// Where a client's answer goes.
 pub(crate) type Answer<R> = Sender<Result<R, ClientError>>;
 
+/// Who waits for what became of a request of this process.
+pub(crate) enum Waiter<R> {
+    /// A state machine's reply.
+    Reply(Answer<R>),
+    /// An order's outcome.
+    Order(Sender<Result<Carried, ClientError>>),
+}
+
 /// What other threads ask of the replica thread.
 pub(crate) enum Call<S: StateMachine> {
     /// Replicate a command.
@@ -52,10 +65,14 @@ pub(crate) enum Call<S: StateMachine> {
     ProposeIn(Serial, S::Command, Answer<S::Reply>),
     /// Answer a query.
     Query(S::Query, Answer<S::Reply>),
+    /// Carry out an order.
+    Order(Order, Sender<Result<Carried, ClientError>>),
+    /// Joiners were asked who they are, for this order.
+    Asked(RequestId, Asked, Option<EntryId>),
     /// Tell how things are.
     Status(Sender<ServerStatus>),
     /// A name was looked up.
-    Resolved(Member, Result<Vec<std::net::SocketAddr>, String>),
+    Resolved(Member, String, Result<Vec<std::net::SocketAddr>, String>),
     /// End in order.
     Shutdown,
 }
@@ -64,12 +81,11 @@ pub(crate) enum Call<S: StateMachine> {
 pub(crate) struct ReplicaThread<S: StateMachine, F> {
     pub(crate) poll: Poll,
     pub(crate) replica: Replica<S>,
-    pub(crate) member: Member,
-    pub(crate) boot: Boot,
     pub(crate) tcp: Tcp,
     pub(crate) front: F,
     pub(crate) jobs: Sender<LogJob>,
     pub(crate) log_events: Inbox<LogEvent>,
+    pub(crate) snapshots: Snapshots<S::Image>,
     pub(crate) calls: Inbox<Call<S>>,
     /// For threads that look up names.
     pub(crate) outlet: Outlet<Call<S>>,
@@ -81,14 +97,18 @@ pub(crate) struct ReplicaThread<S: StateMachine, F> {
 /// What the thread keeps from round to round.
 pub(crate) struct State<S: StateMachine> {
     ids: RequestIds,
-    answers: BTreeMap<RequestId, Answer<S::Reply>>,
+    pub(super) answers: BTreeMap<RequestId, Waiter<S::Reply>>,
     registering: BTreeMap<RequestId, Answer<SessionId>>,
+    /// Attachments whose joiners are being asked.
+    pub(super) asking: usize,
+    /// Whether the configuration in force has this node.
+    is_member: bool,
     outputs: Vec<Output<S>>,
     tcp_events: Vec<TcpEvent>,
     requests: Vec<Request<S>>,
     log_stats: WalStats,
     stopping: Option<Result<(), StopError>>,
-    now: Time,
+    pub(super) now: Time,
 }
 
 impl<S: StateMachine> Default for State<S> {
@@ -97,6 +117,8 @@ impl<S: StateMachine> Default for State<S> {
             ids: RequestIds::default(),
             answers: BTreeMap::new(),
             registering: BTreeMap::new(),
+            asking: 0,
+            is_member: false,
             outputs: Vec::new(),
             tcp_events: Vec::new(),
             requests: Vec::new(),
@@ -119,6 +141,7 @@ where
     pub(crate) fn run(mut self) -> Result<(), StopError> {
         let mut events = Events::with_capacity(EVENTS);
         let mut more_calls = false;
+        self.look_around();
         loop {
             let quiet = self.settle();
             if let Some(result) = self.state.stopping.take() {
@@ -174,6 +197,7 @@ where
         while let Some(event) = self.log_events.take() {
             self.on_log_event(event);
         }
+        self.hand_in_snapshots();
         self.hand_in_tcp_events();
         let mut taken = 0;
         while taken < CALLS
@@ -217,24 +241,26 @@ where
             match request {
                 Request::Propose(id, command) => self.replica.propose(now, id, &command),
                 Request::Query(id, query) => self.replica.query(now, id, query),
+                Request::Order(id, order) => self.on_order(id, order),
             }
         }
         self.state.requests = requests;
     }
 
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         let at = self.state.now;
         self.replica.handle(Event { at, input });
     }
 
     fn on_log_event(&mut self, event: LogEvent) {
         match event {
-            LogEvent::Persisted(id, stats) => {
+            LogEvent::Persisted(write, stats) => {
                 self.state.log_stats = stats;
-                let (store, boot) = (self.member.store, self.boot);
+                let WriteId { store, boot, id } = write;
                 self.input(Input::Persisted { store, boot, id });
             }
             LogEvent::Read(ticket, outcome) => self.input(Input::LogRead { ticket, outcome }),
+            LogEvent::Wiped(store) => self.input(Input::Wiped { store }),
             LogEvent::Full => self.input(Input::StorageFull),
             LogEvent::Available => self.input(Input::StorageAvailable),
             LogEvent::Failed(error) => {
@@ -249,7 +275,7 @@ where
         match call {
             Call::Propose(command, answer) => {
                 let id = self.state.ids.next();
-                self.state.answers.insert(id, answer);
+                self.state.answers.insert(id, Waiter::Reply(answer));
                 self.replica.propose(now, id, &command);
             }
             Call::Register(answer) => {
@@ -259,21 +285,28 @@ where
             }
             Call::ProposeIn(serial, command, answer) => {
                 let id = self.state.ids.next();
-                self.state.answers.insert(id, answer);
+                self.state.answers.insert(id, Waiter::Reply(answer));
                 self.replica.propose_in(now, id, serial, &command);
             }
             Call::Query(query, answer) => {
                 let id = self.state.ids.next();
-                self.state.answers.insert(id, answer);
+                self.state.answers.insert(id, Waiter::Reply(answer));
                 self.replica.query(now, id, query);
             }
+            Call::Order(order, answer) => {
+                let id = self.state.ids.next();
+                self.state.answers.insert(id, Waiter::Order(answer));
+                self.on_order(id, order);
+            }
+            Call::Asked(id, asked, expect) => self.on_asked(id, asked, expect),
             Call::Status(answer) => {
                 let status = ServerStatus::new(&self.replica.status(), self.state.log_stats);
                 let _ = answer.try_send(status);
             }
-            Call::Resolved(member, addresses) => {
+            Call::Resolved(member, name, addresses) => {
                 let registry = self.poll.registry();
-                self.tcp.resolved(member, &addresses, now, registry);
+                self.tcp
+                    .resolved((member, &name), &addresses, now, registry);
             }
             Call::Shutdown => self.state.stopping = Some(Ok(())),
         }
@@ -286,15 +319,29 @@ where
         for _ in 0..SETTLE_ROUNDS {
             let mut outputs = core::mem::take(&mut self.state.outputs);
             self.replica.drain(&mut outputs);
+            self.follow_identity();
             quiet = outputs.is_empty();
             for output in outputs.drain(..) {
                 match output {
                     Output::Action(action) => self.carry_out(action),
                     Output::Reply { request, result } => self.reply(request, result),
-                    Output::Done { .. } => {}
                     Output::Registered { request, session } => {
-                        self.registered(request, Ok(session))
+                        self.registered(request, Ok(session));
                     }
+                    Output::Done { request, outcome } => {
+                        self.answer_order(request, Ok(Carried::Out(outcome)));
+                    }
+                    Output::Snapshot { request, result } => {
+                        let result = result.map(Carried::Snapshot).map_err(ClientError::from);
+                        self.answer_order(request, result);
+                    }
+                    output @ (Output::TakeSnapshot { .. }
+                    | Output::RestoreSnapshot { .. }
+                    | Output::ReadChunk(_)
+                    | Output::BeginReceive { .. }
+                    | Output::WriteChunk { .. }
+                    | Output::FinishReceive { .. }
+                    | Output::RetainSnapshots { .. }) => self.move_snapshot(output),
                 }
             }
             self.state.outputs = outputs;
@@ -326,7 +373,13 @@ where
         }
         match self.state.answers.remove(&request) {
             // A client that gave up does not listen any more.
-            Some(answer) => drop(answer.try_send(result.map_err(ClientError::Request))),
+            Some(Waiter::Reply(answer)) => {
+                drop(answer.try_send(result.map_err(ClientError::Request)));
+            }
+            Some(Waiter::Order(answer)) => match result {
+                Ok(_) => unreachable!("orders have outcomes, not replies"),
+                Err(error) => drop(answer.try_send(Err(error.into()))),
+            },
             None => self.front.reply(request, result),
         }
     }
@@ -336,13 +389,17 @@ where
             Action::Send(envelope) => self.tcp.send(&envelope, &mut self.state.tcp_events),
             Action::Persist(persist) => self.ask_log(LogJob::Persist(persist)),
             Action::ReadLog(read) => self.ask_log(LogJob::Read(read)),
+            Action::CompactLog(compact) => self.ask_log(LogJob::Compact(compact)),
+            Action::Wipe { store } => {
+                // The log is wiped once nobody works on snapshots any more.
+                self.snapshots.end();
+                self.ask_log(LogJob::Wipe(store));
+            }
             Action::Observed(observation) => self.observe(observation),
-            Action::Alert(alert) => warn!(%alert, "alert"),
+            Action::Alert(alert) => report(&alert),
             Action::Halt(reason) => {
                 error!(%reason, "the node halted");
-                if self.state.stopping.is_none() {
-                    self.state.stopping = Some(Err(StopError::Halted(reason)));
-                }
+                self.stop(Err(StopError::Halted(reason)));
             }
             Action::Apply { .. } | Action::Resolve { .. } => {
                 unreachable!("the replica carries these out itself")
@@ -360,12 +417,18 @@ where
                     LogEvent::Failed(error) => Some(StopError::Log(error)),
                     LogEvent::Persisted(..)
                     | LogEvent::Read(..)
+                    | LogEvent::Wiped(_)
                     | LogEvent::Full
                     | LogEvent::Available => None,
                 });
             let failure = failure.unwrap_or(StopError::Panicked { thread: "log" });
-            self.state.stopping = Some(Err(failure));
+            self.stop(Err(failure));
         }
+    }
+
+    /// Ends after this round; what was said first stays.
+    pub(super) fn stop(&mut self, result: Result<(), StopError>) {
+        self.state.stopping.get_or_insert(result);
     }
 
     fn observe(&mut self, observation: Observation) {
@@ -380,6 +443,7 @@ where
             Observation::Configuration { id, configuration } => {
                 info!(index = id.index.0, ?configuration, "configuration");
                 self.tcp.set_members(&configuration);
+                self.look_for_self(&configuration);
             }
             Observation::HandsOver { to, reason } => {
                 info!(to = to.node.0, ?reason, "hands over");
@@ -387,18 +451,59 @@ where
         }
     }
 
+    /// Peers know this node by who it is: it may have joined a cluster, or have left one.
+    fn follow_identity(&mut self) {
+        let identity = self.replica.status().identity;
+        if identity != self.tcp.identity() {
+            info!(cluster = %identity.cluster, store = %identity.member.store, "another identity");
+            self.tcp.set_identity(identity, self.poll.registry());
+        }
+    }
+
+    /// What the log says of this node when it starts.
+    fn look_around(&mut self) {
+        let status = self.replica.status();
+        let member = status.identity.member;
+        self.state.is_member = status.configuration.contains(member);
+        if status.identity.cluster == ClusterId::NONE {
+            info!("this node belongs to no cluster and waits to be attached to one");
+        } else if !self.state.is_member && !status.configuration.voters.is_empty() {
+            warn!("this node is no member of its cluster any more; `raft-kv reset` empties it");
+        }
+    }
+
+    fn look_for_self(&mut self, configuration: &Configuration) {
+        let is_member = configuration.contains(self.tcp.identity().member);
+        if core::mem::replace(&mut self.state.is_member, is_member) && !is_member {
+            warn!(
+                "this node is no member of the new configuration: as soon as that is committed, it has no \
+                 part in the cluster any more; `raft-kv reset` empties it, so that it can be attached again"
+            );
+        }
+    }
+
     fn look_up(&mut self, member: Member, name: String) {
         let outlet = self.outlet.clone();
         let looking = thread::Builder::new().name("raft-resolver".to_string());
+        let wanted = name.clone();
         let spawned = looking.spawn(move || {
             let addresses = name.to_socket_addrs().map(Iterator::collect);
             let addresses = addresses.map_err(|error| format!("looking up {name}: {error}"));
-            outlet.send(Call::Resolved(member, addresses));
+            outlet.send(Call::Resolved(member, name, addresses));
         });
         if let Err(error) = spawned {
             let (now, registry) = (self.state.now, self.poll.registry());
             let failed = Err(format!("looking up a name: {error}"));
-            self.tcp.resolved(member, &failed, now, registry);
+            self.tcp.resolved((member, &wanted), &failed, now, registry);
         }
+    }
+}
+
+/// What an operator should know is said with what to do about it.
+fn report(alert: &Alert) {
+    if matches!(alert, Alert::Removed { .. }) {
+        error!(%alert, "removed; `raft-kv reset --force` empties this node");
+    } else {
+        warn!(%alert, "alert");
     }
 }

@@ -4,10 +4,10 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use bytes::{Bytes, BytesMut};
 use mio::net::TcpStream;
-use raft_core::{Envelope, Identity, Member, Time, codec};
+use raft_core::{Envelope, Member, Time, codec};
 
 use super::frame::{FRAME_HEADER_BYTES, FrameError, small_frame, take_frame};
-use super::hello::{Hello, HelloError};
+use super::hello::{Hello, HelloError, Introduction, Opening};
 
 /// Bytes of a frame before the dialer has introduced itself.
 const HELLO_BYTES_MAX: u64 = 4 << 10;
@@ -23,6 +23,8 @@ pub(super) struct Incoming {
     pub(super) since: Time,
     /// Known once it has introduced itself.
     pub(super) from: Option<Member>,
+    /// What it said then, until somebody has looked at it.
+    pub(super) hello: Option<Hello>,
 }
 
 /// Why a connection ends.
@@ -30,6 +32,8 @@ pub(super) struct Incoming {
 pub(super) enum IncomingError {
     #[error("the connection was closed")]
     Closed,
+    #[error("it asked who is here, and was told")]
+    Told,
     #[error("it did not introduce itself in time")]
     Silent,
     #[error(transparent)]
@@ -60,6 +64,7 @@ impl Incoming {
             buffer: BytesMut::new(),
             since,
             from: None,
+            hello: None,
         }
     }
 
@@ -71,7 +76,7 @@ impl Incoming {
     pub(super) fn read(
         &mut self,
         scratch: &mut [u8],
-        own: Identity,
+        own: &Introduction,
         frame_bytes_max: u64,
         mut receive: impl FnMut(Envelope),
     ) -> Result<Turn, IncomingError> {
@@ -121,15 +126,24 @@ impl Incoming {
 
     fn take(
         &mut self,
-        own: Identity,
+        own: &Introduction,
         body: &Bytes,
         receive: &mut impl FnMut(Envelope),
     ) -> Result<(), IncomingError> {
         let Some(from) = self.from else {
-            let hello = Hello::decode(body)?;
-            hello.check(own)?;
-            self.from = Some(hello.from.member);
-            return Ok(());
+            return match Opening::decode(body)? {
+                Opening::Peer(hello) => {
+                    hello.check(own.identity)?;
+                    self.from = Some(hello.from.member);
+                    self.hello = Some(hello);
+                    Ok(())
+                }
+                Opening::WhoAreYou => {
+                    // So little goes into any socket at once.
+                    let _ = self.stream.write(&small_frame(&own.encode()));
+                    Err(IncomingError::Told)
+                }
+            };
         };
         let envelope = codec::decode_envelope(body)?;
         if envelope.from.member != from {
@@ -153,7 +167,10 @@ impl Incoming {
             IncomingError::Frame(_) if self.from.is_none() => {
                 Bytes::from(format!("-ERR {}\r\n", HelloError::NotAPeer))
             }
-            IncomingError::Closed | IncomingError::Silent | IncomingError::Io(_) => return,
+            IncomingError::Closed
+            | IncomingError::Told
+            | IncomingError::Silent
+            | IncomingError::Io(_) => return,
             IncomingError::Hello(_)
             | IncomingError::Frame(_)
             | IncomingError::Decode(_)

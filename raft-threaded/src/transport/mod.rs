@@ -1,13 +1,16 @@
 //! Messages between nodes: one-way, lossy by contract, bounded, never blocking.
 //!
 //! Each node dials each peer and only writes there; what it accepts, it only reads. A connection
-//! begins with a [`Hello`] that says who speaks to whom; a refusal is told to the dialer in a sentence.
+//! begins with an [`Opening`]: a [`Hello`] that says who speaks to whom and where the dialer is reached, or
+//! the question who is here. A refusal is told to the dialer in a sentence.
 
+pub(crate) mod ask;
 pub(crate) mod frame;
 pub(crate) mod hello;
 mod incoming;
 mod outgoing;
+mod peers;
 pub(crate) mod tcp;
 
 pub use self::frame::FrameError;
-pub use self::hello::{Hello, HelloError};
+pub use self::hello::{Hello, HelloError, Introduction, Opening};

@@ -25,13 +25,17 @@ const SETTLED_AFTER: Span = Span(1_000_000_000);
 const UNACKNOWLEDGED_MAX: std::time::Duration = std::time::Duration::from_secs(3);
 /// The longest sentence a peer may refuse us with.
 const REFUSAL_BYTES_MAX: u64 = 1 << 10;
+/// Troubles that are remembered: some for each place where a peer may be.
+const TOLD_MAX: usize = 4;
 /// How many parts go into one vectored write.
 const SLICES: usize = 64;
 
 /// A connection to one peer.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    pub(super) address: String,
+    address: String,
+    /// Where else it may be, tried in turn.
+    other: Option<String>,
     token: Token,
     hello: Bytes,
     state: State,
@@ -40,8 +44,8 @@ pub(super) struct Outgoing {
     /// What goes behind the queue: small messages gather here, in memory that is used again.
     gathered: BytesMut,
     queued_bytes: u64,
-    /// The last trouble told, so that a peer that stays away is not told about twice a second.
-    told: Option<String>,
+    /// The last troubles told, so that a peer that stays away is not told about twice a second.
+    told: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -71,18 +75,53 @@ pub(super) enum Need {
 }
 
 impl Outgoing {
-    pub(super) fn new(address: String, token: Token, hello: &[u8]) -> Self {
+    pub(super) fn new(address: String, token: Token) -> Self {
         Self {
             address,
+            other: None,
             token,
-            hello: small_frame(hello),
+            hello: Bytes::new(),
             state: State::Idle(Time(0)),
             backoff: BACKOFF_MIN,
             queue: VecDeque::new(),
             gathered: BytesMut::new(),
             queued_bytes: 0,
-            told: None,
+            told: Vec::new(),
         }
+    }
+
+    pub(super) const fn token(&self) -> Token {
+        self.token
+    }
+
+    pub(super) fn is_at(&self, address: &str) -> bool {
+        self.address == address
+    }
+
+    /// What to say first from the next connection on.
+    pub(super) fn set_hello(&mut self, hello: &[u8]) {
+        self.hello = small_frame(hello);
+    }
+
+    /// The peer moved: it is looked for there at once, whatever is connected.
+    pub(super) fn move_to(&mut self, address: &str) {
+        self.address = address.to_string();
+        self.state = State::Idle(Time(0));
+        self.backoff = BACKOFF_MIN;
+        self.forget_queue();
+    }
+
+    /// The peer is in one of these places; a connection to either stays.
+    pub(super) fn set_places(&mut self, first: &str, second: Option<&str>) {
+        if self.address != first && Some(&*self.address) != second {
+            self.move_to(first);
+        }
+        let other = if self.address == first {
+            second.filter(|second| *second != first)
+        } else {
+            Some(first)
+        };
+        self.other = other.map(str::to_string);
     }
 
     /// When to come back, if the connection waits for a time.
@@ -138,11 +177,13 @@ impl Outgoing {
     /// A name was looked up.
     pub(super) fn resolved(
         &mut self,
+        name: &str,
         addresses: &Result<Vec<SocketAddr>, String>,
         now: Time,
         registry: &Registry,
     ) {
-        if !matches!(self.state, State::Resolving) {
+        // It may have moved meanwhile.
+        if !matches!(self.state, State::Resolving) || !self.is_at(name) {
             return;
         }
         match addresses {
@@ -214,7 +255,7 @@ impl Outgoing {
         {
             *settled = true;
             self.backoff = BACKOFF_MIN;
-            if self.told.take().is_some() {
+            if !core::mem::take(&mut self.told).is_empty() {
                 info!(peer = %self.address, "connected");
             }
         }
@@ -300,21 +341,29 @@ impl Outgoing {
     /// The connection ended: what waits is dropped, and the next attempt comes later.
     fn fail(&mut self, error: &io::Error, now: Time, registry: &Registry) {
         let sentence = error.to_string();
-        if self.told.as_ref() == Some(&sentence) {
+        if self.told.contains(&sentence) {
             debug!(peer = %self.address, %error, "still not connected");
         } else {
             warn!(peer = %self.address, %error, "not connected; trying again");
-            self.told = Some(sentence);
+            self.told.truncate(TOLD_MAX - 1);
+            self.told.insert(0, sentence);
         }
         if let State::Open { stream, .. } = &mut self.state {
             let _ = registry.deregister(stream);
         }
-        self.queue.clear();
-        self.gathered.clear();
-        self.queued_bytes = 0;
+        self.forget_queue();
+        if let Some(other) = &mut self.other {
+            core::mem::swap(other, &mut self.address);
+        }
         self.state = State::Idle(now + self.backoff);
         // Members dial at their own pace, so their waits need no jitter to stay apart.
         self.backoff = Span((self.backoff.0 * 2).min(BACKOFF_MAX.0));
+    }
+
+    fn forget_queue(&mut self) {
+        self.queue.clear();
+        self.gathered.clear();
+        self.queued_bytes = 0;
     }
 }
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use raft_core::{Boot, Configuration, Envelope, Identity, Member, Span, Time};
+use raft_core::{Configuration, Envelope, Identity, Member, Span, Time};
 use tracing::{info, warn};
 
 use super::frame::Encoder;
-use super::hello::Hello;
+use super::hello::Introduction;
 use super::incoming::{Incoming, IncomingError, Turn};
 use super::outgoing::{Need, Outgoing};
+use super::peers::Peers;
 use crate::runtime::socket::keep_alive;
 
 /// Accepted connections at a time; a cluster needs one from each peer.
@@ -33,17 +34,13 @@ const PEER_INTERVAL: Duration = Duration::from_secs(5);
 /// Every connection to and from peers.
 #[derive(Debug)]
 pub(crate) struct Tcp {
-    identity: Identity,
-    boot: Boot,
     listener: TcpListener,
-    tokens: core::ops::Range<usize>,
     listener_token: Token,
-    next_token: usize,
+    tokens: Tokens,
     frame_bytes_max: u64,
     queue_bytes_max: u64,
-    outgoing: BTreeMap<Member, Outgoing>,
+    peers: Peers,
     incoming: BTreeMap<Token, Incoming>,
-    owners: BTreeMap<Token, Member>,
     /// Accepted connections that may have more to read.
     ready: BTreeSet<Token>,
     unsent: BTreeSet<Member>,
@@ -52,6 +49,25 @@ pub(crate) struct Tcp {
     scratch: Vec<u8>,
     /// Somebody may wait to be accepted: the last attempt failed.
     accept_again: bool,
+}
+
+/// Hands out tokens.
+#[derive(Debug)]
+struct Tokens {
+    range: core::ops::Range<usize>,
+    next: usize,
+}
+
+impl Tokens {
+    const fn take(&mut self) -> Token {
+        let token = Token(self.next);
+        self.next += 1;
+        if self.next >= self.range.end {
+            // Old ones are long gone: a thousand million connections lie between.
+            self.next = self.range.start;
+        }
+        token
+    }
 }
 
 /// What happened on the connections.
@@ -68,8 +84,7 @@ pub(crate) enum TcpEvent {
 impl Tcp {
     /// Takes over a listening socket; `tokens` are its own to give to connections.
     pub(crate) fn new(
-        identity: Identity,
-        boot: Boot,
+        own: Introduction,
         mut listener: TcpListener,
         tokens: core::ops::Range<usize>,
         frame_bytes_max: u64,
@@ -78,17 +93,16 @@ impl Tcp {
         let listener_token = Token(tokens.start);
         registry.register(&mut listener, listener_token, Interest::READABLE)?;
         Ok(Self {
-            identity,
-            boot,
             listener,
-            next_token: tokens.start + 1,
-            tokens,
             listener_token,
+            tokens: Tokens {
+                next: tokens.start + 1,
+                range: tokens.start + 1..tokens.end,
+            },
             frame_bytes_max,
             queue_bytes_max: 4 * frame_bytes_max,
-            outgoing: BTreeMap::new(),
+            peers: Peers::new(own),
             incoming: BTreeMap::new(),
-            owners: BTreeMap::new(),
             ready: BTreeSet::new(),
             unsent: BTreeSet::new(),
             encoder: Encoder::default(),
@@ -98,47 +112,34 @@ impl Tcp {
     }
 
     pub(crate) fn owns(&self, token: Token) -> bool {
-        self.tokens.contains(&token.0)
+        token == self.listener_token || self.tokens.range.contains(&token.0)
     }
 
-    fn token(&mut self) -> Token {
-        let token = Token(self.next_token);
-        self.next_token += 1;
-        if self.next_token >= self.tokens.end {
-            // Old ones are long gone: a thousand million connections lie between.
-            self.next_token = self.tokens.start + 1;
-        }
-        token
-    }
-
-    /// Connects to the members of a configuration, and to nobody else.
+    /// Connects to the members of a configuration, besides those who come by themselves.
     pub(crate) fn set_members(&mut self, configuration: &Configuration) {
-        let own = self.identity.member;
-        self.outgoing
-            .retain(|member, _| configuration.addresses.contains_key(member));
-        let outgoing = &self.outgoing;
-        self.owners
-            .retain(|_, member| outgoing.contains_key(member));
-        for (member, address) in &configuration.addresses {
-            let known = self.outgoing.get(member);
-            if *member == own || known.is_some_and(|peer| peer.address == *address) {
-                continue;
+        let tokens = &mut self.tokens;
+        self.peers.set_members(configuration, || tokens.take());
+    }
+
+    /// This node joined a cluster, or left one and is another member now: then every connection of before
+    /// ends, because it was made in another name.
+    pub(crate) fn set_identity(&mut self, identity: Identity, registry: &Registry) {
+        if self.peers.own().identity.member != identity.member {
+            for token in self.incoming.keys().copied().collect::<Vec<_>>() {
+                self.end(token, &IncomingError::Closed, registry);
             }
-            let hello = Hello {
-                from: self.identity,
-                boot: self.boot,
-                to: *member,
-            };
-            let token = self.token();
-            self.owners.insert(token, *member);
-            let peer = Outgoing::new(address.clone(), token, &hello.encode());
-            self.outgoing.insert(*member, peer);
         }
+        self.peers.set_identity(identity);
+    }
+
+    /// Who this node is.
+    pub(crate) const fn identity(&self) -> Identity {
+        self.peers.own().identity
     }
 
     /// Queues a message, or drops it.
     pub(crate) fn send(&mut self, envelope: &Envelope, events: &mut Vec<TcpEvent>) {
-        let Some(peer) = self.outgoing.get_mut(&envelope.to) else {
+        let Some(peer) = self.peers.get_mut(envelope.to) else {
             return;
         };
         if !peer.is_open() {
@@ -157,7 +158,7 @@ impl Tcp {
     pub(crate) fn flush(&mut self, now: Time, registry: &Registry, events: &mut Vec<TcpEvent>) {
         self.encoder.forget();
         for member in core::mem::take(&mut self.unsent) {
-            if let Some(peer) = self.outgoing.get_mut(&member)
+            if let Some(peer) = self.peers.get_mut(member)
                 && !peer.flush(now, registry)
             {
                 events.push(TcpEvent::Unreachable(member));
@@ -176,10 +177,13 @@ impl Tcp {
         for token in silent {
             self.end(token, &IncomingError::Silent, registry);
         }
-        for (member, peer) in &mut self.outgoing {
+        let incoming = &self.incoming;
+        let speaking = || incoming.values().filter_map(|i| i.from).collect();
+        self.peers.forget_guests(now, speaking);
+        for (member, peer) in self.peers.connections_mut() {
             match peer.dial(now, registry) {
                 Need::Nothing => {}
-                Need::Resolve(name) => events.push(TcpEvent::Resolve(*member, name)),
+                Need::Resolve(name) => events.push(TcpEvent::Resolve(member, name)),
             }
         }
     }
@@ -187,19 +191,19 @@ impl Tcp {
     /// A name was looked up.
     pub(crate) fn resolved(
         &mut self,
-        member: Member,
+        (member, name): (Member, &str),
         addresses: &Result<Vec<SocketAddr>, String>,
         now: Time,
         registry: &Registry,
     ) {
-        if let Some(peer) = self.outgoing.get_mut(&member) {
-            peer.resolved(addresses, now, registry);
+        if let Some(peer) = self.peers.get_mut(member) {
+            peer.resolved(name, addresses, now, registry);
         }
     }
 
     /// When to come back though nothing happens.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        let dials = self.outgoing.values().filter_map(Outgoing::retry_at);
+        let dials = self.peers.connections().filter_map(Outgoing::retry_at);
         let reads = (!self.ready.is_empty()).then_some(Time(0));
         dials.chain(reads).min()
     }
@@ -217,9 +221,7 @@ impl Tcp {
             self.accept(now, registry);
         } else if self.incoming.contains_key(&token) {
             self.ready.insert(token);
-        } else if let Some(member) = self.owners.get(&token).copied()
-            && let Some(peer) = self.outgoing.get_mut(&member)
-        {
+        } else if let Some((member, peer)) = self.peers.by_token(token) {
             let alive = (!event.is_readable() || peer.read(now, registry))
                 && (!event.is_writable() || peer.flush(now, registry));
             if !alive {
@@ -237,7 +239,7 @@ impl Tcp {
                         warn!(%address, "a connection was refused: {INCOMING_MAX} are open");
                         continue;
                     }
-                    let token = self.token();
+                    let token = self.tokens.take();
                     let set_up = keep_alive(&stream, PEER_SILENCE, PEER_INTERVAL)
                         .and_then(|()| registry.register(&mut stream, token, Interest::READABLE));
                     if set_up.is_ok() {
@@ -270,16 +272,20 @@ impl Tcp {
 
     /// Reads what has arrived, a bounded turn for each connection.
     pub(crate) fn receive(&mut self, registry: &Registry, events: &mut Vec<TcpEvent>) {
-        let (own, limit) = (self.identity, self.frame_bytes_max);
+        let limit = self.frame_bytes_max;
         for token in core::mem::take(&mut self.ready) {
             let Some(incoming) = self.incoming.get_mut(&token) else {
                 continue;
             };
             let known = incoming.from;
-            let turn = incoming.read(&mut self.scratch, own, limit, |envelope| {
+            let turn = incoming.read(&mut self.scratch, self.peers.own(), limit, |envelope| {
                 events.push(TcpEvent::Received(envelope));
             });
             let from = incoming.from;
+            if let Some(hello) = incoming.hello.take() {
+                let tokens = &mut self.tokens;
+                self.peers.greeted(&hello, || tokens.take());
+            }
             match turn {
                 Ok(Turn::Done) => {}
                 Ok(Turn::More) => {
@@ -309,7 +315,10 @@ impl Tcp {
         };
         let address = incoming.stream().peer_addr().ok();
         match error {
-            IncomingError::Closed | IncomingError::Silent | IncomingError::Io(_) => {
+            IncomingError::Closed
+            | IncomingError::Told
+            | IncomingError::Silent
+            | IncomingError::Io(_) => {
                 if let Some(member) = incoming.from {
                     info!(node = member.node.0, %error, "a peer's connection ended");
                 }

@@ -60,6 +60,23 @@ pub fn run(arguments: &[&str]) -> Ran {
     }
 }
 
+/// Orders something, again for as long as the answer is that it is not the time for it.
+pub fn order(arguments: &[&str]) -> Ran {
+    eventually("an order to be taken", || {
+        let ran = run(arguments);
+        let later = ["BUSY ", "CLUSTERDOWN ", "NOTLEADER "];
+        let later = later.iter().any(|kind| ran.err.contains(kind));
+        (!later).then_some(ran)
+    })
+}
+
+/// An order that is carried out; returns what was said.
+pub fn done(arguments: &[&str]) -> String {
+    let ran = order(arguments);
+    assert!(ran.success, "{arguments:?}: {}{}", ran.out, ran.err);
+    ran.out
+}
+
 /// A port that was free a moment ago, and lies below those that the system gives to connections, one of
 /// which could take it while its node is down.
 pub fn free_port() -> u16 {
@@ -81,18 +98,49 @@ pub struct Node {
 }
 
 impl Node {
+    fn new(folder: &Path, id: u64) -> Self {
+        Self {
+            id,
+            data: folder.join(format!("node-{id}")),
+            peer: free_port(),
+            client: free_port(),
+            child: None,
+        }
+    }
+
+    /// Where its peers look for it, as `attach` wants it.
+    pub fn place(&self) -> String {
+        format!("{}=127.0.0.1:{}", self.id, self.peer)
+    }
+
+    /// Its client address, as every verb wants it.
+    pub fn to(&self) -> String {
+        format!("127.0.0.1:{}", self.client)
+    }
+
+    /// With `--join`, so that one without a folder makes it and waits.
     pub fn start(&mut self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.data.with_extension("log"))
+            .unwrap();
         let child = raft_kv()
-            .args(["serve", "--log=warn", "--stop-with-stdin"])
+            .args(["serve", "--join", "--log=info", "--stop-with-stdin"])
             .arg(format!("--id={}", self.id))
             .arg(format!("--data={}", self.data.display()))
             .arg(format!("--peer-addr=127.0.0.1:{}", self.peer))
             .arg(format!("--client-addr=127.0.0.1:{}", self.client))
             .stdin(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         self.child = Some(child);
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default()
     }
 
     /// SIGKILL, and nothing of the process is left when this returns.
@@ -145,15 +193,7 @@ pub struct Cluster {
 impl Cluster {
     pub fn new(nodes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let nodes: Vec<Node> = (1..=nodes)
-            .map(|id| Node {
-                id,
-                data: folder.path().join(format!("node-{id}")),
-                peer: free_port(),
-                client: free_port(),
-                child: None,
-            })
-            .collect();
+        let nodes: Vec<Node> = (1..=nodes).map(|id| Node::new(folder.path(), id)).collect();
         let seats: Vec<Seat> = nodes.iter().map(seat).collect();
         raft_threaded::init(&seats).unwrap();
         Self { folder, nodes }
@@ -171,6 +211,16 @@ impl Cluster {
             node.start();
         }
         self.wait_for_leader();
+    }
+
+    /// Starts another node on an empty folder, which waits to be attached.
+    pub fn add_joiner(&mut self) -> usize {
+        let id = self.nodes.iter().map(|node| node.id).max().unwrap_or(0) + 1;
+        let mut node = Node::new(self.folder.path(), id);
+        node.start();
+        eventually("the joiner to answer", || node.status("id"));
+        self.nodes.push(node);
+        self.nodes.len() - 1
     }
 
     pub fn leader(&self) -> Option<usize> {

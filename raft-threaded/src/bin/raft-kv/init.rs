@@ -1,49 +1,32 @@
 //! `raft-kv init`: the data folders of a new cluster.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use raft_core::NodeId;
 use raft_threaded::Seat;
 
 use super::Failure;
+use super::place::Place;
 
 /// What `init` needs to know.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The ordinary way to build a cluster is to begin with one node, and to attach the others to it:
+
+  db1$ raft-kv init 1=db1:7101
+  db1$ raft-kv serve --id 1 --data raft-kv-data/node-1 --peer-addr 0.0.0.0:7101 --client-addr 0.0.0.0:6379
+  db2$ raft-kv serve --join --id 2 --data node-2 --peer-addr 0.0.0.0:7102 --client-addr 0.0.0.0:6379
+  db3$ raft-kv serve --join --id 3 --data node-3 --peer-addr 0.0.0.0:7103 --client-addr 0.0.0.0:6379
+  any$ raft-kv attach --to db1:6379 2=db2:7102 3=db3:7103
+
+With several nodes named, each folder has to be moved to its machine.")]
 pub(super) struct Arguments {
     /// Where to make the folders: DIR/node-1, DIR/node-2, …
     #[arg(long, value_name = "DIR", default_value = "raft-kv-data")]
     dir: PathBuf,
     /// The nodes, each with the address at which its peers reach it.
     #[arg(value_name = "ID=HOST:PORT", required = true)]
-    nodes: Vec<Node>,
-}
-
-/// A node and its address, as `1=10.0.0.1:7101`.
-#[derive(Clone, Debug)]
-struct Node {
-    id: u64,
-    address: String,
-}
-
-impl FromStr for Node {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = "expected ID=HOST:PORT, for instance 1=10.0.0.1:7101";
-        let (id, address) = text.split_once('=').ok_or(expected)?;
-        let id = id
-            .parse()
-            .map_err(|_| format!("{id:?} is no id; {expected}"))?;
-        let (host, port) = address.rsplit_once(':').ok_or(expected)?;
-        if host.is_empty() || port.parse::<u16>().is_err() {
-            return Err(format!("{address:?} is no address; {expected}"));
-        }
-        Ok(Self {
-            id,
-            address: address.to_string(),
-        })
-    }
+    nodes: Vec<Place>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -80,5 +63,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         );
     }
     println!("Never copy a folder to two machines: each is one voter.");
+    if let [only] = &seats[..] {
+        println!("To add a node, start it on an empty folder, and attach it by way of this one:");
+        let (second, address) = (only.node.next(), "HOST:7102");
+        println!(
+            "  raft-kv serve --join --id {second} --data node-{second} --peer-addr 0.0.0.0:7102"
+        );
+        println!("  raft-kv attach --to THIS-HOST:6379 {second}={address}");
+    }
     Ok(())
 }

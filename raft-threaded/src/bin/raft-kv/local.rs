@@ -30,6 +30,10 @@ pub(super) struct Arguments {
     /// [default: 7000].
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=i64::from(PORT_MAX)))]
     base_port: Option<u16>,
+    /// How many nodes more, which belong to no cluster and wait to be attached; a folder that exists already
+    /// knows [default: 0].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=8))]
+    spare: Option<u16>,
     /// Start nodes again that died.
     #[arg(long)]
     restart: bool,
@@ -39,9 +43,13 @@ pub(super) struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Layout {
     nodes: u16,
+    #[serde(default)]
+    spares: u16,
     base_port: u16,
 }
 
+/// Nodes of both kinds: each has a port of one digit above the base.
+const NODES_MAX: u16 = 9;
 /// Leaves room for the ports above it.
 const PORT_MAX: u16 = 65_000;
 /// A node that dies sooner than after so many looks is not started again at once.
@@ -53,6 +61,15 @@ const LOOK: Duration = Duration::from_millis(200);
 const STOP_LOOKS: u32 = 50;
 
 impl Layout {
+    /// Nodes of the first configuration, and those that were not.
+    const fn all(self) -> u16 {
+        self.nodes + self.spares
+    }
+
+    fn is_right(self) -> bool {
+        self.nodes >= 1 && self.all() <= NODES_MAX && self.base_port <= PORT_MAX
+    }
+
     const fn client_port(self, node: u16) -> u16 {
         self.base_port + node
     }
@@ -82,7 +99,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         nodes: Vec::new(),
         leader: None,
     };
-    for node in 1..=layout.nodes {
+    for node in 1..=layout.all() {
         let child = cluster.start(node)?;
         cluster.nodes.push(Node {
             id: node,
@@ -100,12 +117,13 @@ fn read_layout(dir: &Path) -> Result<Option<Layout>, Failure> {
     let file = dir.join(LAYOUT_NAME);
     match fs::read_to_string(&file) {
         Ok(text) => match toml::from_str::<Layout>(&text) {
-            Ok(layout) if (1..=9).contains(&layout.nodes) && layout.base_port <= PORT_MAX => {
-                Ok(Some(layout))
-            }
+            Ok(layout) if layout.is_right() => Ok(Some(layout)),
             Ok(layout) => {
                 let file = file.display();
-                Err(format!("{file} is not right: {layout:?}, expected 1 to 9 nodes").into())
+                Err(
+                    format!("{file} is not right: {layout:?}, expected 1 to {NODES_MAX} nodes")
+                        .into(),
+                )
             }
             Err(error) => Err(format!("{} is not right: {error}", file.display()).into()),
         },
@@ -121,6 +139,13 @@ fn agree(arguments: &Arguments, layout: Layout) -> Result<Layout, Failure> {
         return Err(format!(
             "{dir} holds a cluster of {} nodes; leave out --nodes, or give another --dir",
             layout.nodes
+        )
+        .into());
+    }
+    if arguments.spare.is_some_and(|spare| spare != layout.spares) {
+        return Err(format!(
+            "{dir} holds a cluster with {} spare nodes; leave out --spare, or give another --dir",
+            layout.spares
         )
         .into());
     }
@@ -142,8 +167,12 @@ fn make(arguments: &Arguments) -> Result<Layout, Failure> {
     let dir = &arguments.dir;
     let layout = Layout {
         nodes: arguments.nodes.unwrap_or(3),
+        spares: arguments.spare.unwrap_or(0),
         base_port: arguments.base_port.unwrap_or(7000),
     };
+    if !layout.is_right() {
+        return Err(format!("at most {NODES_MAX} nodes, spare ones included").into());
+    }
     let seats: Vec<Seat> = (1..=layout.nodes)
         .map(|node| Seat {
             node: NodeId(node.into()),
@@ -167,7 +196,7 @@ fn make(arguments: &Arguments) -> Result<Layout, Failure> {
 }
 
 fn check_ports(layout: Layout) -> Result<(), Failure> {
-    for node in 1..=layout.nodes {
+    for node in 1..=layout.all() {
         for port in [layout.client_port(node), layout.peer_port(node)] {
             if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
                 return Err(format!(
@@ -215,13 +244,16 @@ struct Node {
 impl Cluster {
     /// The words that start one node, also for people to type.
     fn words(&self, node: u16) -> Vec<String> {
-        vec![
-            "serve".to_string(),
+        // A spare node's folder is made when it starts first.
+        let join = (node > self.layout.nodes).then(|| "--join".to_string());
+        let words = [
             format!("--id={node}"),
             format!("--data={}", Layout::data(&self.dir, node).display()),
             format!("--peer-addr=127.0.0.1:{}", self.layout.peer_port(node)),
             format!("--client-addr=127.0.0.1:{}", self.layout.client_port(node)),
-        ]
+        ];
+        let serve = core::iter::once("serve".to_string());
+        serve.chain(join).chain(words).collect()
     }
 
     fn log(&self, node: u16) -> PathBuf {
@@ -258,6 +290,14 @@ impl Cluster {
         }
         let first = self.layout.client_port(1);
         let last = self.layout.client_port(self.layout.nodes);
+        for spare in self.layout.nodes + 1..=self.layout.all() {
+            println!(
+                "Node {spare} belongs to no cluster until you attach it:\n  raft-kv attach --to 127.0.0.1:{} \
+                 {spare}=127.0.0.1:{}",
+                self.layout.client_port(1),
+                self.layout.peer_port(spare)
+            );
+        }
         println!("Try, in another terminal:");
         println!("  redis-cli -p {first} set greeting hello");
         println!("  redis-cli -p {last} get greeting");
@@ -316,7 +356,7 @@ impl Cluster {
     }
 
     fn look_for_leader(&mut self) {
-        let found = (1..=self.layout.nodes)
+        let found = (1..=self.layout.all())
             .filter_map(|node| {
                 let address = format!("127.0.0.1:{}", self.layout.client_port(node));
                 let json = ask_status(&address, LOOK).ok()?;

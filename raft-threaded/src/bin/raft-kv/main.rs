@@ -1,7 +1,11 @@
 //! `raft-kv`: a replicated key-value server that every Redis client can talk to.
 
 mod init;
+mod leave;
 mod local;
+mod members;
+mod orders;
+mod place;
 mod resp_client;
 mod serve;
 mod status;
@@ -14,7 +18,11 @@ use clap::{Parser, Subcommand};
 ///
 /// Start with `raft-kv local`: three nodes on this machine, ready for redis-cli.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 not done, 2 not understood, 3 nobody knows whether it was done."
+)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -30,6 +38,28 @@ enum Verb {
     Serve(serve::Arguments),
     /// Ask a running node how it is.
     Status(status::Arguments),
+    /// Show who takes part in a cluster.
+    Members(members::Arguments),
+    /// Add nodes that wait for it to a cluster.
+    Attach(orders::Attach),
+    /// End the part of nodes in a cluster.
+    Detach(orders::Detach),
+    /// Let a learner vote.
+    Promote(orders::OneNode),
+    /// Let a voter be a learner.
+    Demote(orders::OneNode),
+    /// Let the others look for a node elsewhere.
+    Move(orders::Move),
+    /// Let another node lead.
+    Transfer(orders::Transfer),
+    /// Let the leader lead no longer, whoever does next.
+    StepDown(orders::Alone),
+    /// Let a node take a snapshot, so that its log can begin later.
+    Snapshot(orders::Alone),
+    /// Make a node a cluster of its own, when the others are lost for good.
+    Solo(leave::Solo),
+    /// Empty a node, so that it can be attached to a cluster.
+    Reset(leave::Reset),
 }
 
 fn main() -> ExitCode {
@@ -38,15 +68,33 @@ fn main() -> ExitCode {
         Verb::Init(arguments) => init::run(&arguments),
         Verb::Serve(arguments) => serve::run(arguments),
         Verb::Status(arguments) => status::run(&arguments),
+        Verb::Members(arguments) => members::run(&arguments),
+        Verb::Attach(arguments) => orders::attach(arguments),
+        Verb::Detach(arguments) => orders::detach(arguments),
+        Verb::Promote(arguments) => orders::promote(arguments),
+        Verb::Demote(arguments) => orders::demote(arguments),
+        Verb::Move(arguments) => orders::set_address(arguments),
+        Verb::Transfer(arguments) => orders::transfer(&arguments),
+        Verb::StepDown(arguments) => orders::step_down(&arguments),
+        Verb::Snapshot(arguments) => orders::snapshot(&arguments),
+        Verb::Solo(arguments) => leave::solo(&arguments),
+        Verb::Reset(arguments) => leave::reset(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("raft-kv: {error}");
-            ExitCode::FAILURE
+            if error.is::<orders::OutcomeUnknown>() {
+                ExitCode::from(OUTCOME_UNKNOWN)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
+
+/// An order was given, and nobody knows what became of it.
+const OUTCOME_UNKNOWN: u8 = 3;
 
 /// What a verb ends with when it cannot do its work: a sentence for the operator.
 type Failure = Box<dyn std::error::Error>;

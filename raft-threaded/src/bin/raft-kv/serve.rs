@@ -2,14 +2,14 @@
 
 use std::io::{self, IsTerminal, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use raft_core::Span;
+use raft_core::{ClusterId, HaltReason, NodeId, Span};
 use raft_threaded::kv::{KvOptions, KvServer};
-use raft_threaded::{ServerOptions, StartError};
+use raft_threaded::{ServerOptions, StartError, StopError, identity_of, init_joiner};
 use serde::Deserialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -23,7 +23,15 @@ const FILES_RESERVED: u64 = 256;
 
 /// What `serve` needs to know; flags win over the file.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  raft-kv serve --id 1 --data node-1 --peer-addr 0.0.0.0:7101 --client-addr 0.0.0.0:6379
+  raft-kv serve --join --id 4 --data node-4 --peer-addr 0.0.0.0:7104 --client-addr 0.0.0.0:6379")]
 pub(super) struct Arguments {
+    /// Make the data folder if it is empty, and wait to be attached to a cluster; a node never becomes a
+    /// voter by itself. A folder that belongs to a cluster already is simply served.
+    #[arg(long)]
+    join: bool,
     /// A TOML file with any of the settings below, named with underscores: client_addr = "…".
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -41,7 +49,7 @@ struct Settings {
     /// The node's id, checked against the data folder.
     #[arg(long)]
     id: Option<u64>,
-    /// The node's data folder, made by `raft-kv init`.
+    /// The node's data folder, made by `raft-kv init`, or with --join.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Where to listen for peers.
@@ -89,10 +97,15 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     die_of_panics();
     let data = settings
         .data
-        .ok_or("which data folder? Give --data DIR; `raft-kv init` makes one")?;
+        .ok_or("which data folder? Give --data DIR; `raft-kv init` makes one, or --join")?;
     let peer_addr = settings
         .peer_addr
         .ok_or("where to listen for peers? Give --peer-addr IP:PORT")?;
+    let clients = settings.client_addr;
+    let clients = clients.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 6379)));
+    if arguments.join {
+        make_joiner(&data, settings.id)?;
+    }
     let mut server = ServerOptions::new(data, peer_addr);
     if let Some(millis) = settings.heartbeat_ms {
         server.node.heartbeat_interval = Span::from_millis(millis);
@@ -100,22 +113,69 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(millis) = settings.election_timeout_ms {
         server.node.election_timeout = Span::from_millis(millis);
     }
-    let clients = settings.client_addr;
-    let clients = clients.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 6379)));
     check_node(&server, settings.id)?;
-    let data = server.data.display().to_string();
-    let started = KvServer::start(KvOptions {
+    let options = KvOptions {
         server,
         clients,
         clients_max: raise_open_files(),
-    })?;
-    tracing::info!(%clients, peers = %peer_addr, data, "serving");
-    stop_on_signals(&started)?;
+    };
+    let stopper = Stopper::default();
+    stop_on_signals(&stopper)?;
     if arguments.stop_with_stdin {
-        stop_with_stdin(&started)?;
+        stop_with_stdin(&stopper)?;
     }
-    started.wait()?;
+    serve(&options, &stopper)
+}
+
+/// Serves until told to stop; a node that was reset starts again, to be attached anew.
+fn serve(options: &KvOptions, stopper: &Stopper) -> Result<(), Failure> {
+    loop {
+        let started = KvServer::start(options.clone())?;
+        let data = options.server.data.display();
+        let (clients, peers) = (options.clients, options.server.listen);
+        tracing::info!(%clients, %peers, %data, "serving");
+        let identity = started.identity();
+        if identity.cluster == ClusterId::NONE {
+            let node = identity.member.node;
+            let place = place_of(peers);
+            tracing::info!(
+                "waiting to be attached: raft-kv attach --to CLIENT-ADDRESS-OF-ANY-MEMBER {node}={place}"
+            );
+        }
+        stopper.set(started.stopper());
+        match started.wait() {
+            Err(StopError::Halted(HaltReason::Emptied)) if !stopper.is_stopping() => {
+                tracing::info!(
+                    "the node was reset: starting again as one that waits to be attached"
+                );
+            }
+            Err(StopError::Halted(HaltReason::Emptied)) | Ok(()) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Where others reach a node that listens here, as far as it can tell itself.
+fn place_of(listen: SocketAddr) -> String {
+    if listen.ip().is_unspecified() {
+        format!("HOST:{}", listen.port())
+    } else {
+        listen.to_string()
+    }
+}
+
+/// Makes the folder of a node that waits to be attached, unless there is one.
+fn make_joiner(data: &Path, id: Option<u64>) -> Result<(), Failure> {
+    // A folder that is there is looked at, and what is wrong with it is told, when it is opened.
+    let made = data.is_dir() && !matches!(identity_of(data), Err(StartError::NoLog { .. }));
+    if made {
+        return Ok(());
+    }
+    let id = id.ok_or("which node is it to be? Give --id N, an id that no member has")?;
+    let identity = init_joiner(NodeId(id), data)?;
+    tracing::info!(data = %data.display(), store = %identity.member.store, "made an empty store");
     Ok(())
 }
 
@@ -124,7 +184,7 @@ fn check_node(server: &ServerOptions, asked: Option<u64>) -> Result<(), StartErr
     let Some(asked) = asked else {
         return Ok(());
     };
-    let found = raft_threaded::identity_of(&server.data)?.member.node.0;
+    let found = identity_of(&server.data)?.member.node.0;
     if found == asked {
         return Ok(());
     }
@@ -173,7 +233,38 @@ fn die_of_panics() {
     }));
 }
 
-fn stop_on_signals(server: &KvServer) -> Result<(), Failure> {
+/// Stops whichever server runs, and keeps another one from being started.
+#[derive(Clone, Default)]
+struct Stopper {
+    stopping: Arc<AtomicBool>,
+    stop: Arc<Mutex<Option<Stop>>>,
+}
+
+type Stop = Box<dyn Fn() + Send>;
+
+impl Stopper {
+    fn set(&self, stop: Stop) {
+        let mut present = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_stopping() {
+            stop();
+        }
+        *present = Some(stop);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let present = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stop) = &*present {
+            stop();
+        }
+    }
+}
+
+fn stop_on_signals(stopper: &Stopper) -> Result<(), Failure> {
     // Whoever asks a second time does not want to wait.
     let asked = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -181,26 +272,26 @@ fn stop_on_signals(server: &KvServer) -> Result<(), Failure> {
         signal_hook::flag::register(signal, Arc::clone(&asked))?;
     }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let stop = server.stopper();
+    let stopper = stopper.clone();
     thread::Builder::new()
         .name("raft-signals".to_string())
         .spawn(move || {
             if signals.forever().next().is_some() {
                 tracing::info!("stopping");
-                stop();
+                stopper.stop();
             }
         })?;
     Ok(())
 }
 
-fn stop_with_stdin(server: &KvServer) -> Result<(), Failure> {
-    let stop = server.stopper();
+fn stop_with_stdin(stopper: &Stopper) -> Result<(), Failure> {
+    let stopper = stopper.clone();
     thread::Builder::new()
         .name("raft-stdin".to_string())
         .spawn(move || {
             let mut rest = [0; 64];
             while io::stdin().read(&mut rest).is_ok_and(|count| count > 0) {}
-            stop();
+            stopper.stop();
         })?;
     Ok(())
 }

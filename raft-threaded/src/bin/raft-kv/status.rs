@@ -21,24 +21,27 @@ pub(super) struct Arguments {
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The rows of the table: a name for people, and where the value stands in the JSON.
-const ROWS: [(&str, &str); 10] = [
+const ROWS: [(&str, &str); 15] = [
     ("id", "id"),
     ("role", "role"),
     ("term", "term"),
     ("leader", "leader"),
     ("commit index", "commit_index"),
     ("applied index", "applied_index"),
+    ("first index", "first_index"),
     ("last index", "last_index"),
+    ("snapshot", "snapshot_id"),
     ("voters", "voters"),
+    ("outgoing", "outgoing"),
+    ("learners", "learners"),
+    ("configuration", "configuration_id"),
     ("cluster id", "cluster_id"),
     ("process id", "process_id"),
 ];
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let to = &arguments.to;
-    let json = ask_status(to, PATIENCE).map_err(|error| {
-        format!("no status from {to}: {error}; is a raft-kv node listening for clients there?")
-    })?;
+    let json = ask_status(to, PATIENCE).map_err(|error| format!("no status from {to}: {error}"))?;
     if arguments.json {
         println!("{json}");
         return Ok(());
@@ -54,6 +57,7 @@ fn shown(value: &Value) -> String {
     match value {
         Value::Null => "none".to_string(),
         Value::String(text) => text.clone(),
+        Value::Array(values) if values.is_empty() => "none".to_string(),
         Value::Array(values) => {
             let values: Vec<String> = values.iter().map(shown).collect();
             values.join(" ")

@@ -1,0 +1,134 @@
+//! `raft-kv solo` and `raft-kv reset`: ending the part a node plays, while it runs or while it is stopped.
+
+use std::path::PathBuf;
+
+use raft_threaded::Force;
+
+use super::Failure;
+use super::orders::To;
+use super::resp_client::Answer;
+
+/// What `solo` needs to know.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+For the case that a majority of the voters is lost for good. The node keeps everything in its log, also what
+was only assumed to be committed, gets a new cluster id, and serves alone; attach fresh nodes to it then.
+The old nodes must never serve again: should a majority of them still live, there are two histories.
+
+Examples:
+  raft-kv solo --to db1:6379 --force
+  raft-kv solo --data node-1 --force")]
+pub(super) struct Solo {
+    #[command(flatten)]
+    target: Target,
+    /// Leave this cluster and no other: `cluster_id` of `status --json`.
+    #[arg(long, value_name = "CLUSTER")]
+    expect: Option<String>,
+    /// Do it although other voters take part.
+    #[arg(long)]
+    force: bool,
+}
+
+/// What `reset` needs to know.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Detach the node first, by way of another one. A node that runs starts again by itself and waits to be attached.
+
+Examples:
+  raft-kv detach --to db1:6379 4 && raft-kv reset --to db4:6379
+  raft-kv reset --data node-4")]
+pub(super) struct Reset {
+    #[command(flatten)]
+    target: Target,
+    /// Do it although the node is a member, as its log says.
+    #[arg(long)]
+    force: bool,
+}
+
+/// One certain node: running, or stopped.
+#[derive(Debug, clap::Args)]
+struct Target {
+    #[command(flatten)]
+    to: To,
+    /// The data folder of the node, which must not be running.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "timeout"])]
+    data: Option<PathBuf>,
+}
+
+const fn force(forced: bool) -> Force {
+    if forced { Force::Yes } else { Force::No }
+}
+
+pub(super) fn solo(arguments: &Solo) -> Result<(), Failure> {
+    let (committed, last) = match &arguments.target.data {
+        Some(data) => {
+            let expect = arguments.expect.as_deref().map(cluster).transpose()?;
+            let alone = raft_threaded::solo_stopped(data, expect, force(arguments.force))
+                .map_err(|error| format!("{error}{}", hint(&error)))?;
+            (alone.committed, alone.last)
+        }
+        None => online_solo(arguments)?,
+    };
+    println!("the node is a cluster of its own now");
+    if last > committed {
+        println!(
+            "entries {} to {last} were kept, and only assumed to be committed",
+            committed + 1
+        );
+    }
+    Ok(())
+}
+
+fn online_solo(arguments: &Solo) -> Result<(u64, u64), Failure> {
+    let mut words = vec!["RAFT.SOLO".to_string()];
+    if let Some(expect) = &arguments.expect {
+        words.extend(["EXPECT".to_string(), expect.clone()]);
+    }
+    if arguments.force {
+        words.push("FORCE".to_string());
+    }
+    let answer = arguments.target.to.order(&words)?;
+    let Answer::Many(pairs) = &answer else {
+        return Err(format!("it answered {answer:?}").into());
+    };
+    let number = |place: usize| match pairs.get(place) {
+        Some(Answer::Number(number)) => number.cast_unsigned(),
+        _ => 0,
+    };
+    Ok((number(1), number(3)))
+}
+
+fn cluster(text: &str) -> Result<raft_core::ClusterId, Failure> {
+    let id = u128::from_str_radix(text, 16);
+    let id =
+        id.map_err(|_| format!("{text:?} is no cluster's id; `raft-kv status --json` shows it"))?;
+    Ok(raft_core::ClusterId(id))
+}
+
+pub(super) fn reset(arguments: &Reset) -> Result<(), Failure> {
+    match &arguments.target.data {
+        Some(data) => {
+            let identity = raft_threaded::reset_stopped(data, force(arguments.force))
+                .map_err(|error| format!("{error}{}", hint(&error)))?;
+            println!(
+                "node {} is empty now; start it with `raft-kv serve` and attach it",
+                identity.member.node
+            );
+        }
+        None => {
+            let mut words = vec!["RAFT.RESET".to_string()];
+            words.extend(arguments.force.then(|| "FORCE".to_string()));
+            arguments.target.to.order(&words)?;
+            println!("the node is empty now, and waits to be attached");
+        }
+    }
+    Ok(())
+}
+
+fn hint(error: &raft_threaded::StoppedError) -> &'static str {
+    if error.could_be_forced() {
+        " (--force)"
+    } else {
+        ""
+    }
+}

@@ -1,0 +1,67 @@
+//! `raft-kv members`: who takes part.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::resp_client::ask_status;
+
+/// What `members` needs to know.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+How far a member is, its leader knows; ask that one, or read `?`.
+
+Examples:
+  raft-kv members --to db1:6379
+  raft-kv members --to db1:6379 --json")]
+pub(super) struct Arguments {
+    /// The client address of any node of the cluster.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379")]
+    to: String,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+const PATIENCE: Duration = Duration::from_secs(3);
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let to = &arguments.to;
+    let json =
+        ask_status(to, PATIENCE).map_err(|error| format!("no members from {to}: {error}"))?;
+    let status: Value = serde_json::from_str(&json)?;
+    if arguments.json {
+        let members = json!({
+            "cluster_id": status["cluster_id"],
+            "configuration_id": status["configuration_id"],
+            "members": status["members"],
+        });
+        println!("{members}");
+        return Ok(());
+    }
+    println!(
+        "{:<6} {:<9} {:<7} {:<22} {:>12}  STORE",
+        "ID", "ROLE", "LEADER", "ADDRESS", "MATCH INDEX"
+    );
+    for member in status["members"].as_array().into_iter().flatten() {
+        let shown = |field: &str, otherwise: &str| match &member[field] {
+            Value::Null => otherwise.to_string(),
+            Value::String(text) => text.clone(),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                other.to_string()
+            }
+        };
+        let leads = member["leader"] == true;
+        println!(
+            "{:<6} {:<9} {:<7} {:<22} {:>12}  {}",
+            shown("id", "?"),
+            shown("role", "?"),
+            if leads { "leader" } else { "" },
+            shown("address", "?"),
+            shown("match_index", "?"),
+            shown("store", "?"),
+        );
+    }
+    Ok(())
+}

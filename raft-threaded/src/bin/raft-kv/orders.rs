@@ -1,0 +1,237 @@
+//! Verbs that order something of a running cluster, by way of any of its nodes.
+
+use std::time::Duration;
+
+use super::Failure;
+use super::place::Place;
+use super::resp_client::{Answer, CallError, call};
+
+/// The node that is asked: any of the cluster.
+#[derive(Debug, clap::Args)]
+pub(super) struct To {
+    /// The client address of any node of the cluster.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379")]
+    pub(super) to: String,
+    /// How long to wait for the outcome, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: u64,
+}
+
+/// Compare and set.
+#[derive(Debug, clap::Args)]
+struct Expect {
+    /// Change nothing unless this is the configuration in force: `configuration_id` of `members --json`.
+    #[arg(long, value_name = "TERM.INDEX")]
+    expect: Option<String>,
+}
+
+/// What `attach` needs to know.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Each node must be running and waiting: `raft-kv serve --join --id 4 --data DIR --peer-addr 0.0.0.0:7104`.
+It receives everything first, and votes once it has caught up. Attach several voters at once to go from one
+odd number to the next.
+
+Examples:
+  raft-kv attach --to db1:6379 4=db4:7104
+  raft-kv attach --to db1:6379 2=db2:7102 3=db3:7103
+  raft-kv attach --to db1:6379 9=dr1:7109 --learner")]
+pub(super) struct Attach {
+    #[command(flatten)]
+    to: To,
+    /// The nodes, each with the address at which it listens for peers.
+    #[arg(value_name = "ID=HOST:PORT", required = true)]
+    nodes: Vec<Place>,
+    /// Let them receive everything without voting.
+    #[arg(long)]
+    learner: bool,
+    #[command(flatten)]
+    expect: Expect,
+}
+
+/// What `detach` needs to know.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A detached node serves nobody any more. `raft-kv reset` empties it, so that it can be attached again.
+
+Examples:
+  raft-kv detach --to db1:6379 4
+  raft-kv detach --to db1:6379 4 5")]
+pub(super) struct Detach {
+    #[command(flatten)]
+    to: To,
+    /// The nodes.
+    #[arg(value_name = "ID", required = true)]
+    nodes: Vec<u64>,
+    #[command(flatten)]
+    expect: Expect,
+}
+
+/// What `promote` and `demote` need to know.
+#[derive(Debug, clap::Args)]
+pub(super) struct OneNode {
+    #[command(flatten)]
+    to: To,
+    /// The node.
+    #[arg(value_name = "ID")]
+    node: u64,
+    #[command(flatten)]
+    expect: Expect,
+}
+
+/// What `move` needs to know.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Say it first, then stop the node and start it at the new place: both are tried meanwhile.
+
+Example:
+  raft-kv move --to db1:6379 3=db7:7103")]
+pub(super) struct Move {
+    #[command(flatten)]
+    to: To,
+    /// The node, and where its peers reach it from now on.
+    #[arg(value_name = "ID=HOST:PORT")]
+    place: Place,
+    #[command(flatten)]
+    expect: Expect,
+}
+
+/// What `transfer` needs to know.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  raft-kv transfer --to db1:6379
+  raft-kv transfer --to db1:6379 --node 2")]
+pub(super) struct Transfer {
+    #[command(flatten)]
+    to: To,
+    /// Who is to lead [default: the voter that is most caught up].
+    #[arg(long, value_name = "ID")]
+    node: Option<u64>,
+}
+
+/// What verbs without an object need to know.
+#[derive(Debug, clap::Args)]
+pub(super) struct Alone {
+    #[command(flatten)]
+    to: To,
+}
+
+/// Nothing was heard of an order that was sent: it may have been carried out.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} at {to}: {error}; it may have been done, or may yet: `raft-kv members` shows")]
+pub(super) struct OutcomeUnknown {
+    what: String,
+    to: String,
+    error: String,
+}
+
+impl To {
+    /// Gives an order and waits for its outcome.
+    pub(super) fn order(&self, words: &[String]) -> Result<Answer, Failure> {
+        let to = &self.to;
+        let what = words[0].clone();
+        let unknown = |error: String| OutcomeUnknown {
+            what: what.clone(),
+            to: to.clone(),
+            error,
+        };
+        match call(to, words, Duration::from_secs(self.timeout)) {
+            Ok(answer) => Ok(answer),
+            Err(CallError::Refused(error)) if error.starts_with("UNKNOWN ") => {
+                Err(unknown(error).into())
+            }
+            Err(CallError::NotAnswered(error)) => Err(unknown(error.to_string()).into()),
+            Err(error @ (CallError::NotAsked(_) | CallError::Nonsense(_))) => {
+                Err(format!("{to}: {error}").into())
+            }
+            Err(CallError::Refused(error)) => Err(format!("{to}: {}", plain(&error)).into()),
+        }
+    }
+
+    fn change(&self, mut words: Vec<String>, expect: Expect, done: &str) -> Result<(), Failure> {
+        if let Some(expect) = expect.expect {
+            words.extend(["EXPECT".to_string(), expect]);
+        }
+        match self.order(&words)? {
+            Answer::Text(id) => println!("{done}; the configuration is {id} now"),
+            other => println!("{done}: {other:?}"),
+        }
+        Ok(())
+    }
+}
+
+/// Programs look at the first word of an error; people need it only where it is one.
+fn plain(error: &str) -> &str {
+    let error = error.strip_prefix("ERR ").unwrap_or(error);
+    error.strip_suffix(" (FORCE)").unwrap_or(error)
+}
+
+fn words(first: &str, rest: impl IntoIterator<Item = String>) -> Vec<String> {
+    core::iter::once(first.to_string()).chain(rest).collect()
+}
+
+fn list(ids: impl Iterator<Item = u64>) -> String {
+    let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
+    ids.join(", ")
+}
+
+pub(super) fn attach(arguments: Attach) -> Result<(), Failure> {
+    let nodes = arguments.nodes.iter();
+    let pairs = nodes.flat_map(|node| [node.id.to_string(), node.address.clone()]);
+    let mut order = words("RAFT.ATTACH", pairs);
+    if arguments.learner {
+        order.push("LEARNER".to_string());
+    }
+    let done = format!("attached {}", list(arguments.nodes.iter().map(|n| n.id)));
+    arguments.to.change(order, arguments.expect, &done)
+}
+
+pub(super) fn detach(arguments: Detach) -> Result<(), Failure> {
+    let order = words("RAFT.DETACH", arguments.nodes.iter().map(u64::to_string));
+    let done = format!("detached {}", list(arguments.nodes.iter().copied()));
+    arguments.to.change(order, arguments.expect, &done)
+}
+
+pub(super) fn promote(arguments: OneNode) -> Result<(), Failure> {
+    let order = words("RAFT.PROMOTE", [arguments.node.to_string()]);
+    let done = format!("node {} votes", arguments.node);
+    arguments.to.change(order, arguments.expect, &done)
+}
+
+pub(super) fn demote(arguments: OneNode) -> Result<(), Failure> {
+    let order = words("RAFT.DEMOTE", [arguments.node.to_string()]);
+    let done = format!("node {} votes no longer", arguments.node);
+    arguments.to.change(order, arguments.expect, &done)
+}
+
+pub(super) fn set_address(arguments: Move) -> Result<(), Failure> {
+    let Place { id, address } = arguments.place;
+    let done = format!("node {id} is looked for at {address}");
+    let order = words("RAFT.MOVE", [id.to_string(), address]);
+    arguments.to.change(order, arguments.expect, &done)
+}
+
+pub(super) fn transfer(arguments: &Transfer) -> Result<(), Failure> {
+    let node = arguments.node.map(|node| node.to_string());
+    arguments.to.order(&words("RAFT.TRANSFER", node))?;
+    match arguments.node {
+        Some(node) => println!("node {node} was let to lead"),
+        None => println!("another node was let to lead"),
+    }
+    Ok(())
+}
+
+pub(super) fn step_down(arguments: &Alone) -> Result<(), Failure> {
+    arguments.to.order(&words("RAFT.STEPDOWN", None))?;
+    println!("the leader stepped down");
+    Ok(())
+}
+
+pub(super) fn snapshot(arguments: &Alone) -> Result<(), Failure> {
+    match arguments.to.order(&words("RAFT.SNAPSHOT", None))? {
+        Answer::Text(id) => println!("the node has a snapshot up to {id}"),
+        other => println!("the node has a snapshot: {other:?}"),
+    }
+    Ok(())
+}

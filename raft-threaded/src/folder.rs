@@ -1,0 +1,128 @@
+//! Data folders: making them, and telling whose they are.
+
+use std::path::{Path, PathBuf};
+
+use raft_core::wal::{RecoveryError, Wal};
+use raft_core::{ClusterId, Configuration, GroupId, Identity, Member, NodeId, StorageId};
+
+use crate::disk::FileDisk;
+use crate::error::StartError;
+use crate::random::random;
+
+/// One node of a cluster that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its id.
+    pub node: NodeId,
+    /// Its data folder.
+    pub data: PathBuf,
+    /// Where its peers reach it: `host:port`.
+    pub address: String,
+}
+
+/// Makes the data folders of a new cluster: each with a store id of its own, all of them voters of the
+/// first configuration.
+///
+/// # Errors
+///
+/// If a folder cannot be made or holds a log already. Folders made before the failure stay, and belong
+/// to no cluster.
+pub fn init(seats: &[Seat]) -> Result<ClusterId, StartError> {
+    let cluster = ClusterId(random()?);
+    let mut configuration = Configuration::default();
+    let mut members = Vec::new();
+    for seat in seats {
+        let member = Member {
+            node: seat.node,
+            store: StorageId(random()?),
+        };
+        configuration.voters.insert(member);
+        configuration.addresses.insert(member, seat.address.clone());
+        members.push((seat, member));
+    }
+    // First a look at all of them, so that nothing is made when one is taken.
+    for seat in seats {
+        if seat.data.is_dir() {
+            let mut disk = FileDisk::open(&seat.data)?;
+            check_unused(&mut disk, &seat.data)?;
+        }
+    }
+    for (seat, member) in members {
+        let identity = Identity {
+            group: GroupId(0),
+            cluster,
+            member,
+        };
+        create(&seat.data, identity, &configuration)?;
+    }
+    Ok(cluster)
+}
+
+/// Makes the data folder of a node that is to be attached to a cluster, with a new store id: it holds nothing,
+/// belongs to no cluster, and never votes before it was attached ([`crate::Client::attach`]).
+///
+/// # Errors
+///
+/// If the folder cannot be made or holds a log already.
+pub fn init_joiner(node: NodeId, data: &Path) -> Result<Identity, StartError> {
+    let member = Member {
+        node,
+        store: StorageId(random()?),
+    };
+    let identity = Identity {
+        group: GroupId(0),
+        cluster: ClusterId::NONE,
+        member,
+    };
+    create(data, identity, &Configuration::default())?;
+    Ok(identity)
+}
+
+fn create(
+    data: &Path,
+    identity: Identity,
+    configuration: &Configuration,
+) -> Result<(), StartError> {
+    FileDisk::create_directory(data).map_err(|error| StartError::Data {
+        directory: data.to_path_buf(),
+        error,
+    })?;
+    let mut disk = FileDisk::open(data)?;
+    Wal::create(&mut disk, identity, configuration).map_err(|error| recovery(data, error))
+}
+
+/// Whose a data folder is, without opening its log for use.
+///
+/// # Errors
+///
+/// If the folder holds no log, or is in use.
+pub fn identity_of(data: &Path) -> Result<Identity, StartError> {
+    let mut disk = FileDisk::open(data)?;
+    Wal::peek(&mut disk).map_err(|error| recovery(data, error))
+}
+
+fn check_unused(disk: &mut FileDisk, directory: &Path) -> Result<(), StartError> {
+    use raft_core::wal::Disk;
+
+    let names = disk
+        .list()
+        .map_err(|error| recovery(directory, RecoveryError::Disk(error)))?;
+    match names.into_iter().find(|name| name.ends_with(".wal")) {
+        Some(file) => Err(recovery(directory, RecoveryError::Exists { file })),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn recovery(directory: &Path, error: RecoveryError) -> StartError {
+    let directory = directory.to_path_buf();
+    match error {
+        RecoveryError::Empty => StartError::NoLog { directory },
+        RecoveryError::Exists { .. }
+        | RecoveryError::NotALog { .. }
+        | RecoveryError::Version { .. }
+        | RecoveryError::Damaged { .. }
+        | RecoveryError::Foreign { .. }
+        | RecoveryError::Options(_)
+        | RecoveryError::Disk(_) => StartError::Recovery { directory, error },
+    }
+}

@@ -1,0 +1,176 @@
+//! Orders to the node itself: who takes part, who leads, what becomes of the store.
+
+use std::thread;
+
+use raft_core::replica::{RequestError, StateMachine};
+use raft_core::{
+    ClusterId, Configuration, EntryId, Input, Member, MemberChange, MembershipChange, NodeId,
+    Outcome, Quota, Rejection, RequestId, StorageId,
+};
+use tracing::warn;
+
+use crate::error::{ClientError, JoinerError};
+use crate::membership::{Force, Joiner};
+use crate::random::random;
+use crate::runtime::front::Front;
+use crate::runtime::replica_thread::{Call, ReplicaThread, Waiter};
+
+/// Attachments that may be asking their joiners at a time, each on a thread of its own.
+const ASKING_MAX: usize = 8;
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Learn the stores of these nodes from themselves, then add them.
+    Attach {
+        joiners: Vec<Joiner>,
+        expect: Option<EntryId>,
+    },
+    /// Change who takes part.
+    Change(MembershipChange),
+    /// Let another voter lead.
+    Transfer(Option<NodeId>),
+    /// Lead no longer.
+    StepDown,
+    /// Become a cluster of one.
+    Solo {
+        /// The cluster that is left behind; `None` for whichever it is.
+        expect: Option<ClusterId>,
+        force: Force,
+    },
+    /// Forget everything.
+    Reset(Force),
+    /// Take a snapshot of everything that is applied.
+    Snapshot,
+}
+
+/// What came of an order that was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// The node says.
+    Out(Outcome),
+    /// The disk relies on this snapshot.
+    Snapshot(EntryId),
+}
+
+/// Who the joiners are, as they said themselves.
+pub(crate) type Asked = Result<Vec<MemberChange>, JoinerError>;
+
+impl<S, F> ReplicaThread<S, F>
+where
+    S: StateMachine + 'static,
+    S::Command: Send,
+    S::Query: Send,
+    S::Reply: Send,
+    F: Front<S>,
+{
+    pub(super) fn on_order(&mut self, request: RequestId, order: Order) {
+        let input = match order {
+            Order::Attach { joiners, expect } => {
+                self.ask_joiners(request, joiners, expect);
+                return;
+            }
+            Order::Snapshot => {
+                self.replica.snapshot(self.state.now, request);
+                return;
+            }
+            Order::Change(change) => Ok(Input::ChangeMembership { request, change }),
+            Order::Transfer(to) => Ok(Input::TransferLeadership { request, to }),
+            Order::StepDown => Ok(Input::StepDown { request }),
+            Order::Solo { expect, force } => self.solo(request, expect, force),
+            Order::Reset(force) => self.reset(request, force),
+        };
+        match input {
+            Ok(input) => self.input(input),
+            Err(error) => self.answer_order(request, Err(error)),
+        }
+    }
+
+    /// An order has its outcome.
+    pub(super) fn answer_order(
+        &mut self,
+        request: RequestId,
+        result: Result<Carried, ClientError>,
+    ) {
+        match self.state.answers.remove(&request) {
+            // A client that gave up does not listen any more.
+            Some(Waiter::Order(answer)) => drop(answer.try_send(result)),
+            Some(Waiter::Reply(_)) => unreachable!("this request asked for a reply"),
+            None => self.front.done(request, result),
+        }
+    }
+
+    /// Joiners may take long to answer, or not answer at all, which must hold up nobody.
+    fn ask_joiners(&mut self, request: RequestId, joiners: Vec<Joiner>, expect: Option<EntryId>) {
+        let busy = || RequestError::Rejected(Rejection::Busy(Quota::Requests));
+        if self.state.asking >= ASKING_MAX {
+            self.answer_order(request, Err(busy().into()));
+            return;
+        }
+        let (outlet, own) = (self.outlet.clone(), self.tcp.identity().cluster);
+        let asking = thread::Builder::new().name("raft-joiners".to_string());
+        let spawned = asking.spawn(move || {
+            let asked = joiners.iter().map(|joiner| joiner.ask(own)).collect();
+            outlet.send(Call::Asked(request, asked, expect));
+        });
+        match spawned {
+            Ok(_) => self.state.asking += 1,
+            Err(error) => {
+                warn!(%error, "no thread to ask joiners");
+                self.answer_order(request, Err(busy().into()));
+            }
+        }
+    }
+
+    /// Joiners said who they are, or did not.
+    pub(super) fn on_asked(&mut self, request: RequestId, asked: Asked, expect: Option<EntryId>) {
+        self.state.asking -= 1;
+        match asked {
+            Ok(changes) => {
+                let change = MembershipChange {
+                    expect,
+                    ..MembershipChange::new(changes)
+                };
+                self.input(Input::ChangeMembership { request, change });
+            }
+            Err(error) => self.answer_order(request, Err(error.into())),
+        }
+    }
+
+    fn solo(
+        &self,
+        request: RequestId,
+        expect: Option<ClusterId>,
+        force: Force,
+    ) -> Result<Input, ClientError> {
+        let status = self.replica.status();
+        let others = other_voters(status.configuration, status.identity.member);
+        if others > 0 && force == Force::No {
+            return Err(ClientError::OtherVoters { others });
+        }
+        Ok(Input::Solo {
+            request,
+            expect: expect.unwrap_or(status.identity.cluster),
+            cluster: ClusterId(random().map_err(|_| ClientError::NoRandomness)?),
+            store: StorageId(random().map_err(|_| ClientError::NoRandomness)?),
+        })
+    }
+
+    fn reset(&self, request: RequestId, force: Force) -> Result<Input, ClientError> {
+        let status = self.replica.status();
+        let member = status.identity.member;
+        if status.configuration.contains(member) && force == Force::No {
+            return Err(ClientError::StillAMember { node: member.node });
+        }
+        Ok(Input::Reset {
+            request,
+            store: StorageId(random().map_err(|_| ClientError::NoRandomness)?),
+        })
+    }
+}
+
+/// How many others vote, in either half of a joint configuration.
+pub(crate) fn other_voters(configuration: &Configuration, own: Member) -> u64 {
+    let voters = configuration.voters.union(&configuration.outgoing);
+    voters.filter(|voter| **voter != own).count() as u64
+}

@@ -1,0 +1,140 @@
+//! Ending the part of a node that is stopped, by its data folder alone.
+//!
+//! Always holds: what a running node would do is done, by the same code, up to the sync.
+
+use std::path::Path;
+
+use raft_core::replica::RequestError;
+use raft_core::wal::{DiskError, Wal, WalOptions};
+use raft_core::{
+    Action, ClusterId, Event, Identity, Input, Node, Options, Outcome, Persist, RequestId,
+    RestoreError, Restored, StorageId, Time,
+};
+
+use crate::disk::FileDisk;
+use crate::error::{ClientError, StartError};
+use crate::folder::recovery;
+use crate::membership::{Alone, Force};
+use crate::random::random;
+use crate::runtime::order::other_voters;
+
+/// Why a stopped node is what it was.
+#[derive(Debug, thiserror::Error)]
+pub enum StoppedError {
+    /// Its folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] StartError),
+    /// Its log could not be written.
+    #[error("the log could not be written: {0}; start again to see what is durable")]
+    Log(#[from] DiskError),
+    /// It was not done.
+    #[error(transparent)]
+    Refused(#[from] ClientError),
+}
+
+impl StoppedError {
+    /// Whether [`Force::Yes`] would have done it.
+    #[must_use]
+    pub const fn could_be_forced(&self) -> bool {
+        match self {
+            Self::Refused(error) => matches!(
+                error,
+                ClientError::OtherVoters { .. } | ClientError::StillAMember { .. }
+            ),
+            Self::Folder(_) | Self::Log(_) => false,
+        }
+    }
+}
+
+impl From<RestoreError> for StoppedError {
+    fn from(error: RestoreError) -> Self {
+        Self::Folder(error.into())
+    }
+}
+
+/// Makes a stopped node a cluster of its own, with everything in its log; `expect` names the cluster that is
+/// left, if it matters.
+///
+/// # Errors
+///
+/// If the folder is in use or cannot be read, if the node is in another cluster, or if other voters take part
+/// and it is not forced.
+pub fn solo_stopped(
+    data: &Path,
+    expect: Option<ClusterId>,
+    force: Force,
+) -> Result<Alone, StoppedError> {
+    let (mut wal, restored) = recover(data)?;
+    let identity = restored.identity;
+    let snapshot = restored.snapshot.as_ref().map(|snapshot| snapshot.id);
+    let mut node = Node::new(Time(0), Options::default(), restored)?;
+    let others = other_voters(node.status().configuration, identity.member);
+    if others > 0 && force == Force::No {
+        return Err(ClientError::OtherVoters { others }.into());
+    }
+    // No state machine is here, and none is needed to go on from the log.
+    let restored = snapshot.map(|id| Input::SnapshotRestored { id });
+    let solo = Input::Solo {
+        request: RequestId(1),
+        expect: expect.unwrap_or(identity.cluster),
+        cluster: ClusterId(random()?),
+        store: StorageId(random()?),
+    };
+    let mut outcome = None;
+    let mut inputs: Vec<Input> = restored.into_iter().chain([solo]).rev().collect();
+    while let Some(input) = inputs.pop() {
+        for action in node.step(Event { at: Time(0), input }) {
+            match action {
+                Action::Persist(persist) => inputs.push(write(&mut wal, &persist)?),
+                Action::Resolve { outcome: found, .. } => outcome = Some(found),
+                // Nobody is there to be told, nor to apply anything to.
+                _ => {}
+            }
+        }
+    }
+    wal.close()?;
+    match outcome {
+        Some(Outcome::Alone { committed, last }) => Ok(Alone {
+            committed: committed.0,
+            last: last.0,
+        }),
+        Some(Outcome::Rejected(rejection)) => {
+            Err(ClientError::from(RequestError::Rejected(rejection)).into())
+        }
+        Some(_) | None => Err(ClientError::from(RequestError::Unknown).into()),
+    }
+}
+
+/// Empties a stopped node's store and gives it a new id, so that it can be attached to a cluster.
+///
+/// # Errors
+///
+/// If the folder is in use or cannot be read, or if the node is a member, as its log says, and it is not forced.
+pub fn reset_stopped(data: &Path, force: Force) -> Result<Identity, StoppedError> {
+    let (mut wal, restored) = recover(data)?;
+    let identity = restored.identity;
+    let node = Node::new(Time(0), Options::default(), restored)?;
+    if node.status().configuration.contains(identity.member) && force == Force::No {
+        let node = identity.member.node;
+        return Err(ClientError::StillAMember { node }.into());
+    }
+    wal.wipe(StorageId(random()?))?;
+    let emptied = wal.identity();
+    wal.close()?;
+    Ok(emptied)
+}
+
+fn recover(data: &Path) -> Result<(Wal<FileDisk>, Restored), StartError> {
+    let disk = FileDisk::open(data)?;
+    Wal::recover(disk, WalOptions::default()).map_err(|error| recovery(data, error))
+}
+
+fn write(wal: &mut Wal<FileDisk>, persist: &Persist) -> Result<Input, DiskError> {
+    wal.append(persist)?;
+    wal.sync()?;
+    Ok(Input::Persisted {
+        store: persist.store,
+        boot: persist.boot,
+        id: persist.id,
+    })
+}

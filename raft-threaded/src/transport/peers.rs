@@ -1,0 +1,197 @@
+//! Whom this node writes to: the members of its configuration, and whoever spoke to it and is none.
+//!
+//! A node that is being attached knows no addresses, and one that was away for long knows old ones: they
+//! answer whoever dials them where that one says it is. Members that were removed are kept for a while, so
+//! that they can be told.
+//!
+//! Always holds: a member is looked for where the configuration says, and only if it is not there, where
+//! it said itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mio::Token;
+use raft_core::{ClusterId, Configuration, Identity, Member, Span, Time};
+
+use super::hello::{Hello, Introduction, Opening};
+use super::outgoing::Outgoing;
+
+/// How long somebody who is no member is kept after the last word to or from it.
+const GUEST_PATIENCE: Span = Span(30_000_000_000);
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) connection: Outgoing,
+    /// Its place in the configuration; nothing for one that is no member, or no longer.
+    configured: Option<String>,
+    /// Where it said it is.
+    told: Option<String>,
+    /// The cluster in whose name it spoke, for a node that belongs to none.
+    cluster: ClusterId,
+    /// Something was sent to it since that was last looked at.
+    used: bool,
+    /// When it is given up, should it be no member.
+    until: Time,
+}
+
+/// Everybody this node writes to.
+#[derive(Debug)]
+pub(super) struct Peers {
+    own: Introduction,
+    /// Where this node is reached, as the configuration says.
+    address: String,
+    peers: BTreeMap<Member, Peer>,
+    owners: BTreeMap<Token, Member>,
+}
+
+impl Peers {
+    pub(super) const fn new(own: Introduction) -> Self {
+        Self {
+            own,
+            address: String::new(),
+            peers: BTreeMap::new(),
+            owners: BTreeMap::new(),
+        }
+    }
+
+    /// Who this node is.
+    pub(super) const fn own(&self) -> &Introduction {
+        &self.own
+    }
+
+    pub(super) fn get_mut(&mut self, member: Member) -> Option<&mut Outgoing> {
+        let peer = self.peers.get_mut(&member)?;
+        peer.used = true;
+        Some(&mut peer.connection)
+    }
+
+    pub(super) fn by_token(&mut self, token: Token) -> Option<(Member, &mut Outgoing)> {
+        let member = *self.owners.get(&token)?;
+        let peer = self.peers.get_mut(&member)?;
+        Some((member, &mut peer.connection))
+    }
+
+    pub(super) fn connections(&self) -> impl Iterator<Item = &Outgoing> {
+        self.peers.values().map(|peer| &peer.connection)
+    }
+
+    pub(super) fn connections_mut(&mut self) -> impl Iterator<Item = (Member, &mut Outgoing)> {
+        let peers = self.peers.iter_mut();
+        peers.map(|(member, peer)| (*member, &mut peer.connection))
+    }
+
+    /// This node belongs to another cluster from now on, or is another member: then nobody of before is of
+    /// any concern.
+    pub(super) fn set_identity(&mut self, identity: Identity) {
+        if self.own.identity.member != identity.member {
+            self.peers.clear();
+            self.owners.clear();
+        }
+        self.own.identity = identity;
+        self.refresh_hellos();
+    }
+
+    /// The configuration in force says who the members are, and where.
+    pub(super) fn set_members(
+        &mut self,
+        configuration: &Configuration,
+        mut token: impl FnMut() -> Token,
+    ) {
+        let own = self.own.identity.member;
+        let address = configuration.addresses.get(&own);
+        self.address = address.cloned().unwrap_or_default();
+        for (member, peer) in &mut self.peers {
+            peer.set_place(configuration.addresses.get(member));
+        }
+        for (member, address) in &configuration.addresses {
+            if *member != own && !self.peers.contains_key(member) {
+                let mut peer = Peer::new(address, token());
+                peer.configured = Some(address.clone());
+                self.owners.insert(peer.connection.token(), *member);
+                self.peers.insert(*member, peer);
+            }
+        }
+        self.refresh_hellos();
+    }
+
+    /// Somebody dialed this node and said where it is.
+    pub(super) fn greeted(&mut self, hello: &Hello, token: impl FnOnce() -> Token) {
+        if hello.address.is_empty() {
+            return;
+        }
+        let member = hello.from.member;
+        let owners = &mut self.owners;
+        let peer = self.peers.entry(member).or_insert_with(|| {
+            let peer = Peer::new(&hello.address, token());
+            owners.insert(peer.connection.token(), member);
+            peer
+        });
+        peer.cluster = hello.from.cluster;
+        peer.told = Some(hello.address.clone());
+        let place = peer.configured.as_deref().unwrap_or(&hello.address);
+        peer.connection.set_places(place, peer.told.as_deref());
+        self.refresh_hellos();
+    }
+
+    /// Gives up those who are no members and neither speak nor are spoken to.
+    pub(super) fn forget_guests(&mut self, now: Time, speaking: impl Fn() -> BTreeSet<Member>) {
+        if self.peers.values().all(|peer| peer.configured.is_some()) {
+            return;
+        }
+        let speaking = speaking();
+        self.peers.retain(|member, peer| {
+            if core::mem::take(&mut peer.used) || speaking.contains(member) || peer.until == Time(0)
+            {
+                peer.until = now + GUEST_PATIENCE;
+            }
+            peer.configured.is_some() || now < peer.until
+        });
+        let peers = &self.peers;
+        self.owners.retain(|_, member| peers.contains_key(member));
+    }
+
+    /// What is said first changed for those who are dialed from now on.
+    fn refresh_hellos(&mut self) {
+        for (member, peer) in &mut self.peers {
+            let own = self.own.identity;
+            let cluster = match own.cluster {
+                ClusterId::NONE => peer.cluster,
+                cluster => cluster,
+            };
+            let hello = Hello {
+                from: Identity { cluster, ..own },
+                boot: self.own.boot,
+                to: *member,
+                address: self.address.clone(),
+            };
+            peer.connection.set_hello(&Opening::Peer(hello).encode());
+        }
+    }
+}
+
+impl Peer {
+    fn new(address: &str, token: Token) -> Self {
+        Self {
+            connection: Outgoing::new(address.to_string(), token),
+            configured: None,
+            told: None,
+            cluster: ClusterId::NONE,
+            used: false,
+            until: Time(0),
+        }
+    }
+
+    /// Where the configuration in force says it is, if it says anything.
+    fn set_place(&mut self, address: Option<&String>) {
+        if let Some(address) = address
+            && self.configured.as_ref() != Some(address)
+        {
+            if !self.connection.is_at(address) {
+                self.connection.move_to(address);
+            }
+            self.connection.set_places(address, self.told.as_deref());
+        }
+        self.configured = address.cloned();
+        self.until = Time(0);
+    }
+}

@@ -1,0 +1,384 @@
+//! Clusters of real processes that grow, shrink and lose members, as their operators order it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use support::{Client, Cluster, Value, done, eventually, free_port, order, run};
+
+/// What an order that changes nothing says.
+fn refused(arguments: &[&str]) -> String {
+    let ran = order(arguments);
+    assert_eq!(ran.code, Some(1), "{arguments:?}: {}{}", ran.out, ran.err);
+    ran.err
+}
+
+/// Asks a node again until there is an answer that counts.
+fn ask<T>(cluster: &Cluster, node: usize, words: &[&str], take: impl Fn(Value) -> Option<T>) -> T {
+    let port = cluster.nodes[node].client;
+    eventually("an answer", || {
+        take(Client::connect(port).ok()?.call(words).ok()?)
+    })
+}
+
+fn set(cluster: &Cluster, node: usize, key: &str) {
+    let words = ["SET", key, key];
+    ask(cluster, node, &words, |reply| {
+        (reply == Value::ok()).then_some(())
+    });
+}
+
+/// The value, as this node answers it linearizably.
+fn check(cluster: &Cluster, node: usize, key: &str) {
+    let found = ask(cluster, node, &["GET", key], |reply| match reply {
+        Value::Bulk(found) => Some(found),
+        Value::Simple(_) | Value::Error(_) | Value::Integer(_) | Value::Array(_) => None,
+    });
+    let expected = Some(key.as_bytes().to_vec());
+    assert_eq!(found, expected, "{key} at node {}", node + 1);
+}
+
+/// A node's log says so.
+fn wait_for_log(cluster: &Cluster, node: usize, words: &str) {
+    eventually(words, || {
+        cluster.nodes[node].log().contains(words).then_some(())
+    });
+}
+
+#[test]
+fn a_node_that_waits_is_attached_has_everything_and_votes() {
+    let mut cluster = Cluster::started(1);
+    set(&cluster, 0, "before");
+    let joiner = cluster.add_joiner();
+    wait_for_log(&cluster, joiner, "raft-kv attach --to");
+    let to = cluster.nodes[0].to();
+    let said = done(&["attach", "--to", &to, &cluster.nodes[joiner].place()]);
+    assert!(
+        said.starts_with("attached 2; the configuration is "),
+        "{said}"
+    );
+    check(&cluster, joiner, "before");
+    set(&cluster, joiner, "after");
+    check(&cluster, 0, "after");
+    assert_eq!(cluster.nodes[joiner].status("voters").unwrap(), "[1,2]");
+    // It is a member for good: after a restart, too, of both.
+    for node in &mut cluster.nodes {
+        node.stop();
+    }
+    cluster.start_all();
+    for node in 0..2 {
+        check(&cluster, node, "before");
+        check(&cluster, node, "after");
+    }
+}
+
+/// The field of a member as a node's status tells it.
+fn member(cluster: &Cluster, asked: usize, id: u64, field: &str) -> Option<String> {
+    let ran = run(&["members", "--json", "--to", &cluster.nodes[asked].to()]);
+    let members: serde_json::Value = serde_json::from_str(&ran.out).ok()?;
+    let members = members["members"].as_array()?;
+    let found = members.iter().find(|member| member["id"] == id)?;
+    Some(found[field].to_string().replace('"', ""))
+}
+
+#[test]
+fn a_learner_receives_everything_is_promoted_and_demoted_again() {
+    let mut cluster = Cluster::started(1);
+    let to = cluster.nodes[0].to();
+    let joiner = cluster.add_joiner();
+    let place = cluster.nodes[joiner].place();
+    done(&["attach", "--to", &to, &place, "--learner"]);
+    assert_eq!(member(&cluster, 0, 2, "role").unwrap(), "learner");
+    assert_eq!(cluster.nodes[0].status("voters").unwrap(), "[1]");
+    assert_eq!(cluster.nodes[0].status("learners").unwrap(), "[2]");
+    set(&cluster, 0, "a");
+    check(&cluster, joiner, "a");
+    let said = refused(&["transfer", "--to", &to, "--node", "2"]);
+    assert!(said.contains("node 2 is not a voter"), "{said}");
+    done(&["promote", "--to", &to, "2"]);
+    assert_eq!(member(&cluster, 0, 2, "role").unwrap(), "voter");
+    done(&["demote", "--to", &cluster.nodes[joiner].to(), "2"]);
+    assert_eq!(member(&cluster, 0, 2, "role").unwrap(), "learner");
+    let table = run(&["members", "--to", &to]).out;
+    assert!(
+        table.contains("2      learner") && table.contains("1      voter     leader"),
+        "{table}"
+    );
+}
+
+#[test]
+fn what_cannot_be_attached_is_told_with_what_would_work() {
+    let mut cluster = Cluster::started(1);
+    let other = Cluster::started(1);
+    let to = cluster.nodes[0].to();
+    let attach = |place: &str| refused(&["attach", "--to", &to, place]);
+    let nobody = attach(&format!("4=127.0.0.1:{}", free_port()));
+    assert!(
+        nobody.contains("does not answer") && nobody.contains("raft-kv serve --join --id 4"),
+        "{nobody}"
+    );
+    let client_port = attach(&format!("4={}", other.nodes[0].to()));
+    assert!(
+        client_port.contains("the address at which it listens for peers"),
+        "{client_port}"
+    );
+    let joiner = cluster.add_joiner();
+    let peer = cluster.nodes[joiner].peer;
+    let misnamed = attach(&format!("4=127.0.0.1:{peer}"));
+    assert!(
+        misnamed.contains("is node 2, and node 4 is to be attached"),
+        "{misnamed}"
+    );
+    let occupied = attach(&other.nodes[0].place());
+    assert!(
+        occupied.contains("belongs to cluster") && occupied.contains("reset"),
+        "{occupied}"
+    );
+    let place = cluster.nodes[joiner].place();
+    let stale = refused(&["attach", "--to", &to, &place, "--expect", "1.7777"]);
+    assert!(stale.contains("not the expected one"), "{stale}");
+    let nonsense = run(&["attach", "--to", &to, "db4:7104"]);
+    assert_eq!(nonsense.code, Some(2));
+    assert!(
+        nonsense.err.contains("expected ID=HOST:PORT"),
+        "{}",
+        nonsense.err
+    );
+    done(&["attach", "--to", &to, &place]);
+    let again = attach(&place);
+    assert!(again.contains("node 2 is a member already"), "{again}");
+}
+
+#[test]
+fn what_would_harm_a_cluster_is_refused_unless_it_is_forced() {
+    let mut cluster = Cluster::started(1);
+    let to = cluster.nodes[0].to();
+    let last = refused(&["detach", "--to", &to, "1"]);
+    assert!(last.contains("would leave no voter"), "{last}");
+    let unknown = refused(&["detach", "--to", &to, "9"]);
+    assert!(unknown.contains("node 9 is not a member"), "{unknown}");
+    let alone = refused(&["transfer", "--to", &to]);
+    assert!(alone.contains("no other voter"), "{alone}");
+    let member = refused(&["reset", "--to", &to]);
+    assert!(
+        member.contains("node 1 is a member") && member.contains("detach it first"),
+        "{member}"
+    );
+    let joiner = cluster.add_joiner();
+    done(&["attach", "--to", &to, &cluster.nodes[joiner].place()]);
+    let others = refused(&["solo", "--to", &to]);
+    assert!(
+        others.contains("1 other voters") && others.contains("two histories"),
+        "{others}"
+    );
+    let elsewhere = "00000000000000000000000000000001";
+    let other = refused(&["solo", "--to", &to, "--force", "--expect", elsewhere]);
+    assert!(other.contains("not the expected one"), "{other}");
+}
+
+#[test]
+fn leadership_moves_where_it_is_asked_to_and_away_from_whoever_steps_down() {
+    let cluster = Cluster::started(3);
+    let leader = cluster.wait_for_leader();
+    let target = (leader + 1) % 3;
+    // Any node takes the order, also the one that neither leads nor is to.
+    let to = cluster.nodes[(leader + 2) % 3].to();
+    let id = cluster.nodes[target].id.to_string();
+    done(&["transfer", "--to", &to, "--node", &id]);
+    eventually("the target to lead", || {
+        (cluster.leader() == Some(target)).then_some(())
+    });
+    let said = refused(&["transfer", "--to", &to, "--node", &id]);
+    assert!(said.contains("leads already"), "{said}");
+    done(&["step-down", "--to", &to]);
+    eventually("another leader", || {
+        cluster.leader().filter(|other| *other != target)
+    });
+}
+
+#[test]
+fn a_detached_leader_hands_over_is_reset_by_an_order_and_comes_back() {
+    let mut cluster = Cluster::started(3);
+    set(&cluster, 0, "before");
+    let leader = cluster.wait_for_leader();
+    let (leader_to, id) = (
+        cluster.nodes[leader].to(),
+        cluster.nodes[leader].id.to_string(),
+    );
+    let to = cluster.nodes[(leader + 1) % 3].to();
+    done(&["detach", "--to", &leader_to, &id]);
+    eventually("a leader among the others", || {
+        cluster.leader().filter(|other| *other != leader)
+    });
+    set(&cluster, (leader + 1) % 3, "without");
+    wait_for_log(&cluster, leader, "no member of the new configuration");
+    let store = cluster.nodes[leader].status("store_id").unwrap();
+    done(&["reset", "--to", &leader_to]);
+    // The process starts again by itself, and waits.
+    let zero = "0".repeat(32);
+    let emptied = eventually("the node to wait again", || {
+        cluster.nodes[leader]
+            .status("cluster_id")
+            .filter(|id| *id == zero)?;
+        cluster.nodes[leader].status("store_id")
+    });
+    assert_ne!(emptied, store, "another chain of promises");
+    done(&["attach", "--to", &to, &cluster.nodes[leader].place()]);
+    check(&cluster, leader, "before");
+    check(&cluster, leader, "without");
+    cluster.nodes[leader].stop();
+}
+
+#[test]
+fn a_node_that_was_detached_while_it_was_away_is_told_and_may_come_back() {
+    let mut cluster = Cluster::started(3);
+    set(&cluster, 0, "before");
+    cluster.wait_for_leader();
+    cluster.nodes[2].kill();
+    let to = cluster.nodes[0].to();
+    done(&["detach", "--to", &to, "3"]);
+    cluster.nodes[2].start();
+    wait_for_log(&cluster, 2, "this node was removed from its cluster");
+    cluster.nodes[2].stop();
+    let data = cluster.nodes[2].data.display().to_string();
+    let said = refused(&["reset", "--data", &data]);
+    assert!(
+        said.contains("force it if it was detached while it was away (--force)"),
+        "{said}"
+    );
+    done(&["reset", "--data", &data, "--force"]);
+    cluster.nodes[2].start();
+    eventually("the node to wait", || cluster.nodes[2].status("id"));
+    done(&["attach", "--to", &to, &cluster.nodes[2].place()]);
+    check(&cluster, 2, "before");
+}
+
+/// Whoever was away while everybody else was replaced knows none of those who lead now, nor where they are: it
+/// answers them where they say.
+#[test]
+fn a_node_comes_back_to_a_cluster_in_which_it_knows_nobody() {
+    let mut cluster = Cluster::started(3);
+    set(&cluster, 0, "before");
+    cluster.wait_for_leader();
+    cluster.nodes[2].kill();
+    let (four, five) = (cluster.add_joiner(), cluster.add_joiner());
+    let to = cluster.nodes[0].to();
+    done(&[
+        "attach",
+        "--to",
+        &to,
+        &cluster.nodes[four].place(),
+        &cluster.nodes[five].place(),
+    ]);
+    done(&["detach", "--to", &cluster.nodes[four].to(), "1", "2"]);
+    set(&cluster, four, "after");
+    for gone in 0..2 {
+        cluster.nodes[gone].kill();
+    }
+    // The snapshot that joiners began with may have replaced the log before.
+    cluster.nodes[2].start();
+    check(&cluster, 2, "before");
+    check(&cluster, 2, "after");
+    assert_eq!(cluster.nodes[2].status("voters").unwrap(), "[3,4,5]");
+}
+
+#[test]
+fn a_node_moves_to_another_address() {
+    let mut cluster = Cluster::started(3);
+    set(&cluster, 0, "before");
+    let leader = cluster.wait_for_leader();
+    let moving = (leader + 1) % 3;
+    cluster.nodes[moving].peer = free_port();
+    let to = cluster.nodes[leader].to();
+    done(&["move", "--to", &to, &cluster.nodes[moving].place()]);
+    // Still at the old place, and still reached there.
+    set(&cluster, moving, "meanwhile");
+    cluster.nodes[moving].stop();
+    cluster.nodes[moving].start();
+    check(&cluster, moving, "meanwhile");
+    // All must reach it: it is the one that the others need.
+    cluster.nodes[(leader + 2) % 3].kill();
+    set(&cluster, leader, "after");
+    check(&cluster, moving, "after");
+}
+
+#[test]
+fn the_last_survivor_goes_on_alone_and_a_new_cluster_grows_from_it() {
+    let mut cluster = Cluster::started(3);
+    set(&cluster, 0, "before");
+    let leader = cluster.wait_for_leader();
+    for lost in (0..3).filter(|lost| *lost != leader) {
+        cluster.nodes[lost].kill();
+    }
+    let (to, old) = (
+        cluster.nodes[leader].to(),
+        cluster.nodes[leader].status("cluster_id").unwrap(),
+    );
+    let said = done(&["solo", "--to", &to, "--force", "--expect", &old]);
+    assert!(said.contains("a cluster of its own now"), "{said}");
+    assert_ne!(cluster.nodes[leader].status("cluster_id").unwrap(), old);
+    check(&cluster, leader, "before");
+    set(&cluster, leader, "alone");
+    let joiner = cluster.add_joiner();
+    done(&["attach", "--to", &to, &cluster.nodes[joiner].place()]);
+    check(&cluster, joiner, "alone");
+    // One of the old cluster that comes back is refused, and harms nobody.
+    let back = (leader + 1) % 3;
+    cluster.nodes[back].start();
+    set(&cluster, joiner, "after");
+    let place = cluster.nodes[back].place();
+    let said = eventually("the old node to answer", || {
+        let said = refused(&["attach", "--to", &to, &place]);
+        (!said.contains("does not answer")).then_some(said)
+    });
+    assert!(
+        said.contains("is a member already") || said.contains("belongs to cluster"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_stopped_node_goes_on_alone_with_everything_it_had() {
+    let mut cluster = Cluster::started(3);
+    set(&cluster, 0, "before");
+    let leader = cluster.wait_for_leader();
+    for node in &mut cluster.nodes {
+        node.stop();
+    }
+    let data = cluster.nodes[leader].data.display().to_string();
+    let said = refused(&["solo", "--data", &data]);
+    assert!(
+        said.contains("2 other voters") && said.contains("(--force)"),
+        "{said}"
+    );
+    done(&["solo", "--data", &data, "--force"]);
+    cluster.nodes[leader].start();
+    check(&cluster, leader, "before");
+    set(&cluster, leader, "after");
+    assert_eq!(
+        cluster.nodes[leader].status("voters").unwrap(),
+        format!("[{}]", leader + 1)
+    );
+    let said = refused(&["solo", "--data", &data, "--force"]);
+    assert!(said.contains("in use by another process"), "{said}");
+}
+
+#[test]
+fn a_snapshot_is_taken_on_demand_and_a_node_starts_from_it() {
+    let mut cluster = Cluster::started(1);
+    let to = cluster.nodes[0].to();
+    set(&cluster, 0, "before");
+    let said = done(&["snapshot", "--to", &to]);
+    let id = said.trim().rsplit(' ').next().unwrap().to_string();
+    assert_eq!(
+        cluster.nodes[0].status("snapshot_id").unwrap(),
+        id,
+        "{said}"
+    );
+    set(&cluster, 0, "after");
+    cluster.nodes[0].stop();
+    cluster.nodes[0].start();
+    check(&cluster, 0, "before");
+    check(&cluster, 0, "after");
+    wait_for_log(&cluster, 0, "read a snapshot");
+}
