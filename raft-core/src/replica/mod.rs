@@ -279,9 +279,11 @@ impl<S: StateMachine> Replica<S> {
                 && id.index <= entry.id.index
             {
                 self.committed.pop_front();
-                // One entry has one reply, whoever else may claim it.
-                let result = result.take().unwrap_or(Err(RequestError::ReplyLost(id)));
-                self.session_requests.remove(&request);
+                let known = self.session_requests.remove(&request);
+                // One entry has one reply, whoever else may claim it; of what a restored snapshot contains
+                // only sessions know the answer.
+                let own = result.take_if(|_| id == entry.id);
+                let result = own.unwrap_or_else(|| self.late_answer(id, known));
                 outputs.push(Output::of(request, result));
             }
             self.answer_ready(outputs);
