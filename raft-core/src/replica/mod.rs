@@ -216,6 +216,7 @@ impl<S: StateMachine> Replica<S> {
     pub fn drain(&mut self, outputs: &mut Vec<Output<S>>) {
         self.answer_refused(outputs);
         outputs.append(&mut self.begun);
+        self.answer_restored(outputs);
         self.tell_time();
         loop {
             self.drive_fetch(outputs);
@@ -258,7 +259,6 @@ impl<S: StateMachine> Replica<S> {
                 index: self.applied,
             });
         }
-        self.answer_restored(outputs);
         self.observe_time();
         self.expire_ready(outputs);
         self.begin_snapshot(outputs);
@@ -305,7 +305,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// A restored snapshot contains what requests waited for.
-    fn answer_restored(&mut self, outputs: &mut Vec<Output<S>>) {
+    pub(super) fn answer_restored(&mut self, outputs: &mut Vec<Output<S>>) {
         while let Some((id, request)) = self.committed.front().copied()
             && id.index <= self.applied
         {
