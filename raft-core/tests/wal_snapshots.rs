@@ -1,9 +1,6 @@
 //! Snapshot files on a disk that forgets, tears, fills up and is switched off in the middle.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 
@@ -132,7 +129,10 @@ fn the_newest_is_told_by_its_place_in_the_log_and_only_what_is_kept_stays() {
     disk.lose_power(0);
     assert_eq!(open(&disk).metas(), Ok(vec![meta(2, 10)]));
     let gone = open(&disk).read(id(3, 100)).map(|_| ());
-    assert!(matches!(gone, Err(SnapshotError::Missing { .. })), "{gone:?}");
+    assert!(
+        matches!(gone, Err(SnapshotError::Missing { .. })),
+        "{gone:?}"
+    );
 }
 
 /// S62: a snapshot has its name only when it is whole and durable.
@@ -174,12 +174,18 @@ fn no_room_for_a_snapshot_leaves_nothing_behind() {
     let given_up = store.take(&meta(2, 9), &mut |_| {
         Err(ImageError::Malformed("of no use".to_string()))
     });
-    assert!(matches!(given_up, Err(SnapshotError::Image(_))), "{given_up:?}");
+    assert!(
+        matches!(given_up, Err(SnapshotError::Image(_))),
+        "{given_up:?}"
+    );
     let ignored = store.take(&meta(2, 9), &mut |sink| {
         let _ = sink.write(&image(LARGE));
         Ok(())
     });
-    assert!(matches!(ignored, Err(SnapshotError::Full { .. })), "{ignored:?}");
+    assert!(
+        matches!(ignored, Err(SnapshotError::Full { .. })),
+        "{ignored:?}"
+    );
     assert_eq!(store.metas(), Ok(vec![meta(1, 5)]));
     assert_eq!(disk.used(), used);
 }
@@ -190,7 +196,10 @@ fn after_a_failed_sync_there_is_no_snapshot() {
     let mut store = open(&disk);
     disk.fail_next_sync();
     let failed = take(&mut store, &meta(2, 9), 1_000);
-    assert!(matches!(failed, Err(SnapshotError::Disk(DiskError::Failed { .. }))));
+    assert!(matches!(
+        failed,
+        Err(SnapshotError::Disk(DiskError::Failed { .. }))
+    ));
     assert_eq!(store.metas(), Ok(vec![]));
 }
 
