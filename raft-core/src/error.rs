@@ -66,4 +66,10 @@ pub enum RestoreError {
         /// The last entry.
         last: EntryId,
     },
+    /// What the state machine's own store kept of client sessions does not decode.
+    #[error("the state machine's store kept {bytes} bytes of client sessions that do not decode")]
+    Sessions {
+        /// How many bytes it kept.
+        bytes: u64,
+    },
 }

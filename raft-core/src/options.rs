@@ -37,7 +37,7 @@ pub struct Options {
     ///
     /// Default 0; any value; may differ between nodes.
     pub seed: u64,
-    /// The largest command.
+    /// The largest command, with what a replica puts in front of it: a byte, and 25 more in a session.
     ///
     /// Default 16 MiB; legal 1 B to 256 MiB.
     pub command_bytes_max: u64,
@@ -136,12 +136,19 @@ pub struct Options {
     pub snapshot_bytes_per_timeout: u64,
     /// After how long without a command a client's session ends, in time during which there is a leader.
     ///
-    /// In the driver's unit; default 1 h; at least `request_timeout`. The same on every node.
+    /// In the driver's unit; default 1 h; at least `request_timeout`. The leader's goes with the entries by
+    /// which time passes, so that all nodes do the same. A session ends at most a quarter later.
     pub session_timeout: Span,
     /// Most client sessions; registering another one ends the one that was silent longest.
     ///
-    /// Default 65,536; legal 1 to 16,777,216. The same on every node.
+    /// Default 65,536; legal 1 to 16,777,216. Goes with the request to register, from the node that was
+    /// asked.
     pub sessions_max: u32,
+    /// Most bytes of replies kept for one session, for commands that may be sent again; a reply that has no
+    /// room is not kept. A new session takes it from the node that was asked to register it.
+    ///
+    /// Default 4 KiB, which makes 256 MiB for all sessions; legal 0 B to 1 MiB.
+    pub session_reply_bytes_max: u32,
     /// Whether the node compares its state before and after every event with the rules of Figure 2, and
     /// panics if it broke one itself.
     ///
@@ -180,6 +187,7 @@ impl Default for Options {
             snapshot_bytes_per_timeout: 0,
             session_timeout: Span::from_millis(3_600_000),
             sessions_max: 65_536,
+            session_reply_bytes_max: 4 << 10,
             check_invariants: cfg!(debug_assertions),
         }
     }
@@ -241,8 +249,9 @@ impl Options {
         ]
     }
 
-    fn quota_ranges(&self) -> [Range; 9] {
+    fn quota_ranges(&self) -> [Range; 10] {
         let (appends, persists) = (self.inflight_appends_max, self.inflight_persists_max);
+        let replies = self.session_reply_bytes_max;
         [
             ("command_bytes_max", self.command_bytes_max, 1, 256 * MIB),
             ("append_bytes_max", self.append_bytes_max, 1, 64 * MIB),
@@ -253,6 +262,7 @@ impl Options {
             ("inflight_persists_max", persists.into(), 1, 65_536),
             ("requests_max", self.requests_max.into(), 1, 16_777_216),
             ("sessions_max", self.sessions_max.into(), 1, 16_777_216),
+            ("session_reply_bytes_max", replies.into(), 0, MIB),
         ]
     }
 

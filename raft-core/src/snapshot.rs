@@ -25,7 +25,7 @@ pub struct SnapshotMeta {
 }
 
 /// A snapshot that a store is to rely on from now on: part of a [`crate::Persist`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SnapshotMark {
     /// Taken of this node's own state machine; the log stays as it is.
     Taken(SnapshotMeta),

@@ -217,7 +217,13 @@ fn survive(seed: u64, nodes: u64) {
         let times = journal.iter().filter(|v| *v == value).count();
         match cluster.reply(*request) {
             Some(Ok(_)) => assert_eq!(times, 1, "acknowledged {value} is there once"),
-            Some(Err(RequestError::Rejected(_) | RequestError::Superseded(_))) => {
+            Some(Err(
+                RequestError::Rejected(_)
+                | RequestError::Superseded(_)
+                | RequestError::SessionExpired
+                | RequestError::SequencePassed { .. }
+                | RequestError::WindowFull { .. },
+            )) => {
                 assert_eq!(times, 0, "refused {value} is not there");
             }
             Some(Err(RequestError::ReplyLost(_))) => assert_eq!(times, 1),

@@ -9,9 +9,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use raft_core::replica::{
-    Applied, ChunkRead, Image, Output, Replica, ReplicaImage, RequestError, Serde, SnapshotRefusal,
+    Applied, Image, Output, Replica, ReplicaImage, RequestError, Serde, SnapshotRefusal,
     StateMachine,
 };
+use raft_core::wal::Chunk;
 use raft_core::{
     Action, Boot, ClusterId, CompactLog, Configuration, Entry, EntryId, Envelope, Event, GroupId,
     HaltReason, HardState, Identity, Index, Input, LogReadOutcome, Member, NodeId, Options,
@@ -412,7 +413,7 @@ impl Group {
                 let chunk = file.map(|file| {
                     let from = (read.offset as usize).min(file.len());
                     let to = (from + read.bytes_max as usize).min(file.len());
-                    ChunkRead {
+                    Chunk {
                         total: file.len() as u64,
                         bytes: file[from..to].to_vec().into(),
                     }
@@ -460,6 +461,7 @@ impl Group {
             Output::Action(_)
             | Output::Reply { .. }
             | Output::Done { .. }
+            | Output::Registered { .. }
             | Output::Snapshot { .. } => unreachable!(),
         }
     }
@@ -655,6 +657,11 @@ fn survive(seed: u64) -> u32 {
             Ok(_) | Err(RequestError::ReplyLost(_)) => assert_eq!(times, 1, "seed {seed}"),
             Err(RequestError::Rejected(_) | RequestError::Superseded(_)) => assert_eq!(times, 0),
             Err(RequestError::Unknown | RequestError::Undecodable) => assert!(times <= 1),
+            Err(
+                RequestError::SessionExpired
+                | RequestError::SequencePassed { .. }
+                | RequestError::WindowFull { .. },
+            ) => unreachable!("nothing is asked in a session"),
         }
     }
     group.restores

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use raft_core::replica::{ImageError, Sink, Source};
-use raft_core::wal::{Disk, SnapshotError, SnapshotStore};
+use raft_core::replica::{Sink, Source};
+use raft_core::wal::{SnapshotError, SnapshotStore};
 use raft_core::{Configuration, EntryId, Index, Member, NodeId, SnapshotMeta, StorageId, Term};
 use raft_sim::MemoryDisk;
 
@@ -23,6 +23,7 @@ fn id(term: u64, index: u64) -> EntryId {
 
 fn meta(term: u64, index: u64) -> SnapshotMeta {
     SnapshotMeta {
+        term: Term(9),
         id: id(term, index),
         configured: id(1, 1),
         configuration: Arc::new(Configuration::of_voters([MEMBER])),

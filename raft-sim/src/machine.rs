@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::fmt;
 
 use raft_core::replica::{
-    Applied, Command, CommandError, Image, ImageError, Sink, Source, StateMachine, read_exact,
+    Applied, Command, CommandError, Image, ImageError, Sink, Source, StateMachine, command_of,
+    read_exact,
 };
 use raft_core::{Bytes, Index, NodeId};
 
@@ -42,8 +43,13 @@ pub(crate) struct Tagged<C> {
 
 const TAG_BYTES: usize = 8;
 
-/// The operation in an entry's command.
-pub(crate) fn op_of(command: &Bytes) -> Option<OpId> {
+/// The operation in an entry's command; none in what replicas ask of themselves.
+pub(crate) fn op_of(request: &Bytes) -> Option<OpId> {
+    tag_of(&command_of(request)?)
+}
+
+/// The operation in a command that replicas execute.
+pub(crate) fn tag_of(command: &Bytes) -> Option<OpId> {
     command.first_chunk().map(|tag| u64::from_le_bytes(*tag))
 }
 
@@ -63,7 +69,7 @@ impl<C: Command> Command for Tagged<C> {
 
     fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
         let short = || CommandError("a tagged command is longer than its tag".to_string());
-        let op = op_of(bytes).ok_or_else(short)?;
+        let op = tag_of(bytes).ok_or_else(short)?;
         let command = C::decode(&bytes.slice(TAG_BYTES..))?;
         Ok(Self { op, command })
     }
@@ -128,6 +134,19 @@ impl<S: Machine> StateMachine for Watched<S> {
             at: self.at,
             reply: self.machine.query(query),
         }
+    }
+
+    fn encode_reply(reply: &Self::Reply) -> Option<Bytes> {
+        let inner = S::encode_reply(&reply.reply)?;
+        let mut bytes = reply.at.0.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&inner);
+        Some(Bytes::from(bytes))
+    }
+
+    fn decode_reply(bytes: &Bytes) -> Option<Self::Reply> {
+        let at = Index(u64::from_le_bytes(*bytes.first_chunk()?));
+        let reply = S::decode_reply(&bytes.slice(size_of::<u64>()..))?;
+        Some(Witnessed { at, reply })
     }
 
     type Image = WatchedImage<S::Image>;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 
 use crossbeam_channel::{Receiver, TrySendError, select};
-use raft_core::replica::StateMachine;
+use raft_core::replica::{Serial, SessionId, StateMachine};
 
 use crate::error::ClientError;
 use crate::runtime::inbox::Outlet;
@@ -46,6 +46,29 @@ impl<S: StateMachine> Client<S> {
     pub fn propose(&self, command: S::Command) -> Result<S::Reply, ClientError> {
         let (answer, answered) = crossbeam_channel::bounded(1);
         self.call(Call::Propose(command, answer))?;
+        self.wait(&answered)?
+    }
+
+    /// Begins a session, in which a command that is sent again takes effect once.
+    ///
+    /// # Errors
+    ///
+    /// It may be asked for again after any error: a session that is not used ends by itself.
+    pub fn register(&self) -> Result<SessionId, ClientError> {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        self.call(Call::Register(answer))?;
+        self.wait(&answered)?
+    }
+
+    /// Replicates a command of a session; [`raft_core::replica::ClientSession`] keeps its numbers.
+    ///
+    /// # Errors
+    ///
+    /// After `Unknown`, `ReplyLost` or `Stopped` the same command may be sent again with the same number, to
+    /// any node, until it is answered. After `SessionExpired` nobody can tell any more.
+    pub fn propose_in(&self, serial: Serial, command: S::Command) -> Result<S::Reply, ClientError> {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        self.call(Call::ProposeIn(serial, command, answer))?;
         self.wait(&answered)?
     }
 

@@ -8,8 +8,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 
-use raft_core::replica::{Applied, RequestError, Serde, StateMachine};
-use raft_core::{HaltReason, NodeId};
+use raft_core::replica::{
+    Applied, ClientSession, RequestError, Serde, SessionId, StateMachine, decode_reply,
+    encode_reply,
+};
+use raft_core::{Bytes, EntryId, HaltReason, NodeId};
 use raft_threaded::{
     Client, ClientError, Force, Joiner, JoinerError, Part, Seat, Server, ServerOptions, StopError,
     init, init_joiner,
@@ -41,6 +44,14 @@ impl StateMachine for Counter {
 
     fn query(&self, (): &()) -> (u64, u64) {
         (self.sum, self.times)
+    }
+
+    fn encode_reply(reply: &(u64, u64)) -> Option<Bytes> {
+        Some(encode_reply(reply))
+    }
+
+    fn decode_reply(bytes: &Bytes) -> Option<(u64, u64)> {
+        decode_reply(bytes)
     }
 
     type Image = Serde<(u64, u64)>;
@@ -119,6 +130,30 @@ fn many_threads_share_one_client_and_each_command_takes_effect_once() {
         }
     });
     assert_eq!(server.client().query(()).unwrap(), (800, 801));
+}
+
+/// Dissertation §6.3: whoever is not sure sends it again.
+#[test]
+fn a_command_of_a_session_that_is_sent_again_to_another_server_takes_effect_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let seats = seats(folder.path(), 3);
+    let servers: Vec<Server<Counter>> = seats.iter().map(start).collect();
+    let session = eventually("a session", || servers[0].client().register().ok());
+    let serial = ClientSession::new(session).begin().unwrap();
+    for server in &servers {
+        let client = server.client();
+        let reply = eventually("a reply", || client.propose_in(serial, Serde(7)).ok());
+        assert_eq!(reply, (7, 1));
+    }
+    let expired = SessionId(EntryId::ZERO);
+    let serial = ClientSession::new(expired).begin().unwrap();
+    assert_eq!(
+        servers[0].client().propose_in(serial, Serde(7)),
+        Err(ClientError::Request(RequestError::SessionExpired))
+    );
+    for server in servers {
+        server.shutdown().unwrap();
+    }
 }
 
 /// Found by review: calls that came too late waited for ever.

@@ -105,6 +105,18 @@ impl Node {
         }
     }
 
+    /// Appends a command that nobody waits for, if this node leads and has room for it.
+    pub(crate) fn append_unasked(&mut self, at: Time, command: Bytes) -> Option<EntryId> {
+        if self.halted.is_some() || !matches!(self.role, Role::Leader(_)) {
+            return None;
+        }
+        self.now = self.now.max(at);
+        if self.quota_for(command.len() as u64).is_some() {
+            return None;
+        }
+        Some(self.append_own(Payload::Command(command)))
+    }
+
     /// Why a leader cannot take a command of this size now; one may always go.
     fn quota_for(&self, bytes: u64) -> Option<Rejection> {
         let Role::Leader(leader) = &self.role else {

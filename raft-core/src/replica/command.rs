@@ -14,6 +14,12 @@ pub trait Command: Sized {
     /// The command's bytes; the same for equal commands.
     fn encode(&self) -> Bytes;
 
+    /// Puts the command's bytes behind what `out` holds already: the same as [`Command::encode`], without
+    /// memory of its own.
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.encode());
+    }
+
     /// Reads a command.
     ///
     /// # Errors
@@ -44,8 +50,12 @@ pub struct Serde<T>(pub T);
 impl<T: Serialize + DeserializeOwned> Command for Serde<T> {
     fn encode(&self) -> Bytes {
         let mut out = Vec::new();
-        codec::encode_value(&self.0, &mut out);
+        self.encode_into(&mut out);
         Bytes::from(out)
+    }
+
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        codec::encode_value(&self.0, out);
     }
 
     fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
@@ -53,4 +63,17 @@ impl<T: Serialize + DeserializeOwned> Command for Serde<T> {
             .map(Serde)
             .map_err(|error| CommandError(alloc::format!("{error}")))
     }
+}
+
+/// The bytes of any serde type: for [`StateMachine::encode_reply`](super::StateMachine::encode_reply).
+pub fn encode_reply<T: Serialize>(reply: &T) -> Bytes {
+    let mut out = Vec::new();
+    codec::encode_value(reply, &mut out);
+    Bytes::from(out)
+}
+
+/// Reads what [`encode_reply`] wrote; none if it is no such reply.
+#[must_use]
+pub fn decode_reply<T: Serialize + DeserializeOwned>(bytes: &Bytes) -> Option<T> {
+    codec::decode_value(bytes).ok()
 }

@@ -13,6 +13,8 @@ use crate::error::RestoreError;
 use crate::node::Restored;
 use crate::types::{EntryId, Index};
 
+use super::image::Image;
+use super::sessions::Sessions;
 use super::{Replica, StateMachine};
 
 /// What a state machine's own store holds.
@@ -67,7 +69,30 @@ pub(super) fn check(
     Ok(Store::Holds(found.index))
 }
 
+/// What a machine's own store kept of sessions.
+pub(super) fn sessions(durable: Option<&Durable>) -> Result<Sessions, RestoreError> {
+    let kept = durable.filter(|durable| !durable.sessions.is_empty());
+    let Some(kept) = kept else {
+        return Ok(Sessions::default());
+    };
+    let mut source = kept.sessions.as_slice();
+    match Sessions::read(&mut source) {
+        Ok(sessions) if source.is_empty() => Ok(sessions),
+        Ok(_) | Err(_) => Err(RestoreError::Sessions {
+            bytes: kept.sessions.len() as u64,
+        }),
+    }
+}
+
 impl<S: StateMachine> Replica<S> {
+    /// What a machine with a store of its own keeps beside its state.
+    fn sessions_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let written = self.sessions.write(&mut bytes);
+        written.unwrap_or_else(|error| unreachable!("writing into memory failed: {error}"));
+        bytes
+    }
+
     /// Everything up to `id` was applied: a machine with a store of its own may make it durable now.
     pub(super) fn settle(&mut self, id: EntryId) {
         if let Store::Holds(_) = self.durable
@@ -75,7 +100,7 @@ impl<S: StateMachine> Replica<S> {
         {
             self.machine.settle(&Durable {
                 applied: id,
-                sessions: self.sessions.bytes.clone(),
+                sessions: self.sessions_bytes(),
             });
         }
     }

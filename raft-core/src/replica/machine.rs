@@ -1,5 +1,7 @@
 //! What is replicated: the user's part.
 
+use bytes::Bytes;
+
 use crate::types::EntryId;
 
 use super::command::Command;
@@ -56,6 +58,33 @@ pub trait StateMachine {
 
     /// Answers a query from the present state.
     fn query(&self, query: &Self::Query) -> Self::Reply;
+
+    /// A reply's bytes, to be kept for a command that may be sent again in a session; the same for equal
+    /// replies, and on every node.
+    ///
+    /// [`Serde`]'s `encode` and `decode` suit replies that are one, and [`encode_reply`] and
+    /// [`decode_reply`] any serde type. By default nothing is kept: a command that is sent again still
+    /// takes effect once, and the second time the answer is [`RequestError::ReplyLost`].
+    ///
+    /// [`encode_reply`]: super::encode_reply
+    /// [`decode_reply`]: super::decode_reply
+    /// [`RequestError::ReplyLost`]: super::RequestError::ReplyLost
+    fn encode_reply(reply: &Self::Reply) -> Option<Bytes>
+    where
+        Self: Sized,
+    {
+        let _ = reply;
+        None
+    }
+
+    /// Reads what [`StateMachine::encode_reply`] wrote; none if this program does not know such replies.
+    fn decode_reply(bytes: &Bytes) -> Option<Self::Reply>
+    where
+        Self: Sized,
+    {
+        let _ = bytes;
+        None
+    }
 
     /// Everything the machine holds, frozen: what snapshots are made of. [`Serde`] makes one of any serde
     /// type.

@@ -8,13 +8,20 @@
 
 mod command;
 mod durable;
+mod elapsed;
 mod fetch;
 mod image;
+mod in_session;
 mod machine;
 mod output;
 mod pace;
+mod processors;
 mod replica_image;
+mod request;
+mod serial;
 mod serving;
+mod sessions;
+mod sessions_image;
 mod snapshots;
 mod stale;
 mod transfer;
@@ -22,19 +29,25 @@ mod transfer;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-pub use self::command::{Command, CommandError, Serde};
+pub use self::command::{Command, CommandError, Serde, decode_reply, encode_reply};
 pub use self::durable::Durable;
 use self::durable::Store;
+use self::elapsed::Elapsed;
 pub use self::image::{Image, ImageError, Sink, Source, read_exact, read_part, write_part};
+use self::in_session::{Effect, SessionRequest};
 pub use self::machine::{Applied, StateMachine};
 pub use self::output::{Output, RequestError};
+pub use self::processors::{Call, EnqueueError, Failure, ProcessorReply, Processors, ReplyError};
 pub use self::replica_image::ReplicaImage;
-use self::replica_image::SessionsImage;
+use self::request::encode_plain;
+pub use self::request::{ReplicatedRequest, command_of};
+pub use self::serial::{ClientSession, SESSION_WINDOW, Sequence, Serial, SessionId};
+pub use self::sessions::Sessions;
 pub use self::snapshots::SnapshotRefusal;
 use self::snapshots::Snapshots;
 pub use self::stale::Stale;
+pub use self::transfer::ReadChunk;
 use self::transfer::Transfer;
-pub use self::transfer::{ChunkRead, ReadChunk};
 
 use crate::action::{Action, Outcome, Quota, Rejection};
 use crate::entry::{Entry, Payload};
@@ -62,13 +75,17 @@ pub struct Replica<S: StateMachine> {
     deadlines: VecDeque<(Time, Index)>,
     /// Queries of both kinds.
     queries: usize,
-    /// Queries that were not taken in.
-    refused: Vec<RequestId>,
+    /// Requests that were not taken in.
+    refused: Vec<(RequestId, RequestError)>,
+    /// Part of what is replicated, beside the state machine.
+    sessions: Sessions,
+    /// Requests in sessions that have no outcome.
+    session_requests: BTreeMap<RequestId, SessionRequest>,
+    elapsed: Elapsed,
     options: Options,
     actions: Vec<Action>,
     /// What inputs brought about that the driver is to do, until the next drain.
     begun: Vec<Output<S>>,
-    sessions: SessionsImage,
     durable: Store,
     snapshots: Snapshots,
     transfer: Transfer,
@@ -101,10 +118,12 @@ impl<S: StateMachine> Replica<S> {
             deadlines: VecDeque::new(),
             queries: 0,
             refused: Vec::new(),
+            sessions: durable::sessions(own.as_ref())?,
+            session_requests: BTreeMap::new(),
+            elapsed: Elapsed::default(),
             options,
             actions: Vec::new(),
             begun: Vec::new(),
-            sessions: SessionsImage::of(own.unwrap_or_default()),
             durable,
             snapshots: Snapshots::new(snapshot),
             transfer: Transfer::default(),
@@ -131,7 +150,12 @@ impl<S: StateMachine> Replica<S> {
         let transfer = self
             .transfer
             .next_deadline(self.now, durable, &self.options);
-        let others = [queries, transfer, self.snapshots.next_deadline()];
+        let others = [
+            queries,
+            transfer,
+            self.snapshots.next_deadline(),
+            self.elapsed.next_deadline(),
+        ];
         others.into_iter().flatten().chain([node]).min()
     }
 
@@ -153,7 +177,7 @@ impl<S: StateMachine> Replica<S> {
 
     /// Replicates a command; its reply comes out of a later [`Replica::drain`].
     pub fn propose(&mut self, at: Time, request: RequestId, command: &S::Command) {
-        let command = command.encode();
+        let command = encode_plain(command);
         let input = Input::Propose { request, command };
         self.handle(Event { at, input });
     }
@@ -174,7 +198,8 @@ impl<S: StateMachine> Replica<S> {
     ) {
         self.now = self.now.max(at);
         if self.queries >= self.options.requests_max as usize {
-            self.refused.push(request);
+            let busy = RequestError::Rejected(Rejection::Busy(Quota::Requests));
+            self.refused.push((request, busy));
             return;
         }
         self.queries += 1;
@@ -189,12 +214,9 @@ impl<S: StateMachine> Replica<S> {
     /// Puts everything that is now to be done behind `outputs`, after feeding the state machine what
     /// is committed.
     pub fn drain(&mut self, outputs: &mut Vec<Output<S>>) {
-        for request in self.refused.drain(..) {
-            let busy = Rejection::Busy(Quota::Requests);
-            let result = Err(RequestError::Rejected(busy));
-            outputs.push(Output::Reply { request, result });
-        }
+        self.answer_refused(outputs);
         outputs.append(&mut self.begun);
+        self.tell_time();
         loop {
             self.drive_fetch(outputs);
             let mut actions = core::mem::take(&mut self.actions);
@@ -237,6 +259,7 @@ impl<S: StateMachine> Replica<S> {
             });
         }
         self.answer_restored(outputs);
+        self.observe_time();
         self.expire_ready(outputs);
         self.begin_snapshot(outputs);
         self.settle_snapshots(outputs);
@@ -248,7 +271,7 @@ impl<S: StateMachine> Replica<S> {
                 entry.id.index == self.applied.next(),
                 "entries are applied once and in order"
             );
-            let result = self.execute(entry);
+            let result = self.execute_entry(entry);
             self.applied = entry.id.index;
             self.snapshots.applied(entry.memory_bytes());
             let mut result = Some(result);
@@ -258,7 +281,8 @@ impl<S: StateMachine> Replica<S> {
                 self.committed.pop_front();
                 // One entry has one reply, whoever else may claim it.
                 let result = result.take().unwrap_or(Err(RequestError::ReplyLost(id)));
-                outputs.push(Output::Reply { request, result });
+                self.session_requests.remove(&request);
+                outputs.push(Output::of(request, result));
             }
             self.answer_ready(outputs);
         }
@@ -267,19 +291,13 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    fn execute(&mut self, entry: &Entry) -> Result<S::Reply, RequestError> {
+    fn execute_entry(&mut self, entry: &Entry) -> Result<Effect<S::Reply>, RequestError> {
         if entry.id.index <= self.durable.holds() {
-            // The machine's own store has it from an earlier life.
+            // The machine's own store has it from an earlier life, and what sessions say of it.
             return Err(RequestError::ReplyLost(entry.id));
         }
         match &entry.payload {
-            Payload::Command(command) => match S::Command::decode(command) {
-                Ok(command) => Ok(self.machine.apply(Applied {
-                    id: entry.id,
-                    command,
-                })),
-                Err(_) => Err(RequestError::Undecodable),
-            },
+            Payload::Command(command) => self.execute(entry.id, command),
             Payload::Noop | Payload::Configuration(_) => Err(RequestError::Undecodable),
         }
     }
@@ -290,8 +308,8 @@ impl<S: StateMachine> Replica<S> {
             && id.index <= self.applied
         {
             self.committed.pop_front();
-            let result = Err(RequestError::ReplyLost(id));
-            outputs.push(Output::Reply { request, result });
+            let known = self.session_requests.remove(&request);
+            outputs.push(Output::of(request, self.late_answer(id, known)));
         }
         self.answer_ready(outputs);
     }
@@ -303,7 +321,11 @@ impl<S: StateMachine> Replica<S> {
                 self.committed.insert(place, (id, request));
                 return;
             }
-            Outcome::Committed(id) => RequestError::ReplyLost(id),
+            Outcome::Committed(id) => {
+                let known = self.session_requests.remove(&request);
+                outputs.push(Output::of(request, self.late_answer(id, known)));
+                return;
+            }
             Outcome::ReadReady(index) => {
                 if let Some(query) = self.asked.remove(&request) {
                     self.ready.entry(index).or_default().push((request, query));
@@ -329,6 +351,7 @@ impl<S: StateMachine> Replica<S> {
         if self.asked.remove(&request).is_some() {
             self.queries -= 1;
         }
+        self.session_requests.remove(&request);
         let result = Err(error);
         outputs.push(Output::Reply { request, result });
     }
@@ -341,6 +364,7 @@ impl<S: StateMachine> Replica<S> {
             Output::Reply { request, result }
         });
         outputs.extend(unknown);
+        self.session_requests.clear();
         self.deadlines.clear();
         let halted = core::mem::take(&mut self.ready).into_values().flatten();
         let halted: Vec<_> = halted.collect();

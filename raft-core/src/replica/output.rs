@@ -13,6 +13,7 @@ use crate::types::{EntryId, RequestId};
 use super::Replica;
 use super::machine::StateMachine;
 use super::replica_image::ReplicaImage;
+use super::serial::{SESSION_WINDOW, Sequence, SessionId};
 use super::snapshots::SnapshotRefusal;
 use super::transfer::ReadChunk;
 
@@ -34,6 +35,13 @@ pub enum Output<S: StateMachine> {
         request: RequestId,
         /// What it came to: `Changed`, `Transferred`, `Alone` or `Emptied`.
         outcome: Outcome,
+    },
+    /// A session has begun, as [`Replica::register`] asked.
+    Registered {
+        /// The request.
+        request: RequestId,
+        /// The session's name.
+        session: SessionId,
     },
     /// Write the image into the snapshot store, on whatever thread, and report `Input::SnapshotTaken` once it
     /// is verified and synced, or [`Replica::snapshot_failed`].
@@ -104,6 +112,11 @@ impl<S: StateMachine> fmt::Debug for Output<S> {
                 .field("request", request)
                 .field("outcome", outcome)
                 .finish(),
+            Self::Registered { request, session } => f
+                .debug_struct("Registered")
+                .field("request", request)
+                .field("session", session)
+                .finish(),
             Self::TakeSnapshot { snapshot, .. } => write!(f, "TakeSnapshot {snapshot:?}"),
             Self::RestoreSnapshot { snapshot } => write!(f, "RestoreSnapshot {snapshot:?}"),
             Self::Snapshot { request, result } => write!(f, "Snapshot {request} {result:?}"),
@@ -130,10 +143,28 @@ pub enum RequestError {
     /// It may have taken effect, may yet, or never will.
     #[error("the outcome is not known: no answer came in time")]
     Unknown,
-    /// It took effect, but its reply was computed before this node knew whose it was.
+    /// It took effect, but its reply was computed before this node knew whose it was; or, in a session,
+    /// it took effect when it was sent earlier, and its reply was too large to be kept.
     #[error("it took effect as entry {}, but its reply is lost", .0.index)]
     ReplyLost(EntryId),
     /// It was committed, and no replica can decode it: nothing was changed.
     #[error("the committed command does not decode")]
     Undecodable,
+    /// It had no effect this time, because its session has ended, or never was. What was sent before in
+    /// that session may have taken effect.
+    #[error("the session has ended")]
+    SessionExpired,
+    /// It had no effect this time, because its client said that it has the answer to it already, or wants
+    /// none.
+    #[error("the client has the answers to all sequences below {lowest}")]
+    SequencePassed {
+        /// What the client said.
+        lowest: Sequence,
+    },
+    /// It had no effect: too many of its session are without an answer.
+    #[error("the sequence is {max} or more above {lowest}, the lowest without an answer", max = SESSION_WINDOW)]
+    WindowFull {
+        /// The lowest sequence without an answer.
+        lowest: Sequence,
+    },
 }

@@ -4,10 +4,9 @@
 //! before anything is replaced by it.
 
 use alloc::format;
-use alloc::vec::Vec;
 
-use super::durable::Durable;
-use super::image::{Image, ImageError, Sink, Source, read_exact, read_part, write_part};
+use super::image::{Image, ImageError, Sink, Source, read_exact};
+use super::sessions::Sessions;
 
 /// The version of the layout, in front of everything else.
 const VERSION: u8 = 1;
@@ -15,23 +14,8 @@ const VERSION: u8 = 1;
 /// Everything that a snapshot of a replica contains, frozen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaImage<I> {
-    pub(super) sessions: SessionsImage,
+    pub(super) sessions: Sessions,
     pub(super) machine: I,
-}
-
-/// What the replica knows of its clients, frozen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct SessionsImage {
-    pub(super) bytes: Vec<u8>,
-}
-
-impl SessionsImage {
-    /// What a state machine's own store kept of it.
-    pub(super) fn of(durable: Durable) -> Self {
-        Self {
-            bytes: durable.sessions,
-        }
-    }
 }
 
 impl<I> ReplicaImage<I> {
@@ -44,7 +28,7 @@ impl<I> ReplicaImage<I> {
 impl<I: Image> Image for ReplicaImage<I> {
     fn write(&self, sink: &mut dyn Sink) -> Result<(), ImageError> {
         sink.write(&[VERSION])?;
-        write_part(sink, &self.sessions.bytes)?;
+        self.sessions.write(sink)?;
         self.machine.write(sink)
     }
 
@@ -58,9 +42,7 @@ impl<I: Image> Image for ReplicaImage<I> {
             )));
         }
         let image = Self {
-            sessions: SessionsImage {
-                bytes: read_part(source)?,
-            },
+            sessions: Sessions::read(source)?,
             machine: I::read(source)?,
         };
         if source.read(&mut [0])? > 0 {
@@ -74,16 +56,24 @@ impl<I: Image> Image for ReplicaImage<I> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ReplicaImage, SessionsImage};
-    use crate::replica::{Image, ImageError, Serde};
-    use alloc::vec;
+    use super::ReplicaImage;
+    use crate::replica::{Image, ImageError, Serde, Sessions};
+    use crate::types::{EntryId, Index, Term};
     use alloc::vec::Vec;
+
+    fn sessions() -> Sessions {
+        let mut sessions = Sessions::default();
+        let id = EntryId {
+            term: Term(1),
+            index: Index(7),
+        };
+        sessions.register(id, 8, 100);
+        sessions
+    }
 
     fn image() -> ReplicaImage<Serde<u64>> {
         ReplicaImage {
-            sessions: SessionsImage {
-                bytes: vec![7, 8, 9],
-            },
+            sessions: sessions(),
             machine: Serde(300),
         }
     }

@@ -95,7 +95,17 @@ mod tests {
                         let input = Input::Persisted { store, boot, id };
                         replica.handle(Event { at, input });
                     }
-                    Output::Action(_) | Output::Done { .. } => {}
+                    Output::Action(_)
+                    | Output::Done { .. }
+                    | Output::Registered { .. }
+                    | Output::TakeSnapshot { .. }
+                    | Output::RestoreSnapshot { .. }
+                    | Output::Snapshot { .. }
+                    | Output::ReadChunk(_)
+                    | Output::BeginReceive { .. }
+                    | Output::WriteChunk { .. }
+                    | Output::FinishReceive { .. }
+                    | Output::RetainSnapshots { .. } => {}
                 }
             }
         }

@@ -12,6 +12,7 @@ use crate::message::{Body, Envelope, Session};
 use crate::options::Options;
 use crate::snapshot::SnapshotMeta;
 use crate::types::{EntryId, Index, Member, SnapshotTicket, Term, Time};
+use crate::wal::Chunk;
 
 use super::fetch::{Fetch, Taken, Write};
 use super::serving::{Asked, Served, Serving};
@@ -30,15 +31,6 @@ pub struct ReadChunk {
     pub offset: u64,
     /// How much at most.
     pub bytes_max: u64,
-}
-
-/// What was read of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChunkRead {
-    /// How long the whole is.
-    pub total: u64,
-    /// The part.
-    pub bytes: Bytes,
 }
 
 /// Snapshots on their way to and from other replicas.
@@ -159,13 +151,13 @@ impl<S: StateMachine> Replica<S> {
 
     /// A part of a snapshot was read for another replica; `None` if there is no such snapshot, or it cannot be
     /// read.
-    pub fn chunk_read(&mut self, at: Time, read: &ReadChunk, chunk: Option<ChunkRead>) {
+    pub fn chunk_read(&mut self, at: Time, read: &ReadChunk, chunk: Option<Chunk>) {
         self.now = self.now.max(at);
         self.transfer.serving.read(read.to);
         let body = match chunk {
             // Asked for what lies behind the end: there is no such part.
-            Some(ChunkRead { bytes, .. }) if bytes.is_empty() => return,
-            Some(ChunkRead { total, bytes }) => Body::SnapshotChunk {
+            Some(Chunk { bytes, .. }) if bytes.is_empty() => return,
+            Some(Chunk { total, bytes }) => Body::SnapshotChunk {
                 id: read.id,
                 offset: read.offset,
                 total,

@@ -7,92 +7,51 @@
 //! damaged is reported, never dropped.
 
 mod chain;
+mod compaction;
 mod disk;
+mod error;
+mod options;
 mod range_crc;
+mod reading;
 mod record;
+mod recovered;
 mod recovery;
+mod rotation;
 mod segment;
+mod snapshot_error;
 mod snapshot_file;
+mod snapshot_image;
+mod snapshot_name;
 mod snapshot_store;
+mod spare;
+mod state;
 mod walk;
+mod wipe;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::action::{Persist, ReadLog};
+use crate::action::Persist;
 use crate::configuration::Configuration;
 use crate::entry::Entry;
-use crate::error::OptionsError;
-use crate::event::LogReadOutcome;
 use crate::planted::{Bug, planted};
-use crate::types::{Boot, EntryId, HardState, Identity, Index};
+use crate::types::{HardState, Identity, Index};
 
+use self::chain::Segment;
 pub use self::disk::{Disk, DiskError};
-use self::record::{
-    Control, Footer, Kind, Seed, Start, append_pad, append_record, encode_persist, padded,
-};
-pub use self::recovery::RecoveryError;
-use self::segment::{Beginning, Header, Link, Summary, segment_name};
-pub use self::snapshot_file::{SnapshotError, SnapshotReader};
+pub use self::error::RecoveryError;
+pub use self::options::{WalOptions, WalStats};
+use self::reading::Point;
+use self::record::{Control, Kind, append_pad, append_record, encode_content, padded};
+use self::rotation::Current;
+use self::segment::{Beginning, Header, Link, segment_name};
+pub use self::snapshot_error::SnapshotError;
+pub use self::snapshot_image::SnapshotReader;
 pub use self::snapshot_store::{Chunk, SnapshotStore};
-
-/// Tunables of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WalOptions {
-    /// The size of a segment. A single larger record still gets one of its own.
-    ///
-    /// Default 32 MiB; legal 4 KiB to 4 GiB, in multiples of 4 KiB.
-    pub segment_bytes: u64,
-    /// How much of the log's end to hand to the node in memory at a start.
-    ///
-    /// Default 16 MiB; any value.
-    pub tail_bytes_max: u64,
-}
-
-impl Default for WalOptions {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 32 << 20,
-            tail_bytes_max: 16 << 20,
-        }
-    }
-}
-
-impl WalOptions {
-    /// Checks every field against its legal range.
-    ///
-    /// # Errors
-    ///
-    /// The field out of range, with its value and the range.
-    pub const fn validate(&self) -> Result<(), OptionsError> {
-        let (value, low, high) = (self.segment_bytes, 4 << 10, 4 << 30);
-        if value < low || value > high || !value.is_multiple_of(4 << 10) {
-            return Err(OptionsError {
-                option: "segment_bytes (a multiple of 4096)",
-                value,
-                low,
-                high,
-            });
-        }
-        Ok(())
-    }
-}
-
-/// What a log has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WalStats {
-    /// Writes of the log lane.
-    pub persists: u64,
-    /// Syncs that made them durable: fewer when many share one.
-    pub syncs: u64,
-    /// Bytes of records.
-    pub bytes: u64,
-    /// Segments begun.
-    pub segments: u64,
-}
+use self::spare::{Room, SPARE_NAME, Spare};
+use self::state::{Change, State};
 
 /// The log of one store.
 ///
@@ -103,10 +62,13 @@ pub struct Wal<D: Disk> {
     disk: D,
     options: WalOptions,
     identity: Identity,
-    hard_state: HardState,
-    base: EntryId,
-    /// What makes each segment's checksums its own, by number.
-    seeds: BTreeMap<u64, Seed>,
+    state: State,
+    /// The last entry, or the base of an empty log.
+    last: Index,
+    /// What the disk is known to hold the log without: segments before this one are not needed.
+    oldest_synced: u64,
+    /// The segments that are there, by number.
+    segments: BTreeMap<u64, Segment>,
     current: Current,
     /// The segment that is written to.
     file: D::File,
@@ -121,43 +83,10 @@ pub struct Wal<D: Disk> {
     stats: WalStats,
 }
 
-/// The segment that is written to.
-#[derive(Debug)]
-struct Current {
-    seed: Seed,
-    /// What it held when it got its name.
-    begun: u64,
-    /// Where the next record goes.
-    end: u64,
-    /// Everything before is synced.
-    synced: u64,
-    /// The checksum of the last record.
-    chain: u32,
-    summary: Summary,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Point {
-    first: Index,
-    segment: u64,
-    offset: u64,
-}
-
-/// A file that becomes the next segment once it is zero-filled, or was a segment that is not needed any
-/// more.
-#[derive(Debug)]
-struct Spare<F> {
-    file: F,
-    filled: u64,
-}
-
-const SPARE_NAME: &str = "spare";
 /// Where a segment that takes the place of another is made.
 const FRESH_NAME: &str = "fresh";
 /// Room at a segment's end for the record that says that the log is at rest.
 const REST_BYTES: u64 = 64;
-/// How much of a spare is filled at a time.
-const FILL_BYTES: usize = 1 << 20;
 
 impl<D: Disk> Wal<D> {
     /// Makes the log of a new store, which then holds nothing but who it is and the configuration its
@@ -172,33 +101,28 @@ impl<D: Disk> Wal<D> {
         configuration: &Configuration,
     ) -> Result<(), RecoveryError> {
         let names = disk.list()?;
-        if let Some(file) = names
-            .iter()
-            .find(|name| segment::segment_number(name).is_some())
-        {
+        let used = names.iter().find(|name| {
+            segment::segment_number(name).is_some() || snapshot_name::is_whole_snapshot(name)
+        });
+        if let Some(file) = used {
             return Err(RecoveryError::Exists { file: file.clone() });
         }
         // What an earlier store left behind is no part of this one.
-        for name in names
-            .iter()
-            .filter(|name| *name == SPARE_NAME || *name == FRESH_NAME)
-        {
+        for name in names.iter().filter(|name| {
+            *name == SPARE_NAME || *name == FRESH_NAME || snapshot_name::is_snapshot(name)
+        }) {
             disk.remove(name)?;
         }
         let header = Header {
             number: 1,
             identity,
+            former: identity.member.store,
             link: Link::default(),
             begun: 0,
             allocated: 0,
         };
-        let start = Start {
-            boot: Boot(0),
-            hard_state: HardState::default(),
-            base: EntryId::ZERO,
-            configuration: configuration.clone(),
-        };
-        let beginning = Beginning::new(header, 0, &[start.record()]);
+        let state = State::new(configuration, header.number);
+        let beginning = Beginning::new(header, 0, &[state.record()]);
         let file = disk.create(FRESH_NAME)?;
         disk.write_at(&file, 0, &beginning.bytes)?;
         disk.sync(&file)?;
@@ -229,40 +153,93 @@ impl<D: Disk> Wal<D> {
     ///
     /// If the entries do not follow what the log holds.
     pub fn append(&mut self, persist: &Persist) -> Result<(), DiskError> {
+        let change = Change::of(persist);
+        self.record(
+            persist.hard_state,
+            change.as_ref(),
+            &persist.entries,
+            Room::Whole,
+        )?;
+        self.stats.persists += 1;
+        Ok(())
+    }
+
+    /// Takes in one record.
+    fn record(
+        &mut self,
+        hard_state: Option<HardState>,
+        change: Option<&Change>,
+        entries: &[Entry],
+        room: Room,
+    ) -> Result<(), DiskError> {
         self.check_failed()?;
         let control = Control {
             watermark: self.current.synced,
-            hard_state: persist.hard_state,
+            hard_state,
         };
+        let kind = change.map_or(Kind::Persist, |_| Kind::Change);
         let before = self.buffer.len();
-        let chain = append_record(
-            self.current.seed,
-            self.current.chain,
-            Kind::Persist,
-            &mut self.buffer,
-            |out| encode_persist(&control, &persist.entries, out),
-        );
+        let Current { seed, chain, .. } = self.current;
+        let chain = append_record(seed, chain, kind, &mut self.buffer, |out| {
+            encode_content(&control, change, entries, out);
+        });
         let size = (self.buffer.len() - before) as u64;
         let used = self.current.end > self.current.begun;
         // The rest of its last sector has to fit as well, and what says that the log is at rest.
         let needed = padded(self.current.end + size) + REST_BYTES;
         if used && needed > self.options.segment_bytes {
             self.buffer.truncate(before);
-            self.rotate()?;
-            return self.append(persist);
+            self.rotate(room)?;
+            return self.record(hard_state, change, entries, room);
         }
         let offset = self.current.end;
         self.current.end += size;
         self.current.chain = chain;
-        assert!(
-            self.current.summary.add(offset, &persist.entries),
-            "entries follow what the log holds"
-        );
-        self.hard_state = persist.hard_state.unwrap_or(self.hard_state);
-        self.merge_points();
-        self.stats.persists += 1;
+        self.take_in(offset, hard_state, change, entries);
         self.stats.bytes += size;
         Ok(())
+    }
+
+    /// What is known of the log follows a record that was taken in.
+    fn take_in(
+        &mut self,
+        offset: u64,
+        hard_state: Option<HardState>,
+        change: Option<&Change>,
+        entries: &[Entry],
+    ) {
+        if let Some(meta) = change.and_then(Change::installed) {
+            assert!(
+                meta.id.index >= self.state.base.id.index,
+                "a log does not begin earlier than it did"
+            );
+            self.current.summary.restart();
+            self.points.clear();
+            self.last = meta.id.index;
+        }
+        self.state
+            .follow(self.current.seed.number, hard_state, change);
+        if let Some(identity) = change.and_then(|change| change.identity) {
+            assert!(
+                (identity.group, identity.member.node)
+                    == (self.identity.group, self.identity.member.node),
+                "a store stays with its node and group"
+            );
+            self.identity = identity;
+        }
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            let first = first.id.index;
+            assert!(
+                first > self.state.base.id.index && first <= self.last.next(),
+                "the log has no hole"
+            );
+            self.last = last.id.index;
+        }
+        assert!(
+            self.current.summary.add(offset, entries),
+            "entries follow what the log holds"
+        );
+        self.merge_points();
     }
 
     /// Hands every write taken in so far to the disk, without making it durable: the death of the
@@ -301,7 +278,8 @@ impl<D: Disk> Wal<D> {
         self.remember_failure(result)?;
         self.current.synced = self.current.end;
         self.stats.syncs += 1;
-        Ok(())
+        self.oldest_synced = self.state.oldest;
+        self.drop_unneeded()
     }
 
     /// Fills the last sector, so that no later write can harm what is synced.
@@ -325,15 +303,6 @@ impl<D: Disk> Wal<D> {
         self.check_failed()?;
         let result = self.fill_spare();
         self.remember_failure(result)
-    }
-
-    /// Reads entries back, checking them on the way.
-    pub fn read(&mut self, request: &ReadLog) -> LogReadOutcome {
-        match self.read_entries(request.from, request.to, request.bytes_max) {
-            Some(entries) if !entries.is_empty() => LogReadOutcome::Entries(entries),
-            Some(_) if request.from <= self.base.index => LogReadOutcome::Compacted,
-            Some(_) | None => LogReadOutcome::Damaged,
-        }
     }
 
     /// Ends the log in order: everything is synced and says so, so that damage to any of it can be told
@@ -371,7 +340,7 @@ impl<D: Disk> Wal<D> {
         };
         let mut record = Vec::new();
         append_record(seed, chain, Kind::Close, &mut record, |out| {
-            encode_persist(&control, &[], out);
+            encode_content(&control, None, &[], out);
         });
         if synced != end {
             return Ok(());
@@ -392,68 +361,6 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
-    /// Seals the present segment and begins the next.
-    fn rotate(&mut self) -> Result<(), DiskError> {
-        // First what may fail for lack of room, while nothing has changed.
-        while self.maintain()? {}
-        self.pad();
-        self.flush()?;
-        let footer = self.current.summary.footer(self.hard_state);
-        let link = Link {
-            previous: self.current.seed.number,
-            end: self.current.end,
-            chain: self.current.chain,
-        };
-        let sealed = seal(&mut self.disk, &self.file, self.current.seed, link, &footer);
-        self.remember_failure(sealed)?;
-        let result = self.begin_from_spare(link);
-        self.remember_failure(result)
-    }
-
-    fn begin_from_spare(&mut self, link: Link) -> Result<(), DiskError> {
-        let Some(spare) = self.spare.take() else {
-            unreachable!("a spare was just filled");
-        };
-        let header = Header {
-            number: link.previous + 1,
-            identity: self.identity,
-            link,
-            begun: 0,
-            allocated: 0,
-        };
-        let beginning = Beginning::new(header, spare.filled, &[]);
-        self.disk.write_at(&spare.file, 0, &beginning.bytes)?;
-        name_segment(&mut self.disk, &spare.file, header.number)?;
-        self.file = spare.file;
-        self.seeds.insert(header.number, beginning.seed);
-        self.current = Current::new(&beginning, Summary::new());
-        self.stats.segments += 1;
-        Ok(())
-    }
-
-    /// One step towards a full-size, zero-filled spare; true if there is more to do. Zeroes are written,
-    /// not just reserved, because turning reserved blocks into written ones costs a journal commit at
-    /// every sync.
-    fn fill_spare(&mut self) -> Result<bool, DiskError> {
-        let size = self.options.segment_bytes;
-        let spare = match &mut self.spare {
-            Some(spare) => spare,
-            None => self.spare.insert(Spare {
-                file: self.disk.create(SPARE_NAME)?,
-                filled: 0,
-            }),
-        };
-        if spare.filled >= size {
-            return Ok(false);
-        }
-        spare.filled = fill_step(&mut self.disk, &spare.file, spare.filled, size)?;
-        let done = spare.filled >= size;
-        if done {
-            self.disk.sync(&spare.file).map_err(no_retry)?;
-        }
-        Ok(!done)
-    }
-
     /// A failure other than a full disk is final: what was written is not known any more.
     fn remember_failure<T>(&mut self, result: Result<T, DiskError>) -> Result<T, DiskError> {
         if let Err(DiskError::Failed { .. } | DiskError::NotFound { .. }) = &result {
@@ -472,143 +379,6 @@ impl<D: Disk> Wal<D> {
         }
         Ok(())
     }
-
-    /// Takes over what the last record changed in the present segment's points.
-    fn merge_points(&mut self) {
-        let segment = self.current.seed.number;
-        let Some((first, offset)) = self.current.summary.points.last().copied() else {
-            return;
-        };
-        let newest = Point {
-            first,
-            segment,
-            offset,
-        };
-        if self.points.last() != Some(&newest) {
-            let keep = self.points.partition_point(|point| point.first < first);
-            self.points.truncate(keep);
-            self.points.push(newest);
-        }
-    }
-
-    fn read_entries(&mut self, from: Index, to: Index, bytes_max: u64) -> Option<Vec<Entry>> {
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut bytes = 0;
-        let mut place = self.points.partition_point(|point| point.first <= from);
-        let mut wanted = from;
-        while wanted <= to && place > 0 {
-            let point = self.points[place - 1];
-            // From the next point on, later records say what is true.
-            let next = self.points.get(place).map(|point| point.first);
-            let limit = next.map_or(to, |next| to.min(next.previous()));
-            let mut offset = point.offset;
-            while wanted <= limit {
-                if self.is_unwritten(point.segment, offset) {
-                    break;
-                }
-                let record = self.read_record_at(point.segment, offset)?;
-                offset = record.next;
-                match record.kind {
-                    Kind::Persist => {}
-                    Kind::Pad => continue,
-                    // The end of the segment: what follows lies at the next point.
-                    Kind::Start | Kind::Footer | Kind::Close => break,
-                }
-                let (_, found) = record::decode_persist(&record.payload).ok()?;
-                for entry in found {
-                    if entry.id.index != wanted || wanted > limit {
-                        continue;
-                    }
-                    bytes += entry.memory_bytes();
-                    if bytes > bytes_max && !entries.is_empty() {
-                        return Some(entries);
-                    }
-                    entries.push(entry);
-                    wanted = wanted.next();
-                }
-            }
-            if next.is_none_or(|next| next != wanted) {
-                break;
-            }
-            place += 1;
-        }
-        Some(entries)
-    }
-
-    fn is_unwritten(&self, segment: u64, offset: u64) -> bool {
-        let written = self.current.end - self.buffer.len() as u64;
-        segment == self.current.seed.number && offset >= written
-    }
-
-    fn read_record_at(&mut self, segment: u64, offset: u64) -> Option<record::Record> {
-        let seed = *self.seeds.get(&segment)?;
-        if segment == self.current.seed.number {
-            return walk::read_one(&mut self.disk, &self.file, seed, offset).ok()?;
-        }
-        let file = match self.reading.take() {
-            Some((open, file)) if open == segment => file,
-            Some(_) | None => self.disk.open(&segment_name(segment)).ok()?,
-        };
-        let record = walk::read_one(&mut self.disk, &file, seed, offset);
-        self.reading = Some((segment, file));
-        record.ok()?
-    }
-}
-
-impl Current {
-    const fn new(beginning: &Beginning, summary: Summary) -> Self {
-        Self {
-            seed: beginning.seed,
-            begun: beginning.header.begun,
-            end: beginning.header.begun,
-            synced: beginning.header.begun,
-            chain: beginning.chain,
-            summary,
-        }
-    }
-}
-
-/// Ends a segment with its footer. The footer saves time at a start; without room for it the segment is
-/// scanned instead.
-fn seal<D: Disk>(
-    disk: &mut D,
-    file: &D::File,
-    seed: Seed,
-    link: Link,
-    footer: &Footer,
-) -> Result<(), DiskError> {
-    let mut bytes = Vec::new();
-    append_record(seed, link.chain, Kind::Footer, &mut bytes, |out| {
-        crate::codec::encode_value(footer, out);
-    });
-    match disk.write_at(file, link.end, &bytes) {
-        Ok(()) | Err(DiskError::Full { .. }) => disk.sync(file).map_err(no_retry),
-        Err(error) => Err(error),
-    }
-}
-
-/// Writes the next zeroes of a file that is to have a size; how many it has then.
-fn fill_step<D: Disk>(
-    disk: &mut D,
-    file: &D::File,
-    filled: u64,
-    size: u64,
-) -> Result<u64, DiskError> {
-    let step = (size - filled).min(FILL_BYTES as u64);
-    let zeroes = vec![0; usize::try_from(step).unwrap_or(FILL_BYTES)];
-    disk.write_at(file, filled, &zeroes)?;
-    Ok(filled + step)
-}
-
-/// Turns the spare into a segment: durable first, then named.
-fn name_segment<D: Disk>(disk: &mut D, file: &D::File, number: u64) -> Result<(), DiskError> {
-    disk.sync(file).map_err(no_retry)?;
-    disk.rename(SPARE_NAME, &segment_name(number))
-        .map_err(no_retry)?;
-    if planted(Bug::NoDirectorySync) {
-        return Ok(());
-    }
-    disk.sync_directory().map_err(no_retry)
 }
 
 /// Only writing may be tried again. A sync that ran out of room has lost what it was to keep, and would

@@ -14,9 +14,10 @@ use crate::codec::{self, DecodeError};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::planted::{Bug, planted};
-use crate::types::{Boot, EntryId, HardState, Index};
+use crate::types::{EntryId, HardState, Index};
 
 use super::range_crc::RangeCrc;
+use super::state::Change;
 
 pub(super) const RECORD_HEADER_BYTES: usize = 16;
 const ALIGNMENT: usize = 8;
@@ -28,9 +29,9 @@ const CONTROL_BYTES_MAX: usize = 128;
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A life of the store begins.
+    /// What the store is when a segment begins; its first record, and only that.
     Start = 1,
-    /// One atomic write of the log lane.
+    /// One atomic write of the log lane: entries, term and vote.
     Persist = 2,
     /// What a sealed segment holds.
     Footer = 3,
@@ -38,6 +39,8 @@ pub(super) enum Kind {
     Close = 4,
     /// Fills up to the end of a sector, so that what is written later shares none with what is synced.
     Pad = 5,
+    /// A write that also changes what the store is, besides its entries.
+    Change = 6,
 }
 
 /// What makes a segment's checksums its own: its number and its header's checksum.
@@ -55,31 +58,13 @@ impl Kind {
             3 => Some(Self::Footer),
             4 => Some(Self::Close),
             5 => Some(Self::Pad),
+            6 => Some(Self::Change),
             _ => None,
         }
     }
 }
 
-/// The payload of a `Start` record: all that must be known before the first entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Start {
-    pub(super) boot: Boot,
-    pub(super) hard_state: HardState,
-    /// Where the log begins.
-    pub(super) base: EntryId,
-    /// The configuration in force there.
-    pub(super) configuration: Configuration,
-}
-
-impl Start {
-    pub(super) fn record(&self) -> (Kind, Vec<u8>) {
-        let mut payload = Vec::new();
-        codec::encode_value(self, &mut payload);
-        (Kind::Start, payload)
-    }
-}
-
-/// The control part of a `Persist` record, and all of a `Close` record.
+/// The control part of a `Persist` or `Change` record, and all of a `Close` record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Control {
     /// Everything in the segment before this offset was synced when the record was written.
@@ -97,7 +82,6 @@ pub(super) struct Footer {
     /// The last index.
     pub(super) last: Index,
     pub(super) configurations: Vec<(Index, Configuration)>,
-    pub(super) hard_state: HardState,
     /// Where to start reading from which index: sparse.
     pub(super) points: Vec<(Index, u64)>,
 }
@@ -215,13 +199,16 @@ pub(super) const fn record_size(payload: usize) -> u64 {
     (RECORD_HEADER_BYTES + payload).next_multiple_of(ALIGNMENT) as u64
 }
 
-/// The watermark of what looks like a record of that kind, before its checksum is worth computing.
+/// The watermark of what looks like a record that has one, before its checksum is worth computing.
 pub(super) fn peek_watermark(bytes: &Bytes, offset: u64) -> Option<u64> {
     let place = usize::try_from(offset).ok()?;
     let header = bytes.get(place..)?.first_chunk::<RECORD_HEADER_BYTES>()?;
     let size = record_bytes(header)?;
-    let kind = Kind::from_byte(header[12])?;
-    if size > bytes.len() - place || !(kind == Kind::Persist || kind == Kind::Close) {
+    match Kind::from_byte(header[12])? {
+        Kind::Persist | Kind::Change | Kind::Close => {}
+        Kind::Start | Kind::Footer | Kind::Pad => return None,
+    }
+    if size > bytes.len() - place {
         return None;
     }
     let payload = place + RECORD_HEADER_BYTES;
@@ -276,24 +263,71 @@ pub(super) fn read_record(
     })
 }
 
-/// Appends the payload of a `Persist` record.
-pub(super) fn encode_persist(control: &Control, entries: &[Entry], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    codec::encode_value(control, out);
-    let length = u32::try_from(out.len() - start - 4);
-    let length = length.unwrap_or_else(|_| unreachable!("a control part is smaller than 4 GiB"));
-    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+/// What a record that has a control part says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) control: Control,
+    pub(super) change: Option<Change>,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// Appends the payload of a record that has a control part: `Change` if something changes, or else `Persist`
+/// or `Close`.
+pub(super) fn encode_content(
+    control: &Control,
+    change: Option<&Change>,
+    entries: &[Entry],
+    out: &mut Vec<u8>,
+) {
+    encode_part(control, out);
+    if let Some(change) = change {
+        encode_part(change, out);
+    }
     if !entries.is_empty() {
         codec::encode_entries(entries, out);
     }
 }
 
-/// Reads the payload of a `Persist` record.
-pub(super) fn decode_persist(payload: &Bytes) -> Result<(Control, Vec<Entry>), DecodeError> {
-    let mut rest = payload.clone();
+/// Appends a value with its length in front.
+fn encode_part<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    codec::encode_value(value, out);
+    let length = u32::try_from(out.len() - start - 4);
+    let length = length.unwrap_or_else(|_| unreachable!("a part is smaller than 4 GiB"));
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Reads the payload of a record that has a control part; `None` for the other kinds.
+pub(super) fn decode_content(record: &Record) -> Result<Option<Content>, DecodeError> {
+    let mut rest = record.payload.clone();
+    let changes = match record.kind {
+        Kind::Persist | Kind::Close => false,
+        Kind::Change => true,
+        Kind::Start | Kind::Footer | Kind::Pad => return Ok(None),
+    };
+    let control = codec::decode_value(&split_part(&mut rest)?)?;
+    let change = if changes {
+        Some(codec::decode_value(&split_part(&mut rest)?)?)
+    } else {
+        None
+    };
+    let entries = if rest.is_empty() {
+        Vec::new()
+    } else {
+        codec::decode_entries(&rest)?
+    };
+    Ok(Some(Content {
+        control,
+        change,
+        entries,
+    }))
+}
+
+/// Takes off a part that has its length in front.
+fn split_part(rest: &mut Bytes) -> Result<Bytes, DecodeError> {
     let short = |needed, found: usize| DecodeError::Truncated {
-        what: "a persist record",
+        what: "a part of a record",
         needed,
         found: found as u64,
     };
@@ -304,11 +338,5 @@ pub(super) fn decode_persist(payload: &Bytes) -> Result<(Control, Vec<Entry>), D
     if length as usize > rest.len() {
         return Err(short(length.into(), rest.len()));
     }
-    let control = codec::decode_value(&rest.split_to(length as usize))?;
-    let entries = if rest.is_empty() {
-        Vec::new()
-    } else {
-        codec::decode_entries(&rest)?
-    };
-    Ok((control, entries))
+    Ok(rest.split_to(length as usize))
 }

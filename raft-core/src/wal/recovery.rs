@@ -5,110 +5,52 @@
 //! lost with the power. Hence it is copied into a fresh segment, which is synced before anything else
 //! happens.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
-use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::configuration::Configuration;
-use crate::entry::Entry;
-use crate::error::OptionsError;
 use crate::node::Restored;
-use crate::term_runs::TermRuns;
-use crate::types::{Boot, EntryId, HardState, Identity, Index};
+use crate::types::{ClusterId, EntryId, Identity, StorageId};
 
-use super::chain::{Chain, Segment, open_chain, read_header};
+use super::chain::{Chain, Segment, open_chain, read_header, remove_segments};
 use super::disk::{Disk, DiskError};
-use super::record::{Footer, Kind, Record, Seed, Start, encode_persist, record_size};
-use super::segment::{
-    Beginning, HEADER_BYTES, Header, Link, Summary, segment_name, segment_number,
-};
+use super::record::Footer;
+use super::recovered::{Records, Recovered};
+use super::segment::{Beginning, Header, Link, Summary, segment_name, segment_number};
+use super::snapshot_error::SnapshotError;
+use super::snapshot_file::SnapshotFile;
+use super::snapshot_name::snapshot_name;
+use super::spare::{name_segment, prepare, recycle, seal};
+use super::state::State;
 use super::walk::{
-    check_torn, first_start, known_synced, load_tail, persist_of, read_all, read_footer, read_one,
-    summarize, walk,
+    Walk, check_torn, content_of, first_state, known_synced, load_tail, read_all, summarize, walk,
 };
-use super::{
-    Control, Current, Point, SPARE_NAME, Spare, Wal, WalOptions, WalStats, damaged, fill_step,
-    name_segment, seal,
-};
+use super::wipe::remove_snapshots;
+use super::{Current, FRESH_NAME, RecoveryError, Wal, WalOptions, WalStats, damaged};
 
-/// Why a log cannot be opened: the operator must act. Unless the disk itself failed half way, nothing was
-/// changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecoveryError {
-    /// There is no log.
-    #[error("there is no log here")]
-    Empty,
-    /// A log is there already.
-    #[error("a log is here already: {file}")]
-    Exists {
-        /// One of its files.
-        file: String,
-    },
-    /// A file that should be a segment is something else.
-    #[error("{file} is not a segment of this log: it does not begin with \"raft-wal\"")]
-    NotALog {
-        /// The file.
-        file: String,
-    },
-    /// Another version wrote it.
-    #[error("{file} has format {version} with codec {codec}, expected format 1 with codec 1")]
-    Version {
-        /// The file.
-        file: String,
-        /// Its format version.
-        version: u16,
-        /// Its codec.
-        codec: u8,
-    },
-    /// Something that was synced is not there any more. The store must not vote again: it may have
-    /// promised what it can no longer show.
-    #[error(
-        "the log is damaged: {file} at offset {offset}: expected {expected}, found {found}; this \
-         store must not vote again: remove the node from the cluster and add it with a new store"
-    )]
-    Damaged {
-        /// The file.
-        file: String,
-        /// Where in it.
-        offset: u64,
-        /// What belongs there.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
-    /// A segment belongs to another store.
-    #[error("{file} belongs to {found:?}, the rest of the log to {expected:?}")]
-    Foreign {
-        /// The file.
-        file: String,
-        /// Whose the rest is.
-        expected: Box<Identity>,
-        /// Whose it is.
-        found: Box<Identity>,
-    },
-    /// A tunable is out of range.
-    #[error(transparent)]
-    Options(#[from] OptionsError),
-    /// The disk failed.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
+/// The newest segment as it was found: with what the store is, and without what is torn.
+struct Newest<F> {
+    segment: Segment,
+    file: F,
+    walk: Walk,
+    /// Everything before this offset is known to be synced.
+    synced: u64,
+    identity: Identity,
+    state: State,
+    /// The first record that is not void.
+    valid: usize,
 }
 
-/// Records that are to be written, by kind and payload.
-type Records = Vec<(Kind, Vec<u8>)>;
-
-/// The log as far as segments were taken in.
-struct Recovered {
-    /// A start record was found.
-    begun: bool,
-    start: Start,
-    hard_state: HardState,
-    terms: TermRuns,
-    configurations: Vec<(Index, Arc<Configuration>)>,
-    points: Vec<Point>,
+/// How the log goes on after the newest segment.
+struct Plan {
+    /// How the fresh segment is linked.
+    link: Link,
+    /// The store that the segment before it belongs to.
+    former: StorageId,
+    /// What ends the newest segment; none if the fresh one takes its place.
+    footer: Option<Footer>,
+    records: Records,
+    summary: Summary,
 }
 
 impl<D: Disk> Wal<D> {
@@ -116,12 +58,12 @@ impl<D: Disk> Wal<D> {
     ///
     /// # Errors
     ///
-    /// If there is no log, or its newest segment is none.
+    /// If there is no log, or its newest segment cannot be believed.
     pub fn peek(disk: &mut D) -> Result<Identity, RecoveryError> {
         let names = disk.list()?;
         let newest = names.iter().filter_map(|name| segment_number(name)).max();
-        let newest = newest.ok_or(RecoveryError::Empty)?;
-        Ok(read_header(disk, newest)?.header.identity)
+        let segment = read_header(disk, newest.ok_or(RecoveryError::Empty)?)?;
+        Ok(Newest::read(disk, segment)?.identity)
     }
 
     /// Opens the log: reads what is durable, rewrites what may not be, begins the store's next life,
@@ -134,333 +76,238 @@ impl<D: Disk> Wal<D> {
     pub fn recover(mut disk: D, options: WalOptions) -> Result<(Self, Restored), RecoveryError> {
         options.validate()?;
         let names = disk.list()?;
-        let Chain { headers, stale } = open_chain(&mut disk, &names)?;
-        let Some((newest, sealed)) = headers.split_last() else {
+        let chain = open_chain(&mut disk, &names)?;
+        let Some(last) = chain.headers.last() else {
             return Err(RecoveryError::Empty);
         };
-        let mut recovered = Recovered::default();
-        for (place, segment) in sealed.iter().enumerate() {
-            let link = headers[place + 1].header.link;
-            recovered.take_in_sealed(&mut disk, segment, link)?;
-        }
-        let (header, seed) = (newest.header, newest.seed);
-        let file = disk.open(&segment_name(header.number))?;
-        let bytes = read_all(&mut disk, &file)?;
-        let walk = walk(seed, &bytes, u64::MAX);
-        if walk.end < header.begun {
-            return Err(walk.damage(header.number));
-        }
-        let synced = known_synced(&header, &bytes, &walk);
-        check_torn(seed, &bytes, &walk)?;
-
-        // A short segment is copied whole, so that restarts do not pile up segments.
-        let keep = synced > options.segment_bytes / 4;
-        let split = walk
-            .records
-            .partition_point(|(offset, _)| keep && *offset < synced);
-        let (kept, copied) = walk.records.split_at(split);
-        let (link, footer) = if keep {
-            recovered.keep(newest, kept, synced)?
-        } else {
-            recovered.begin_again(&header, copied)?
-        };
-        let (records, summary) = recovered.rewrite(&header, copied)?;
-        let tail = load_tail(header.number, &walk.records, options.tail_bytes_max)?;
+        let newest = Newest::read(&mut disk, *last)?;
+        let (number, base) = (newest.segment.header.number, newest.state.base.id.index);
+        let mut recovered = Recovered::new(newest.identity, newest.state.clone());
+        recovered.take_in_chain(&mut disk, &chain)?;
+        check_snapshot(&mut disk, &mut recovered.state)?;
+        let plan = newest.plan(&mut recovered, options)?;
+        let (valid, tail) = (&newest.walk.records[newest.valid..], options.tail_bytes_max);
+        let tail = load_tail(number, valid, base, tail)?;
 
         // Everything above only read. From here on the disk changes. Names that were only in a cache so
         // far are made durable before anything builds on them, and the fresh segment before anything
         // that it replaces is touched.
         disk.sync_directory()?;
-        for name in stale {
-            disk.remove(&name)?;
-        }
-        let needed = Beginning::size(&records);
+        remove_stale(&mut disk, &names, &chain)?;
+        let needed = Beginning::size(&plan.records);
         let spare = prepare(&mut disk, &names, needed, options.segment_bytes)?;
         let fresh = Header {
-            number: header.number + 1,
-            link,
-            ..header
+            number: number + 1,
+            identity: newest.identity,
+            former: plan.former,
+            link: plan.link,
+            begun: 0,
+            allocated: 0,
         };
-        let beginning = Beginning::new(fresh, spare.filled, &records);
+        let beginning = Beginning::new(fresh, spare.filled, &plan.records);
         disk.write_at(&spare.file, 0, &beginning.bytes)?;
         name_segment(&mut disk, &spare.file, fresh.number)?;
 
-        let kept = headers
-            .iter()
-            .filter(|s| keep || s.header.number != header.number);
-        let mut seeds: BTreeMap<u64, Seed> = kept.map(|s| (s.header.number, s.seed)).collect();
-        seeds.insert(fresh.number, beginning.seed);
+        let segments = chain.headers.iter().map(|s| (s.header.number, *s));
+        let mut segments: BTreeMap<u64, Segment> = segments.collect();
+        segments.insert(fresh.number, beginning.segment());
+        let Newest { segment, file, .. } = newest;
         let mut spare_left = None;
-        match footer {
-            Some(footer) => seal(&mut disk, &file, seed, link, &footer)?,
-            None => spare_left = recycle(&mut disk, file, header.number, options.segment_bytes)?,
+        if let Some(footer) = plan.footer {
+            seal(&mut disk, &file, segment.seed, plan.link, &footer)?;
+        } else {
+            spare_left = recycle(&mut disk, file, number, options.segment_bytes)?;
+            segments.remove(&number);
         }
-        let wal = Self {
+        let mut wal = Self {
             disk,
             options,
-            identity: header.identity,
-            hard_state: recovered.hard_state,
-            base: recovered.start.base,
-            seeds,
-            current: Current::new(&beginning, summary),
+            identity: recovered.identity,
+            state: recovered.state.clone(),
+            last: recovered.terms.last().index,
+            oldest_synced: recovered.state.oldest,
+            segments,
+            current: Current::new(&beginning, plan.summary),
             file: spare.file,
             reading: None,
             buffer: Vec::new(),
-            points: core::mem::take(&mut recovered.points),
+            points: recovered.points().to_vec(),
             spare: spare_left,
             failed: false,
             stats: WalStats::default(),
         };
-        let restored = recovered.into_restored(header.identity, tail);
-        Ok((wal, restored))
-    }
-}
-
-/// A segment is not needed any more: its file becomes the next one's, if it is large enough.
-fn recycle<D: Disk>(
-    disk: &mut D,
-    file: D::File,
-    number: u64,
-    segment_bytes: u64,
-) -> Result<Option<Spare<D::File>>, DiskError> {
-    let name = segment_name(number);
-    let filled = disk.length(&file)?;
-    if filled < segment_bytes {
-        disk.remove(&name)?;
-        disk.sync_directory()?;
-        return Ok(None);
-    }
-    disk.rename(&name, SPARE_NAME)?;
-    disk.sync_directory()?;
-    Ok(Some(Spare { file, filled }))
-}
-
-impl Default for Recovered {
-    fn default() -> Self {
-        let start = Start {
-            boot: Boot(0),
-            hard_state: HardState::default(),
-            base: EntryId::ZERO,
-            configuration: Configuration::default(),
-        };
-        Self {
-            begun: false,
-            terms: TermRuns::new(start.base),
-            start,
-            hard_state: HardState::default(),
-            configurations: Vec::new(),
-            points: Vec::new(),
-        }
+        wal.drop_unneeded()?;
+        Ok((wal, recovered.into_restored(tail)))
     }
 }
 
 impl Recovered {
-    fn begin(&mut self, start: Start) {
-        if !self.begun {
-            self.terms = TermRuns::new(start.base);
+    /// Takes in every sealed segment that is needed.
+    fn take_in_chain<D: Disk>(&mut self, disk: &mut D, chain: &Chain) -> Result<(), RecoveryError> {
+        let oldest = self.state.oldest;
+        if let Some(missing) = chain.missing.filter(|missing| *missing >= oldest) {
+            return Err(damaged(missing, 0, "a segment", "no file"));
         }
-        self.begun = true;
-        self.hard_state = start.hard_state;
-        self.start = start;
-    }
-
-    fn into_restored(self, identity: Identity, tail: Vec<Entry>) -> Restored {
-        Restored {
-            identity,
-            boot: self.start.boot,
-            hard_state: self.hard_state,
-            terms: self.terms,
-            tail,
-            configuration: Arc::new(self.start.configuration),
-            configured: EntryId::ZERO,
-            snapshot: None,
-            configurations: self.configurations,
-        }
-    }
-
-    /// The newest segment stays up to where it is known to be synced: how the next one follows it, and
-    /// the footer that ends it.
-    fn keep(
-        &mut self,
-        newest: &Segment,
-        kept: &[(u64, Record)],
-        synced: u64,
-    ) -> Result<(Link, Option<Footer>), RecoveryError> {
-        let number = newest.header.number;
-        let (summary, hard_state) = summarize(number, kept)?;
-        self.take_in(number, &summary, hard_state, first_start(number, kept)?)?;
-        let last = kept.last().map(|(_, record)| record.crc);
-        let link = Link {
-            previous: number,
-            end: synced,
-            chain: last.unwrap_or(newest.seed.header),
-        };
-        Ok((link, Some(summary.footer(self.hard_state))))
-    }
-
-    /// The newest segment is copied whole: the next one takes its place.
-    fn begin_again(
-        &mut self,
-        header: &Header,
-        copied: &[(u64, Record)],
-    ) -> Result<(Link, Option<Footer>), RecoveryError> {
-        if let Some(start) = first_start(header.number, copied)? {
-            self.begin(start);
-        }
-        Ok((header.link, None))
-    }
-
-    /// Takes in a sealed segment, by its footer if it has one.
-    fn take_in_sealed<D: Disk>(
-        &mut self,
-        disk: &mut D,
-        segment: &Segment,
-        link: Link,
-    ) -> Result<(), RecoveryError> {
-        let (number, seed) = (segment.header.number, segment.seed);
-        let file = disk.open(&segment_name(number))?;
-        if let Some((summary, hard_state)) = read_footer(disk, &file, seed, link)? {
-            let first = read_one(disk, &file, seed, HEADER_BYTES as u64)?;
-            let Some(first) = first.filter(|record| record.previous == seed.header) else {
-                return Err(damaged(
-                    number,
-                    HEADER_BYTES as u64,
-                    "a first record",
-                    "none",
-                ));
-            };
-            let start = first_start(number, &[(HEADER_BYTES as u64, first)])?;
-            return self.take_in(number, &summary, Some(hard_state), start);
-        }
-        let bytes = read_all(disk, &file)?;
-        let walk = walk(seed, &bytes, link.end);
-        if walk.end != link.end || walk.chain != link.chain {
-            return Err(walk.damage(number));
-        }
-        let (summary, hard_state) = summarize(number, &walk.records)?;
-        let start = first_start(number, &walk.records)?;
-        self.take_in(number, &summary, hard_state, start)
-    }
-
-    fn take_in(
-        &mut self,
-        number: u64,
-        summary: &Summary,
-        hard_state: Option<HardState>,
-        start: Option<Start>,
-    ) -> Result<(), RecoveryError> {
-        if let Some(start) = start {
-            self.begin(start);
-        }
-        if !self.begun {
-            return Err(damaged(
-                number,
-                HEADER_BYTES as u64,
-                "a start record",
-                "none",
-            ));
-        }
-        if let (Some(first), Some(added)) = (summary.first(), summary.terms()) {
-            let last = self.terms.last().index;
-            if !self.terms.splice(first, added.runs(), added.last().index) {
-                let expected = alloc::format!("entries that follow entry {last}");
-                return Err(damaged(number, HEADER_BYTES as u64, expected, first));
+        for pair in chain.headers.windows(2) {
+            if pair[0].header.number >= oldest {
+                self.take_in_sealed(disk, &pair[0], pair[1].header.link)?;
             }
-            self.configurations.retain(|(at, _)| *at < first);
-            self.points.retain(|point| point.first < first);
         }
-        self.configurations
-            .extend(summary.configurations.iter().cloned());
-        self.points
-            .extend(summary.points.iter().map(|(first, offset)| Point {
-                first: *first,
-                segment: number,
-                offset: *offset,
-            }));
-        self.hard_state = hard_state.unwrap_or(self.hard_state);
         Ok(())
     }
+}
 
-    /// What the segment begins with in which the store's next life begins: what must be known first,
-    /// then whatever has to be copied.
-    fn rewrite(
-        &mut self,
-        newest: &Header,
-        copied: &[(u64, Record)],
-    ) -> Result<(Records, Summary), RecoveryError> {
-        let (_, hard_state) = summarize(newest.number, copied)?;
-        self.hard_state = hard_state.unwrap_or(self.hard_state);
-        self.start.boot = self.start.boot.next();
-        self.start.hard_state = self.hard_state;
-        let start = self.start.record();
-        let mut offset = HEADER_BYTES as u64 + record_size(start.1.len());
-        let mut records = vec![start];
-        let mut summary = Summary::new();
-        for (at, record) in copied {
-            let Some((_, entries)) = persist_of(newest.number, *at, record)? else {
-                continue;
-            };
-            if entries.is_empty() {
-                continue;
-            }
-            assert!(
-                summary.add(offset, &entries),
-                "what was summarized once can be summarized again"
-            );
-            let control = Control {
-                watermark: 0,
-                hard_state: None,
-            };
-            let mut payload = Vec::new();
-            encode_persist(&control, &entries, &mut payload);
-            offset += record_size(payload.len());
-            records.push((Kind::Persist, payload));
+impl<F> Newest<F> {
+    fn read<D: Disk<File = F>>(disk: &mut D, segment: Segment) -> Result<Self, RecoveryError> {
+        let (header, seed) = (segment.header, segment.seed);
+        let number = header.number;
+        let file = disk.open(&segment_name(number))?;
+        let bytes = read_all(disk, &file)?;
+        let walk = walk(seed, &bytes, u64::MAX);
+        if walk.end < header.begun {
+            return Err(walk.damage(number));
         }
-        self.take_in(newest.number + 1, &summary, None, None)?;
-        Ok((records, summary))
+        let synced = known_synced(&header, &bytes, &walk);
+        check_torn(seed, &bytes, &walk)?;
+        let mut state = first_state(number, &walk.records)?;
+        let (mut identity, mut valid) = (header.identity, 0);
+        for (place, (offset, record)) in walk.records.iter().enumerate() {
+            let Some(content) = content_of(number, *offset, record)? else {
+                continue;
+            };
+            let change = content.change.as_ref();
+            state.follow(number, content.control.hard_state, change);
+            identity = change
+                .and_then(|change| change.identity)
+                .unwrap_or(identity);
+            if content.voids_log() {
+                valid = place;
+            }
+        }
+        Ok(Self {
+            segment,
+            file,
+            walk,
+            synced,
+            identity,
+            state,
+            valid,
+        })
+    }
+
+    /// Decides what stays where it is and what is copied into a fresh segment, and takes in both.
+    fn plan(&self, recovered: &mut Recovered, options: WalOptions) -> Result<Plan, RecoveryError> {
+        let (header, seed) = (&self.segment.header, self.segment.seed);
+        let (number, records) = (header.number, &self.walk.records);
+        let begins = records.get(self.valid).map_or(0, |(offset, _)| *offset);
+        let void = begins >= self.synced;
+        // A short segment is copied whole, so that restarts do not pile up segments; and so is what is left
+        // of one that is void up to where it may not be synced. But each change of the store's id has a
+        // segment that ends with it, so that a header can name the one id before its own.
+        let renamed = self.identity.member.store != self.segment.store();
+        let keep = renamed || (self.synced > options.segment_bytes / 4 && !void);
+        if recovered.state.oldest == number && (void || !keep) {
+            recovered.state.oldest = number + 1;
+        }
+        if !keep {
+            let (records, summary) = recovered.rewrite(header, &records[self.valid..])?;
+            return Ok(Plan {
+                link: header.link,
+                former: header.former,
+                footer: None,
+                records,
+                summary,
+            });
+        }
+        let split = records.partition_point(|(offset, _)| *offset < self.synced);
+        let (kept, copied) = records.split_at(split);
+        let summary = summarize(number, kept)?;
+        if !void {
+            recovered.take_in(number, &summary)?;
+        }
+        let footer = Some(summary.footer());
+        let link = Link {
+            previous: number,
+            end: self.synced,
+            chain: kept.last().map_or(seed.header, |(_, record)| record.crc),
+        };
+        let valid = self.valid.saturating_sub(split);
+        let (records, summary) = recovered.rewrite(header, &copied[valid..])?;
+        Ok(Plan {
+            link,
+            former: self.segment.store(),
+            footer,
+            records,
+            summary,
+        })
     }
 }
 
-/// Room for votes in a segment that had to be made on a full disk.
-const HEADROOM_BYTES: u64 = 256 << 10;
-
-/// A file under the spare's name: the one that is there, or a new one, zero-filled to full size if there
-/// is room for that.
-fn prepare<D: Disk>(
-    disk: &mut D,
-    names: &[String],
-    needed: u64,
-    segment_bytes: u64,
-) -> Result<Spare<D::File>, DiskError> {
-    let there = names.iter().any(|name| name == SPARE_NAME);
-    let file = if there {
-        disk.open(SPARE_NAME)?
-    } else {
-        disk.create(SPARE_NAME)?
-    };
-    match fill(disk, &file, segment_bytes) {
-        Ok(()) => {}
-        // A node on a full disk still has its vote, and leaves some room for its next start.
-        Err(DiskError::Full { .. }) => {
-            let file = disk.create(SPARE_NAME)?;
-            match fill(disk, &file, needed + HEADROOM_BYTES) {
-                Ok(()) | Err(DiskError::Full { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            let filled = disk.length(&file)?;
-            return Ok(Spare { file, filled });
-        }
-        Err(error) => return Err(error),
+/// Removes what a crash left behind.
+fn remove_stale<D: Disk>(disk: &mut D, names: &[String], chain: &Chain) -> Result<(), DiskError> {
+    let newest = chain.headers.last().map(|segment| segment.header.identity);
+    let wiped = newest.is_some_and(|newest| {
+        let former = |segment: &Segment| segment.store() != newest.member.store;
+        newest.cluster == ClusterId::NONE && chain.stale.iter().any(former)
+    });
+    if wiped {
+        // Cut short: first what only the former store's segments tell to be its.
+        remove_snapshots(disk)?;
     }
-    let filled = disk.length(&file)?;
-    Ok(Spare { file, filled })
-}
-
-/// Grows a file with zeros to a size.
-fn fill<D: Disk>(disk: &mut D, file: &D::File, size: u64) -> Result<(), DiskError> {
-    let mut filled = disk.length(file)?;
-    while filled < size {
-        filled = fill_step(disk, file, filled, size)?;
+    remove_segments(disk, &chain.stale)?;
+    if names.iter().any(|name| name == FRESH_NAME) {
+        disk.remove(FRESH_NAME)?;
     }
     Ok(())
+}
+
+/// What the state machine begins from must be there, unless the log holds all of it anyway.
+fn check_snapshot<D: Disk>(disk: &mut D, state: &mut State) -> Result<(), RecoveryError> {
+    let Some(meta) = &state.snapshot else {
+        return Ok(());
+    };
+    let name = snapshot_name(meta.id);
+    let found = SnapshotFile::open(disk, name.clone()).and_then(|mut open| open.outline(meta.id));
+    let (file, offset, expected, found) = match found {
+        Ok(found) if found == *meta => return Ok(()),
+        Ok(found) => (
+            name,
+            0,
+            alloc::format!("{meta:?}"),
+            alloc::format!("{found:?}"),
+        ),
+        Err(SnapshotError::Damaged {
+            file,
+            offset,
+            expected,
+            found,
+        }) => (file, offset, expected, found),
+        Err(SnapshotError::Missing { .. }) => {
+            let expected = String::from("the snapshot that the log begins after");
+            (name, 0, expected, String::from("no file"))
+        }
+        Err(SnapshotError::Version {
+            file,
+            version,
+            codec,
+        }) => {
+            return Err(RecoveryError::Version {
+                file,
+                version,
+                codec,
+            });
+        }
+        Err(SnapshotError::Disk(error)) => return Err(error.into()),
+        Err(other) => unreachable!("reading the beginning of a snapshot said: {other}"),
+    };
+    if state.base.id == EntryId::ZERO {
+        state.snapshot = None;
+        return Ok(());
+    }
+    Err(RecoveryError::Damaged {
+        file,
+        offset,
+        expected,
+        found,
+    })
 }

@@ -11,11 +11,10 @@ use crate::codec::{CODEC_ID, FORMAT_VERSION};
 use crate::configuration::Configuration;
 use crate::entry::{Entry, Payload};
 use crate::term_runs::TermRuns;
-use crate::types::{
-    ClusterId, EntryId, GroupId, HardState, Identity, Index, Member, NodeId, StorageId, Term,
-};
+use crate::types::{ClusterId, EntryId, GroupId, Identity, Index, Member, NodeId, StorageId, Term};
 
 use super::RecoveryError;
+use super::chain::Segment;
 use super::record::{Footer, Kind, Seed, append_pad, append_record, padded, record_size};
 
 pub(super) const HEADER_BYTES: usize = 128;
@@ -39,6 +38,8 @@ pub(super) struct Link {
 pub(super) struct Header {
     pub(super) number: u64,
     pub(super) identity: Identity,
+    /// The store that the segment written before belongs to: the same, unless that changed.
+    pub(super) former: StorageId,
     pub(super) link: Link,
     /// Everything before this offset was synced before the file got its name.
     pub(super) begun: u64,
@@ -52,6 +53,19 @@ impl Header {
             number: self.number,
             header: crc,
         }
+    }
+
+    /// Whether a segment with a lower number is of this store, or of what this store was before.
+    pub(super) fn may_follow(&self, older: &Self) -> bool {
+        let (own, other) = (self.identity, older.identity);
+        let node = own.group == other.group && own.member.node == other.member.node;
+        let joined = other.cluster == own.cluster || other.cluster == ClusterId::NONE;
+        let store = if own.member.store == other.member.store {
+            joined
+        } else {
+            other.member.store == self.former
+        };
+        older.number < self.number && node && store
     }
 
     /// The header's bytes and its checksum, which the first record names as its predecessor.
@@ -71,6 +85,7 @@ impl Header {
         fields.extend_from_slice(&self.link.chain.to_le_bytes());
         fields.extend_from_slice(&self.begun.to_le_bytes());
         fields.extend_from_slice(&self.allocated.to_le_bytes());
+        fields.extend_from_slice(&self.former.0.to_le_bytes());
         fields.resize(CHECKSUM_AT, 0);
         let crc = crc32fast::hash(&fields);
         fields.extend_from_slice(&crc.to_le_bytes());
@@ -121,6 +136,7 @@ impl Header {
             chain: fields.get_u32_le(),
         };
         let (begun, allocated) = (fields.get_u64_le(), fields.get_u64_le());
+        let former = StorageId(fields.get_u128_le());
         let member = Member { node, store };
         let identity = Identity {
             group,
@@ -130,6 +146,7 @@ impl Header {
         let header = Self {
             number,
             identity,
+            former,
             link,
             begun,
             allocated,
@@ -159,6 +176,13 @@ impl Beginning {
     /// How many bytes a beginning with these records takes.
     pub(super) fn size(records: &[(Kind, Vec<u8>)]) -> u64 {
         padded(Self::end(records))
+    }
+
+    pub(super) const fn segment(&self) -> Segment {
+        Segment {
+            header: self.header,
+            seed: self.seed,
+        }
     }
 
     /// A segment's beginning, in a file of this length.
@@ -235,6 +259,11 @@ impl Summary {
         self.terms.as_ref()
     }
 
+    /// Everything so far is void.
+    pub(super) fn restart(&mut self) {
+        *self = Self::new();
+    }
+
     /// A record with entries begins at `offset`. False if they do not fit what is there already.
     #[must_use]
     pub(super) fn add(&mut self, offset: u64, entries: &[Entry]) -> bool {
@@ -282,7 +311,7 @@ impl Summary {
         true
     }
 
-    pub(super) fn footer(&self, hard_state: HardState) -> Footer {
+    pub(super) fn footer(&self) -> Footer {
         let configurations = self.configurations.iter();
         Footer {
             first: self.first(),
@@ -297,7 +326,6 @@ impl Summary {
             configurations: configurations
                 .map(|(at, configuration)| (*at, (**configuration).clone()))
                 .collect(),
-            hard_state,
             points: self.points.clone(),
         }
     }

@@ -8,106 +8,28 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Buf;
 use crc32fast::Hasher;
 
 use crate::codec::{self, CODEC_ID, FORMAT_VERSION};
-use crate::replica::{ImageError, Sink, Source};
 use crate::snapshot::SnapshotMeta;
 use crate::types::EntryId;
 
-use super::disk::{Disk, DiskError};
+use super::disk::Disk;
+use super::snapshot_error::SnapshotError;
 
 const MAGIC: [u8; 8] = *b"raft-snp";
 const HEADER_BYTES: usize = 24;
 /// Everything before it is covered by the header's checksum, and so is what follows it: the meta.
 const CHECKSUM_AT: usize = 20;
 /// Checksum and length of a block.
-const BLOCK_HEADER_BYTES: usize = 8;
+pub(super) const BLOCK_HEADER_BYTES: usize = 8;
 /// Most bytes of the image in one block.
-const BLOCK_BYTES: usize = 64 << 10;
+pub(super) const BLOCK_BYTES: usize = 64 << 10;
 /// Checksum, a length of zero, the file's length, a checksum of everything before.
 const TRAILER_BYTES: usize = 20;
-
-/// Why a snapshot cannot be written, read or received.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotError {
-    /// No room: what was written of it is removed again.
-    #[error("no space left for the snapshot {name}; free some, and the next one may fit")]
-    Full {
-        /// The file.
-        name: String,
-    },
-    /// There is no such snapshot.
-    #[error("there is no snapshot {name}")]
-    Missing {
-        /// The file that would hold it.
-        name: String,
-    },
-    /// The file is not what was written.
-    #[error(
-        "the snapshot is damaged: {file} at offset {offset}: expected {expected}, found {found}"
-    )]
-    Damaged {
-        /// The file.
-        file: String,
-        /// Where in it.
-        offset: u64,
-        /// What belongs there.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
-    /// Another version wrote it.
-    #[error("{file} has format {version} with codec {codec}, expected format 1 with codec 1")]
-    Version {
-        /// The file.
-        file: String,
-        /// Its format version.
-        version: u16,
-        /// Its codec.
-        codec: u8,
-    },
-    /// Bytes came that do not follow what was received.
-    #[error("bytes at offset {found} were received, expected at offset {expected}")]
-    OutOfPlace {
-        /// Where the next bytes belong.
-        expected: u64,
-        /// Where these claim to belong.
-        found: u64,
-    },
-    /// It was not received whole, or is longer than was announced.
-    #[error("{found} bytes of the snapshot are here, expected {expected}")]
-    Length {
-        /// How long it was said to be.
-        expected: u64,
-        /// How much there is.
-        found: u64,
-    },
-    /// Nothing of this snapshot is being received.
-    #[error("the snapshot {name} is not being received")]
-    NotReceiving {
-        /// The file that would hold it.
-        name: String,
-    },
-    /// The state machine's contents could not be written.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// The disk failed.
-    #[error(transparent)]
-    Disk(DiskError),
-}
-
-impl From<DiskError> for SnapshotError {
-    fn from(error: DiskError) -> Self {
-        match error {
-            DiskError::Full { name } => Self::Full { name },
-            DiskError::NotFound { name } => Self::Missing { name },
-            DiskError::Failed { .. } => Self::Disk(error),
-        }
-    }
-}
 
 /// What a file says of itself before its image.
 pub(super) struct Head {
@@ -127,14 +49,14 @@ pub(super) struct Scan {
 }
 
 /// What follows.
-enum Piece {
+pub(super) enum Piece {
     Block(Vec<u8>),
     Trailer,
 }
 
 impl Scan {
     /// After a header of these bytes, with that checksum.
-    fn new(header: &[u8], seed: u32) -> Self {
+    pub(super) fn new(header: &[u8], seed: u32) -> Self {
         let mut whole = Hasher::new();
         whole.update(header);
         Self {
@@ -155,14 +77,14 @@ impl Scan {
     }
 
     /// Goes on behind a block of these bytes, its header included.
-    fn pass(&mut self, block: &[u8]) {
+    pub(super) fn pass(&mut self, block: &[u8]) {
         self.whole.update(block);
         self.offset += block.len() as u64;
         self.number += 1;
     }
 
     /// Puts length and checksum in front of a block: room for them is there.
-    fn complete(&self, block: &mut [u8]) {
+    pub(super) fn complete(&self, block: &mut [u8]) {
         let length = u32::try_from(block.len() - BLOCK_HEADER_BYTES);
         let length = length.unwrap_or_else(|_| unreachable!("a block is smaller than 4 GiB"));
         block[4..8].copy_from_slice(&length.to_le_bytes());
@@ -170,7 +92,7 @@ impl Scan {
         block[..4].copy_from_slice(&crc.to_le_bytes());
     }
 
-    fn trailer(&self) -> Vec<u8> {
+    pub(super) fn trailer(&self) -> Vec<u8> {
         let mut trailer = vec![0; BLOCK_HEADER_BYTES];
         let total = self.offset + TRAILER_BYTES as u64;
         trailer.extend_from_slice(&total.to_le_bytes());
@@ -181,7 +103,10 @@ impl Scan {
     }
 
     /// Reads and checks what follows, and goes on behind it.
-    fn next<D: Disk>(&mut self, file: &mut Open<'_, D>) -> Result<Piece, SnapshotError> {
+    pub(super) fn next<D: Disk>(
+        &mut self,
+        file: &mut SnapshotFile<'_, D>,
+    ) -> Result<Piece, SnapshotError> {
         let mut block = vec![0; BLOCK_HEADER_BYTES];
         file.read_exact(self.offset, &mut block, "a block")?;
         let length = (&block[4..]).get_u32_le() as usize;
@@ -205,7 +130,7 @@ impl Scan {
     }
 
     /// Checks the trailer, which ends the file.
-    fn end<D: Disk>(&self, file: &mut Open<'_, D>) -> Result<Piece, SnapshotError> {
+    fn end<D: Disk>(&self, file: &mut SnapshotFile<'_, D>) -> Result<Piece, SnapshotError> {
         let expected = self.trailer();
         let mut found = vec![0; TRAILER_BYTES];
         file.read_exact(self.offset, &mut found, "a trailer")?;
@@ -226,19 +151,21 @@ impl Scan {
 }
 
 /// An open snapshot file, with its name for messages.
-pub(super) struct Open<'a, D: Disk> {
+pub(super) struct SnapshotFile<'a, D: Disk> {
     pub(super) disk: &'a mut D,
     pub(super) file: D::File,
     pub(super) name: String,
 }
 
-impl<D: Disk> core::fmt::Debug for Open<'_, D> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Open").field("name", &self.name).finish()
+impl<D: Disk> fmt::Debug for SnapshotFile<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotFile")
+            .field("name", &self.name)
+            .finish()
     }
 }
 
-impl<'a, D: Disk> Open<'a, D> {
+impl<'a, D: Disk> SnapshotFile<'a, D> {
     pub(super) fn open(disk: &'a mut D, name: String) -> Result<Self, SnapshotError> {
         let file = disk.open(&name)?;
         Ok(Self { disk, file, name })
@@ -324,7 +251,7 @@ impl<'a, D: Disk> Open<'a, D> {
         Ok(meta)
     }
 
-    /// As [`Open::head`], of the snapshot of that entry.
+    /// As [`SnapshotFile::head`], of the snapshot of that entry.
     pub(super) fn head_of(&mut self, id: EntryId) -> Result<Head, SnapshotError> {
         let head = self.head()?;
         if head.meta.id != id {
@@ -372,7 +299,7 @@ fn header_crc(header: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-fn encode_header(meta: &SnapshotMeta) -> (Vec<u8>, u32) {
+pub(super) fn encode_header(meta: &SnapshotMeta) -> (Vec<u8>, u32) {
     let mut encoded = Vec::new();
     codec::encode_value(meta, &mut encoded);
     let length = u32::try_from(encoded.len());
@@ -390,165 +317,11 @@ fn encode_header(meta: &SnapshotMeta) -> (Vec<u8>, u32) {
     (header, crc)
 }
 
-/// Writes an image, block by block.
-pub(super) struct Writer<'a, D: Disk> {
-    disk: &'a mut D,
-    file: &'a D::File,
-    scan: Scan,
-    /// Room for its header, then what was not written yet.
-    block: Vec<u8>,
-    /// What the disk said, should whoever writes the image not pass it on.
-    failure: Option<DiskError>,
-}
-
-impl<'a, D: Disk> Writer<'a, D> {
-    /// Writes what is in front of the image.
-    pub(super) fn begin(
-        disk: &'a mut D,
-        file: &'a D::File,
-        meta: &SnapshotMeta,
-    ) -> Result<Self, DiskError> {
-        let (header, crc) = encode_header(meta);
-        disk.write_at(file, 0, &header)?;
-        Ok(Self {
-            disk,
-            file,
-            scan: Scan::new(&header, crc),
-            block: vec![0; BLOCK_HEADER_BYTES],
-            failure: None,
-        })
-    }
-
-    fn flush(&mut self) -> Result<(), DiskError> {
-        if self.block.len() == BLOCK_HEADER_BYTES {
-            return Ok(());
-        }
-        self.scan.complete(&mut self.block);
-        self.disk
-            .write_at(self.file, self.scan.offset, &self.block)?;
-        self.scan.pass(&self.block);
-        self.block.truncate(BLOCK_HEADER_BYTES);
-        Ok(())
-    }
-
-    /// Writes what is behind the image; how long the file is then.
-    pub(super) fn finish(mut self) -> Result<u64, DiskError> {
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
-        }
-        self.flush()?;
-        let trailer = self.scan.trailer();
-        self.disk.write_at(self.file, self.scan.offset, &trailer)?;
-        Ok(self.scan.offset + trailer.len() as u64)
-    }
-
-    /// What the disk said, if that is why the image could not be written.
-    pub(super) fn into_failure(self) -> Option<DiskError> {
-        self.failure
-    }
-}
-
-impl<D: Disk> Sink for Writer<'_, D> {
-    fn write(&mut self, mut bytes: &[u8]) -> Result<(), ImageError> {
-        while !bytes.is_empty() && self.failure.is_none() {
-            let room = BLOCK_HEADER_BYTES + BLOCK_BYTES - self.block.len();
-            let (taken, rest) = bytes.split_at(bytes.len().min(room));
-            self.block.extend_from_slice(taken);
-            bytes = rest;
-            if taken.len() == room {
-                self.failure = self.flush().err();
-            }
-        }
-        match &self.failure {
-            Some(failure) => Err(ImageError::Disk(failure.to_string())),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Reads an image back; no byte is handed out before its block's checksum was compared.
-#[derive(Debug)]
-pub struct SnapshotReader<'a, D: Disk> {
-    file: Open<'a, D>,
-    meta: SnapshotMeta,
-    scan: Scan,
-    /// The block that is being handed out, its header included.
-    block: Vec<u8>,
-    /// What was handed out of it.
-    taken: usize,
-    /// The trailer was checked.
-    ended: bool,
-}
-
-impl core::fmt::Debug for Scan {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scan")
             .field("offset", &self.offset)
             .field("number", &self.number)
             .finish_non_exhaustive()
-    }
-}
-
-impl<'a, D: Disk> SnapshotReader<'a, D> {
-    pub(super) fn new(mut file: Open<'a, D>, id: EntryId) -> Result<Self, SnapshotError> {
-        let Head { meta, scan } = file.head_of(id)?;
-        Ok(Self {
-            file,
-            meta,
-            scan,
-            block: Vec::new(),
-            taken: 0,
-            ended: false,
-        })
-    }
-
-    /// What it is a snapshot of.
-    pub const fn meta(&self) -> &SnapshotMeta {
-        &self.meta
-    }
-
-    /// Checks what was not read yet, to the end of the file.
-    ///
-    /// # Errors
-    ///
-    /// If anything of it is not what was written, or the disk fails.
-    pub fn finish(mut self) -> Result<(), SnapshotError> {
-        while !self.ended {
-            self.advance()?;
-        }
-        Ok(())
-    }
-
-    fn advance(&mut self) -> Result<(), SnapshotError> {
-        match self.scan.next(&mut self.file)? {
-            Piece::Block(block) => {
-                self.block = block;
-                self.taken = BLOCK_HEADER_BYTES;
-            }
-            Piece::Trailer => self.ended = true,
-        }
-        Ok(())
-    }
-}
-
-impl<D: Disk> Source for SnapshotReader<'_, D> {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ImageError> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            if self.taken == self.block.len() {
-                if self.ended {
-                    break;
-                }
-                self.advance()
-                    .map_err(|error| ImageError::Disk(error.to_string()))?;
-                continue;
-            }
-            let count = (buffer.len() - filled).min(self.block.len() - self.taken);
-            buffer[filled..filled + count]
-                .copy_from_slice(&self.block[self.taken..self.taken + count]);
-            self.taken += count;
-            filled += count;
-        }
-        Ok(filled)
     }
 }

@@ -3,8 +3,6 @@
 //! Always holds: a file that has a snapshot's name is whole and was synced before it got that name; what is
 //! being written or received has another name until then.
 
-use alloc::format;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -12,74 +10,14 @@ use bytes::Bytes;
 
 use crate::replica::{ImageError, Sink};
 use crate::snapshot::SnapshotMeta;
-use crate::types::{EntryId, Index, Term};
+use crate::types::EntryId;
 
 use super::disk::{Disk, DiskError};
 use super::no_retry;
-use super::snapshot_file::{Open, SnapshotError, SnapshotReader, Writer};
-
-/// How far a file is, told by the end of its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Whole and synced.
-    Whole,
-    /// Being written; worthless after a crash.
-    Taking,
-    /// Being received; what of it verifies need not be received again.
-    Receiving,
-}
-
-impl Stage {
-    const ALL: [Self; 3] = [Self::Whole, Self::Taking, Self::Receiving];
-
-    const fn ending(self) -> &'static str {
-        match self {
-            Self::Whole => ".snap",
-            Self::Taking => ".taking",
-            Self::Receiving => ".part",
-        }
-    }
-}
-
-const PREFIX: &str = "snapshot-";
-const DIGITS: usize = 20;
-
-fn file_name(id: EntryId, stage: Stage) -> String {
-    let ending = stage.ending();
-    format!("{PREFIX}{:020}-{:020}{ending}", id.index.0, id.term.0)
-}
-
-fn parse_name(name: &str) -> Option<(EntryId, Stage)> {
-    let stage = Stage::ALL
-        .into_iter()
-        .find(|s| name.ends_with(s.ending()))?;
-    let middle = name.strip_prefix(PREFIX)?.strip_suffix(stage.ending())?;
-    let (index, term) = middle.split_once('-')?;
-    let number = |digits: &str| {
-        let plain = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
-        plain.then(|| digits.parse().ok()).flatten()
-    };
-    let id = EntryId {
-        term: Term(number(term)?),
-        index: Index(number(index)?),
-    };
-    Some((id, stage))
-}
-
-/// The name of the file that holds a snapshot.
-pub(super) fn snapshot_name(id: EntryId) -> String {
-    file_name(id, Stage::Whole)
-}
-
-/// Whether a file is a snapshot, whole or not.
-pub(super) fn is_snapshot(name: &str) -> bool {
-    parse_name(name).is_some()
-}
-
-/// Whether a file is a whole snapshot.
-pub(super) fn is_whole_snapshot(name: &str) -> bool {
-    matches!(parse_name(name), Some((_, Stage::Whole)))
-}
+use super::snapshot_error::SnapshotError;
+use super::snapshot_file::SnapshotFile;
+use super::snapshot_image::{SnapshotReader, Writer};
+use super::snapshot_name::{Stage, file_name, parse_name, snapshot_name};
 
 /// Part of a snapshot's file, as it is sent to another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +41,7 @@ pub struct Chunk {
 ///
 /// let mut store = SnapshotStore::open(raft_sim::MemoryDisk::new())?;
 /// let id = EntryId { term: Term(2), index: Index(9) };
-/// let meta = SnapshotMeta { id, configured: EntryId::ZERO, configuration: Default::default() };
+/// let meta = SnapshotMeta { id, term: id.term, configured: EntryId::ZERO, configuration: Default::default() };
 /// store.take(&meta, &mut |sink| write_part(sink, b"all there is"))?;
 ///
 /// let mut reader = store.read(id)?;
@@ -239,8 +177,8 @@ impl<D: Disk> SnapshotStore<D> {
         self.file(id)?.length()
     }
 
-    fn file(&mut self, id: EntryId) -> Result<Open<'_, D>, SnapshotError> {
-        Open::open(&mut self.disk, snapshot_name(id))
+    fn file(&mut self, id: EntryId) -> Result<SnapshotFile<'_, D>, SnapshotError> {
+        SnapshotFile::open(&mut self.disk, snapshot_name(id))
     }
 
     /// Begins or goes on to receive a snapshot whose file is `total` bytes long; from which offset on it is
@@ -265,7 +203,7 @@ impl<D: Disk> SnapshotStore<D> {
         let mut here = 0;
         // With another length it is another file.
         if before.is_none_or(|before| before.id != id) {
-            here = match Open::open(&mut self.disk, name.clone()) {
+            here = match SnapshotFile::open(&mut self.disk, name.clone()) {
                 Ok(mut open) => open.renew(id)?,
                 Err(SnapshotError::Missing { .. }) => 0,
                 Err(error) => return Err(error),
@@ -343,7 +281,7 @@ impl<D: Disk> SnapshotStore<D> {
             });
         }
         let name = file_name(id, Stage::Receiving);
-        let checked = Open::open(&mut self.disk, name.clone()).and_then(|mut open| {
+        let checked = SnapshotFile::open(&mut self.disk, name.clone()).and_then(|mut open| {
             let meta = open.verify(id)?;
             Ok((meta, open.file))
         });

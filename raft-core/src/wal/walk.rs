@@ -8,15 +8,16 @@ use bytes::Bytes;
 use crate::codec;
 use crate::entry::{Entry, Payload};
 use crate::planted::{Bug, planted};
-use crate::types::{HardState, Index};
+use crate::types::Index;
 
 use super::disk::{Disk, DiskError};
 use super::range_crc::RangeCrc;
 use super::record::{
-    BadRecord, Control, Footer, Kind, RECORD_HEADER_BYTES, Record, Seed, Start, decode_persist,
-    passes, peek_watermark, read_record, record_bytes,
+    BadRecord, Content, Footer, Kind, RECORD_HEADER_BYTES, Record, Seed, decode_content, passes,
+    peek_watermark, read_record, record_bytes,
 };
 use super::segment::{HEADER_BYTES, Header, Link, Summary};
+use super::state::State;
 use super::{RecoveryError, damaged};
 
 /// A segment's records in order, each with where it begins.
@@ -76,7 +77,7 @@ pub(super) fn read_footer<D: Disk>(
     file: &D::File,
     seed: Seed,
     link: Link,
-) -> Result<Option<(Summary, HardState)>, DiskError> {
+) -> Result<Option<Summary>, DiskError> {
     let Some(record) = read_one(disk, file, seed, link.end)? else {
         return Ok(None);
     };
@@ -86,7 +87,7 @@ pub(super) fn read_footer<D: Disk>(
     let Ok(footer) = codec::decode_value::<Footer>(&record.payload) else {
         return Ok(None);
     };
-    Ok(Summary::from_footer(&footer).map(|summary| (summary, footer.hard_state)))
+    Ok(Summary::from_footer(&footer))
 }
 
 /// Reads records from the header on, until one is not there or `limit` is reached.
@@ -160,47 +161,36 @@ pub(super) fn check_torn(seed: Seed, bytes: &Bytes, walk: &Walk) -> Result<(), R
 }
 
 /// The content of a record that carries a control part; `None` for the others.
-pub(super) fn persist_of(
+pub(super) fn content_of(
     number: u64,
     offset: u64,
     record: &Record,
-) -> Result<Option<(Control, Vec<Entry>)>, RecoveryError> {
-    match record.kind {
-        Kind::Persist | Kind::Close => match decode_persist(&record.payload) {
-            Ok(content) => Ok(Some(content)),
-            Err(error) => Err(damaged(number, offset, "a record that decodes", error)),
-        },
-        Kind::Start | Kind::Footer | Kind::Pad => Ok(None),
-    }
+) -> Result<Option<Content>, RecoveryError> {
+    decode_content(record).map_err(|error| damaged(number, offset, "a record that decodes", error))
 }
 
-/// A segment's first record, if a life of the store begins with it.
-pub(super) fn first_start(
-    number: u64,
-    records: &[(u64, Record)],
-) -> Result<Option<Start>, RecoveryError> {
-    let Some((offset, record)) = records.first() else {
-        return Ok(None);
+/// A segment's first record: what the store was when it began.
+pub(super) fn first_state(number: u64, records: &[(u64, Record)]) -> Result<State, RecoveryError> {
+    let start = records.first().filter(|(_, r)| r.kind == Kind::Start);
+    let Some((offset, record)) = start else {
+        let at = HEADER_BYTES as u64;
+        return Err(damaged(number, at, "a start record", "none"));
     };
-    if record.kind != Kind::Start {
-        return Ok(None);
-    }
     codec::decode_value(&record.payload)
-        .map(Some)
         .map_err(|error| damaged(number, *offset, "a start record that decodes", error))
 }
 
-pub(super) fn summarize(
-    number: u64,
-    records: &[(u64, Record)],
-) -> Result<(Summary, Option<HardState>), RecoveryError> {
+pub(super) fn summarize(number: u64, records: &[(u64, Record)]) -> Result<Summary, RecoveryError> {
     let mut summary = Summary::new();
-    let mut hard_state = None;
     for (offset, record) in records {
-        let Some((control, entries)) = persist_of(number, *offset, record)? else {
+        let Some(content) = content_of(number, *offset, record)? else {
             continue;
         };
-        if !summary.add(*offset, &entries) {
+        if content.voids_log() {
+            summary.restart();
+        }
+        let entries = &content.entries;
+        if !summary.add(*offset, entries) {
             let found = entries.first().map_or(Index(0), |entry| entry.id.index);
             return Err(damaged(
                 number,
@@ -209,29 +199,35 @@ pub(super) fn summarize(
                 found,
             ));
         }
-        hard_state = control.hard_state.or(hard_state);
     }
-    Ok((summary, hard_state))
+    Ok(summary)
 }
 
-/// The end of the log in memory, as far as the newest segment holds it; its payloads are copied, so
+/// The end of the log in memory, as far as the newest segment holds it, above its base; its payloads are copied, so
 /// that they do not keep the whole segment alive.
 pub(super) fn load_tail(
     number: u64,
     records: &[(u64, Record)],
+    base: Index,
     bytes_max: u64,
 ) -> Result<Vec<Entry>, RecoveryError> {
     let mut tail: Vec<Entry> = Vec::new();
     for (offset, record) in records {
-        let Some((_, entries)) = persist_of(number, *offset, record)? else {
+        let Some(content) = content_of(number, *offset, record)? else {
             continue;
         };
+        if content.voids_log() {
+            tail.clear();
+        }
+        let entries = content.entries;
         if let Some(first) = entries.first() {
             let keep = tail.partition_point(|entry| entry.id.index < first.id.index);
             tail.truncate(keep);
         }
         tail.extend(entries);
     }
+    let above = tail.partition_point(|entry| entry.id.index <= base);
+    tail.drain(..above);
     let mut bytes = 0_u64;
     let within = |entry: &&Entry| {
         bytes = bytes.saturating_add(entry.memory_bytes());

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use raft_core::{Configuration, Index, Member, NodeId, RoleKind, Status};
+use raft_core::{Configuration, EntryId, Index, Member, NodeId, RoleKind, Status};
 
 use super::chain::Link;
 use super::invariant::Invariant;
+use super::sessions::Asked;
 use super::{Judge, TERMS_KEPT, place};
 use crate::machine::Machine;
 
@@ -109,8 +110,10 @@ impl<S: Machine> Judge<S> {
             let place = usize::try_from(index.0 - self.known_base.0 - 1).unwrap_or(usize::MAX);
             let known = self.known.get(place);
             let known = known.and_then(|known| known.iter().find(|(known, _)| *known == link));
-            let op = known.and_then(|(_, op)| *op);
-            let result = self.requests.committed(link.term, op);
+            let asked = known.map_or(Asked::Nothing, |(_, asked)| *asked);
+            let term = link.term;
+            let deed = self.sessions.committed(EntryId { term, index }, asked);
+            let result = self.requests.committed(term, deed);
             self.check(node, result);
             index = index.next();
         }

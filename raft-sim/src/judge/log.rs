@@ -6,10 +6,11 @@ use raft_core::{
     Entry, HardState, Index, NodeId, Payload, Persist, RoleKind, SnapshotMark, Status, Term,
 };
 
+use super::Judge;
 use super::chain::Link;
 use super::ghost::Pending;
 use super::invariant::Invariant;
-use super::{Judge, op_of};
+use super::sessions::Asked;
 use crate::machine::Machine;
 
 impl<S: Machine> Judge<S> {
@@ -151,11 +152,11 @@ impl<S: Machine> Judge<S> {
                 self.report(Some(node), Invariant::I4, text);
             }
             None => {
-                let op = match &entry.payload {
-                    Payload::Command(command) => op_of(command),
-                    Payload::Noop | Payload::Configuration(_) => None,
+                let asked = match &entry.payload {
+                    Payload::Command(command) => Asked::of(command),
+                    Payload::Noop | Payload::Configuration(_) => Asked::Nothing,
                 };
-                there.push((link, op));
+                there.push((link, asked));
             }
         }
         self.checks += 1;

@@ -12,6 +12,7 @@ mod ghost;
 mod invariant;
 mod log;
 mod requests;
+mod sessions;
 mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -28,14 +29,17 @@ use self::ghost::Ghost;
 pub use self::invariant::{Invariant, Violation};
 pub(crate) use self::requests::Reference;
 use self::requests::{Broken, Requests};
-use crate::machine::{Execution, Machine, OpId, Witnessed, op_of, place};
+use self::sessions::{Asked, GhostSessions};
+use crate::machine::{Execution, Machine, OpId, Witnessed, place};
 
 /// Everything that is known about a cluster from outside.
 pub(crate) struct Judge<S: Machine> {
     ghosts: Vec<Ghost>,
-    /// What entries there are at each index above `known_base`: by term, with the operation in it.
-    known: VecDeque<Vec<(Link, Option<OpId>)>>,
+    /// What entries there are at each index above `known_base`: by term, with what it asks.
+    known: VecDeque<Vec<(Link, Asked)>>,
     known_base: Index,
+    /// Of clients, as of the last committed entry.
+    sessions: GhostSessions,
     committed: Chain,
     /// How far leaders of each term, and of those before, have committed.
     commits: BTreeMap<Term, Index>,
@@ -86,6 +90,7 @@ impl<S: Machine> Judge<S> {
         Self {
             ghosts: vec![Ghost::default(); nodes],
             known: VecDeque::new(),
+            sessions: GhostSessions::default(),
             known_base: Index(0),
             committed: Chain::default(),
             commits: BTreeMap::new(),

@@ -13,6 +13,7 @@ use raft_core::replica::{Applied, RequestError, StateMachine};
 use raft_core::{EntryId, Index, NodeId, Term, Time};
 
 use super::invariant::Invariant;
+use super::sessions::Deed;
 use crate::machine::{Machine, OpId, Witnessed};
 
 /// A machine that only the judge feeds.
@@ -33,6 +34,8 @@ enum Call<C, Q> {
         /// Taken out when the reference executes it.
         command: Option<C>,
         committed: Option<Index>,
+        /// In a session: what it repeats, which is committed there.
+        repeats: Option<OpId>,
     },
     Read(Q),
 }
@@ -62,6 +65,8 @@ struct Request<S: StateMachine> {
 struct Fact<R> {
     term: Term,
     op: Option<OpId>,
+    /// What this repeats, if that is why it has no operation.
+    repeats: Option<OpId>,
     /// What the first machine that executed it answered.
     reply: Option<R>,
 }
@@ -115,6 +120,7 @@ impl<S: Machine> Requests<S> {
         let call = Call::Write {
             command: Some(command),
             committed: None,
+            repeats: None,
         };
         self.asked(op, node, asked, call);
     }
@@ -135,10 +141,23 @@ impl<S: Machine> Requests<S> {
         self.requests.insert(op, request);
     }
 
-    /// The next entry is committed, with this operation in it.
-    pub(super) fn committed(&mut self, term: Term, op: Option<OpId>) -> Result<(), Broken> {
+    /// The next entry is committed, and this is what it does.
+    pub(super) fn committed(&mut self, term: Term, deed: Deed) -> Result<(), Broken> {
+        let (op, repeats) = match deed {
+            Deed::Nothing => (None, None),
+            Deed::Executes(op) => (Some(op), None),
+            Deed::Repeats { first, .. } => (None, Some(first)),
+        };
         let reply = None;
-        self.facts.push_back(Fact { term, op, reply });
+        self.facts.push_back(Fact {
+            term,
+            op,
+            repeats,
+            reply,
+        });
+        if let Deed::Repeats { op, first, at } = deed {
+            return self.repeated(op, first, at);
+        }
         let index = Index(self.base.0 + self.facts.len() as u64);
         let Some(op) = op else {
             return Ok(());
@@ -156,6 +175,25 @@ impl<S: Machine> Requests<S> {
         }
         if request.ending == Ending::Refused {
             let text = format!("request {op} was refused, and is committed as entry {index}");
+            return Err((Invariant::I17, text));
+        }
+        Ok(())
+    }
+
+    /// A request is committed that another one of its session has made needless: its answer is that one's.
+    fn repeated(&mut self, op: OpId, first: OpId, at: Index) -> Result<(), Broken> {
+        let Some(request) = self.requests.get_mut(&op) else {
+            return Ok(());
+        };
+        if let Call::Write {
+            committed, repeats, ..
+        } = &mut request.call
+        {
+            *committed = Some(at);
+            *repeats = Some(first);
+        }
+        if request.ending == Ending::Refused {
+            let text = format!("request {op} was refused, and is committed");
             return Err((Invariant::I17, text));
         }
         Ok(())
@@ -181,6 +219,12 @@ impl<S: Machine> Requests<S> {
             return Err((Invariant::I7, text));
         };
         if fact.op != Some(op) {
+            if let Some(first) = fact.repeats {
+                let text = format!(
+                    "request {op} is executed at {index}, where it only repeats request {first}"
+                );
+                return Err((Invariant::I16, text));
+            }
             let text = match fact.op {
                 Some(other) => format!(
                     "request {op} is executed at {index}, where request {other} is committed"
@@ -230,7 +274,13 @@ impl<S: Machine> Requests<S> {
                 self.write_answered(op, floor, witnessed.at, Some(reply))
             }
             Err(RequestError::ReplyLost(id)) => self.write_answered(op, floor, id.index, None),
-            Err(RequestError::Rejected(_) | RequestError::Superseded(_)) => self.refused(op),
+            Err(
+                RequestError::Rejected(_)
+                | RequestError::Superseded(_)
+                | RequestError::SessionExpired
+                | RequestError::SequencePassed { .. }
+                | RequestError::WindowFull { .. },
+            ) => self.refused(op),
             Err(RequestError::Unknown | RequestError::Undecodable) => {
                 request.ending = Ending::Unknown;
                 self.forget_if_settled(op);
@@ -251,7 +301,10 @@ impl<S: Machine> Requests<S> {
             return Ok(());
         };
         request.ending = Ending::Done;
-        let Call::Write { committed, .. } = request.call else {
+        let Call::Write {
+            committed, repeats, ..
+        } = request.call
+        else {
             return Ok(());
         };
         if committed != Some(at) {
@@ -263,7 +316,8 @@ impl<S: Machine> Requests<S> {
             };
             return Err((Invariant::I12, text));
         }
-        if at <= floor {
+        // What is sent again took effect when it was asked for the first time, or later.
+        if at <= floor && repeats.is_none() {
             let text = format!(
                 "request {op} takes effect at {at}, but something at {floor} was acknowledged before \
                  it was asked"
@@ -271,12 +325,16 @@ impl<S: Machine> Requests<S> {
             return Err((Invariant::I15, text));
         }
         if let Some(reply) = reply {
-            self.executed(at, op, &reply)?;
+            self.executed(at, repeats.unwrap_or(op), &reply)?;
         }
         self.acknowledged += 1;
-        self.written += 1;
+        self.written += u64::from(repeats.is_none());
         self.floor = self.floor.max(at);
-        self.forget_if_settled(op);
+        match repeats {
+            // Its own entry says nothing of it.
+            Some(_) => drop(self.requests.remove(&op)),
+            None => self.forget_if_settled(op),
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use std::sync::Arc;
 
-use raft_core::replica::{RequestError, SnapshotRefusal};
+use raft_core::replica::{RequestError, SessionId, SnapshotRefusal};
 use raft_core::wal::RecoveryError;
 use raft_core::{
     Alert, Boot, EntryId, Envelope, HaltReason, Index, Input, NodeId, Options, Outcome, RequestId,
@@ -42,10 +42,12 @@ pub struct Cluster<S: Machine> {
     pub(super) seats: Vec<Seat>,
     /// Messages that may come back much later.
     pub(super) old: Vec<Flight>,
-    last_op: OpId,
+    pub(super) last_op: OpId,
     replies: BTreeMap<RequestId, Result<S::Reply, RequestError>>,
     ordered: BTreeMap<RequestId, Result<Outcome, RequestError>>,
     snapshots: BTreeMap<RequestId, Result<EntryId, SnapshotRefusal>>,
+    /// Sessions that began, by the request that asked for each.
+    pub(super) session_of: BTreeMap<RequestId, SessionId>,
     /// Whether answers are kept for whoever asks for them.
     pub(crate) keeps_replies: bool,
     hash: u64,
@@ -201,6 +203,7 @@ impl<S: Machine> Cluster<S> {
             replies: BTreeMap::new(),
             ordered: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            session_of: BTreeMap::new(),
             keeps_replies: true,
             hash: 0,
             events: 0,
@@ -515,7 +518,7 @@ impl<S: Machine> Cluster<S> {
         &mut self.seats[seat_of(node)]
     }
 
-    fn local(&self, node: NodeId) -> Time {
+    pub(super) fn local(&self, node: NodeId) -> Time {
         self.seat(node).clock.at(self.now())
     }
 
@@ -650,7 +653,7 @@ impl<S: Machine> Cluster<S> {
     }
 
     /// A node was given something: what follows happens now, or with what else comes soon.
-    fn settle(&mut self, node: NodeId) {
+    pub(super) fn settle(&mut self, node: NodeId) {
         if self.network.batch_max == 0 {
             self.record(|| Step::Drain { node });
             self.world.drain(node);
@@ -693,6 +696,10 @@ impl<S: Machine> Cluster<S> {
             if self.keeps_replies {
                 self.snapshots.insert(request, result);
             }
+        }
+        for (op, session) in self.world.effects.registered.drain(..) {
+            self.hash = mix(self.hash, op << 1 | 1);
+            self.session_of.insert(RequestId(op), session);
         }
         self.hash = mix(self.hash, self.world.effects.state);
         self.schedule_lane(node);

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use raft_core::replica::{Output, Replica, RequestError, SnapshotRefusal};
+use raft_core::replica::{Output, Replica, RequestError, SessionId, SnapshotRefusal};
 use raft_core::wal::{RecoveryError, Wal, WalOptions};
 use raft_core::{
     Action, Alert, Boot, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope, Event,
@@ -17,7 +17,8 @@ use raft_core::{
 };
 
 use super::disk::MemoryDisk;
-use super::server::{Death, Process, Server};
+use super::server::{Death, LogJob, Process, Server};
+use super::snapshot_lane::SnapshotLane;
 use crate::judge::{Invariant, Judge, Reference, Violation, mix};
 use crate::machine::{Machine, OpId, Tagged, Watched, Witnessed, place};
 use crate::order::{Order, member};
@@ -34,6 +35,7 @@ pub(crate) struct Effects<R> {
     pub(crate) replies: Vec<(OpId, Result<R, RequestError>)>,
     pub(crate) ordered: Vec<(RequestId, Result<Outcome, RequestError>)>,
     pub(crate) snapshots: Vec<(RequestId, Result<EntryId, SnapshotRefusal>)>,
+    pub(crate) registered: Vec<(OpId, SessionId)>,
 }
 
 /// What happened so far, as numbers.
@@ -143,6 +145,7 @@ impl<S: Machine> World<S> {
                 replies: Vec::new(),
                 ordered: Vec::new(),
                 snapshots: Vec::new(),
+                registered: Vec::new(),
             },
             counts: Counts::default(),
             alerts: Vec::new(),
@@ -193,7 +196,8 @@ impl<S: Machine> World<S> {
         let server = self.server(node);
         assert!(server.process.is_none(), "node {node} runs already");
         let disk = server.disk.clone();
-        let (wal, restored) = Wal::recover(disk, self.wal_options)?;
+        let (wal, restored) = Wal::recover(disk.clone(), self.wal_options)?;
+        let snapshots = SnapshotLane::new(disk)?;
         self.judge.started(node, &restored);
         self.counts.starts += 1;
         self.note(|| Happening::up(node, &restored));
@@ -206,8 +210,7 @@ impl<S: Machine> World<S> {
             Ok(replica) => {
                 let server = self.server_mut(node);
                 server.halted = None;
-                let disk = server.disk.clone();
-                server.process = Some(Process::new(replica, wal, disk, boot));
+                server.process = Some(Process::new(replica, wal, snapshots, boot));
                 self.drain(node);
             }
             Err(error) => {
@@ -425,6 +428,9 @@ impl<S: Machine> World<S> {
             }
             Output::Reply { request, result } => self.answer(node, request.0, result),
             Output::Done { request, outcome } => self.ordered(request, Ok(outcome)),
+            Output::Registered { request, session } => {
+                self.effects.registered.push((request.0, session));
+            }
             Output::Action(Action::Persist(persist)) => self.persist(node, persist),
             Output::Action(Action::ReadLog(request)) => {
                 if let Some(process) = self.process_mut(node) {
@@ -455,7 +461,11 @@ impl<S: Machine> World<S> {
             | Output::WriteChunk { .. }
             | Output::FinishReceive { .. }
             | Output::RetainSnapshots { .. }) => self.move_snapshot(node, output),
-            Output::Action(Action::CompactLog(_)) => {}
+            Output::Action(Action::CompactLog(compact)) => {
+                if let Some(process) = self.process_mut(node) {
+                    process.lane_push(LogJob::Compact(compact));
+                }
+            }
             Output::Action(_) => unreachable!("an action that the simulator does not know"),
         }
         true
@@ -497,8 +507,7 @@ impl<S: Machine> World<S> {
         self.counts.persists += 1;
         self.note(|| Happening::log(node, &persist));
         if let Some(process) = self.process_mut(node) {
-            process.waiting.push_back(persist);
-            process.lane_begin();
+            process.lane_push(LogJob::Persist(persist));
         }
     }
 

@@ -5,7 +5,7 @@ mod cluster;
 mod disk;
 mod network;
 mod server;
-mod snapshot_files;
+mod sessions;
 mod snapshot_lane;
 mod traffic;
 

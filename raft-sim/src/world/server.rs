@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use raft_core::replica::Replica;
 use raft_core::wal::{DiskError, Wal};
 use raft_core::{
-    Boot, HaltReason, Input, LogReadOutcome, Member, Persist, PersistId, ReadLog, ReadTicket,
+    Boot, CompactLog, HaltReason, Input, LogReadOutcome, Member, Persist, PersistId, ReadLog,
+    ReadTicket,
 };
 
 use super::disk::MemoryDisk;
@@ -41,7 +42,7 @@ pub(crate) struct Process<S: Machine> {
     /// What it was given since it acted last.
     pub(crate) inputs: usize,
     /// Handed to the log lane, and not written.
-    pub(crate) waiting: VecDeque<Persist>,
+    waiting: VecDeque<LogJob>,
     /// Written, and about to be synced.
     written: Option<PersistId>,
     pub(crate) reads: VecDeque<ReadLog>,
@@ -49,6 +50,14 @@ pub(crate) struct Process<S: Machine> {
     full: bool,
     /// The lane is over: nothing is done in it any more.
     failed: bool,
+}
+
+/// What the log lane is asked to do, in order.
+pub(crate) enum LogJob {
+    /// Make it durable.
+    Persist(Persist),
+    /// Let the log begin later.
+    Compact(CompactLog),
 }
 
 /// What came of a step of the log lane.
@@ -75,10 +84,10 @@ impl<S: Machine> Server<S> {
 }
 
 impl<S: Machine> Process<S> {
-    pub(crate) fn new(
+    pub(crate) const fn new(
         replica: Replica<Watched<S>>,
         wal: Wal<MemoryDisk>,
-        disk: MemoryDisk,
+        snapshots: SnapshotLane<S>,
         boot: Boot,
     ) -> Self {
         Self {
@@ -89,7 +98,7 @@ impl<S: Machine> Process<S> {
             waiting: VecDeque::new(),
             written: None,
             reads: VecDeque::new(),
-            snapshots: SnapshotLane::new(disk),
+            snapshots,
             full: false,
             failed: false,
         }
@@ -110,18 +119,31 @@ impl<S: Machine> Process<S> {
         self.full
     }
 
+    /// Takes in what the lane is to do.
+    pub(crate) fn lane_push(&mut self, job: LogJob) {
+        self.waiting.push_back(job);
+        self.lane_begin();
+    }
+
     /// Writes what waits, unless a sync is under way. What goes wrong shows at the end of the step.
-    pub(crate) fn lane_begin(&mut self) {
+    fn lane_begin(&mut self) {
         if self.failed || self.full || self.written.is_some() {
             return;
         }
-        while let Some(persist) = self.waiting.front() {
-            if self.wal.append(persist).is_err() {
+        while let Some(job) = self.waiting.front() {
+            let result = match job {
+                LogJob::Persist(persist) => self.wal.append(persist).map(|()| {
+                    self.written = Some(persist.id);
+                }),
+                // It syncs by itself, so what was written before has to have its turn.
+                LogJob::Compact(_) if self.written.is_some() => break,
+                LogJob::Compact(compact) => compacted(self.wal.compact(compact)),
+            };
+            if result.is_err() {
                 // Found out again, and reported, by the step that follows.
                 self.full = true;
                 break;
             }
-            self.written = Some(persist.id);
             self.waiting.pop_front();
         }
         if self.written.is_some() && self.wal.write().is_err() {
@@ -173,12 +195,26 @@ impl<S: Machine> Process<S> {
 
     /// A full disk has room again only if the next segment fits, too.
     fn make_room(&mut self) -> Result<(), DiskError> {
-        while let Some(persist) = self.waiting.front() {
-            self.wal.append(persist)?;
-            self.written = Some(persist.id);
+        while let Some(job) = self.waiting.front() {
+            match job {
+                LogJob::Persist(persist) => {
+                    self.wal.append(persist)?;
+                    self.written = Some(persist.id);
+                }
+                LogJob::Compact(_) if self.written.is_some() => break,
+                LogJob::Compact(compact) => compacted(self.wal.compact(compact))?,
+            }
             self.waiting.pop_front();
         }
         while self.wal.maintain()? {}
         Ok(())
+    }
+}
+
+/// Without room for the record the log begins where it did, until it is asked again.
+fn compacted(result: Result<(), DiskError>) -> Result<(), DiskError> {
+    match result {
+        Ok(()) | Err(DiskError::Full { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }

@@ -6,12 +6,12 @@
 
 use std::collections::VecDeque;
 
-use raft_core::replica::{ChunkRead, Image, Output, ReadChunk, ReplicaImage, StateMachine};
+use raft_core::replica::{Image, Output, ReadChunk, ReplicaImage, StateMachine};
+use raft_core::wal::{Chunk, DiskError, SnapshotError, SnapshotStore};
 use raft_core::{Bytes, EntryId, NodeId, SnapshotMeta, Time};
 
 use super::disk::MemoryDisk;
 use super::mechanism::World;
-use super::snapshot_files::SnapshotStore;
 use crate::machine::{Machine, Watched};
 use crate::trace::Happening;
 
@@ -20,7 +20,7 @@ pub(crate) type Contents<S> = ReplicaImage<<Watched<S> as StateMachine>::Image>;
 
 /// A server's snapshots, and what is to be done with them.
 pub(crate) struct SnapshotLane<S: Machine> {
-    store: SnapshotStore,
+    store: SnapshotStore<MemoryDisk>,
     jobs: VecDeque<Job<S>>,
 }
 
@@ -40,7 +40,7 @@ enum Done<S: Machine> {
     NotTaken(EntryId),
     Restored(EntryId, Contents<S>),
     NotRestored(EntryId),
-    Read(ReadChunk, Option<ChunkRead>),
+    Read(ReadChunk, Option<Chunk>),
     Begun(EntryId, u64),
     Written(EntryId, u64),
     Received(SnapshotMeta),
@@ -49,11 +49,11 @@ enum Done<S: Machine> {
 }
 
 impl<S: Machine> SnapshotLane<S> {
-    pub(crate) fn new(disk: MemoryDisk) -> Self {
-        Self {
-            store: SnapshotStore::open(disk),
+    pub(crate) fn new(disk: MemoryDisk) -> Result<Self, DiskError> {
+        Ok(Self {
+            store: SnapshotStore::open(disk)?,
             jobs: VecDeque::new(),
-        }
+        })
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -73,6 +73,7 @@ impl<S: Machine> SnapshotLane<S> {
             Output::Action(_)
             | Output::Reply { .. }
             | Output::Done { .. }
+            | Output::Registered { .. }
             | Output::Snapshot { .. } => unreachable!("that is nothing for this lane"),
         });
     }
@@ -84,24 +85,23 @@ impl<S: Machine> SnapshotLane<S> {
         let store = &mut self.store;
         match job {
             Job::Take(meta, image) => match store.take(&meta, &mut |sink| image.write(sink)) {
-                Ok(()) => Done::Taken(meta),
+                Ok(_) => Done::Taken(meta),
                 Err(_) => Done::NotTaken(meta.id),
             },
-            Job::Restore(id) => match store.read(id) {
+            Job::Restore(id) => match read_image(store, id) {
                 Ok(image) => Done::Restored(id, image),
                 Err(_) => Done::NotRestored(id),
             },
             Job::Read(read) => {
                 let chunk = store.chunk(read.id, read.offset, read.bytes_max);
-                Done::Read(read, chunk)
+                Done::Read(read, chunk.ok())
             }
             Job::Begin(id, total) => match store.begin_receive(id, total) {
                 Ok(offset) => Done::Begun(id, offset),
                 Err(_) => Done::NotReceived(id),
             },
             Job::Write(id, offset, bytes) => match store.receive(id, offset, &bytes) {
-                Ok(Some(end)) => Done::Written(id, end),
-                Ok(None) => Done::Nothing,
+                Ok(end) => Done::Written(id, end),
                 Err(_) => Done::NotReceived(id),
             },
             Job::Finish(id) => match store.finish_receive(id) {
@@ -115,6 +115,17 @@ impl<S: Machine> SnapshotLane<S> {
             }
         }
     }
+}
+
+/// The image in a snapshot: all of it is verified before anything is done with it.
+fn read_image<I: Image>(
+    store: &mut SnapshotStore<MemoryDisk>,
+    id: EntryId,
+) -> Result<I, SnapshotError> {
+    let mut reader = store.read(id)?;
+    let image = I::read(&mut reader)?;
+    reader.finish()?;
+    Ok(image)
 }
 
 impl<S: Machine> World<S> {

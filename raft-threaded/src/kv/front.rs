@@ -296,7 +296,10 @@ fn explain(error: &RequestError) -> Reply {
         // Certainly not done, because another leader took over.
         RequestError::Superseded(_) => "NOTLEADER",
         RequestError::Unknown | RequestError::ReplyLost(_) => "UNKNOWN",
-        RequestError::Undecodable => "ERR",
+        RequestError::Undecodable
+        | RequestError::SessionExpired
+        | RequestError::SequencePassed { .. }
+        | RequestError::WindowFull { .. } => "ERR",
     };
     Reply::Error(format!("{kind} {error}"))
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
-use raft_core::replica::{ChunkRead, Image, ImageError, ReadChunk, ReplicaImage, Sink};
+use raft_core::replica::{Image, ImageError, ReadChunk, ReplicaImage, Sink};
 use raft_core::wal::{Chunk, SnapshotError, SnapshotStore};
 use raft_core::{EntryId, SnapshotMeta};
 use tracing::{error, info, warn};
@@ -48,7 +48,7 @@ pub(crate) enum SnapshotEvent<I> {
     /// It cannot be read.
     NotRestored(EntryId),
     /// A part, if there is such a snapshot.
-    Read(ReadChunk, Option<ChunkRead>),
+    Read(ReadChunk, Option<Chunk>),
     /// Everything before this offset is here.
     ReceiveBegun(EntryId, u64),
     /// Now this much is.
@@ -99,7 +99,6 @@ fn carry_out<I: Image>(
             let chunk = chunk.inspect_err(|failure| {
                 warn!(%failure, node = read.to.node.0, "a peer was not served");
             });
-            let chunk = chunk.map(|Chunk { total, bytes }| ChunkRead { total, bytes });
             SnapshotEvent::Read(read, chunk.ok())
         }
         SnapshotJob::BeginReceive(id, total) => {

@@ -124,6 +124,7 @@ where
             Output::RetainSnapshots { keep } => SnapshotJob::Retain(keep),
             Output::Action(_)
             | Output::Reply { .. }
+            | Output::Registered { .. }
             | Output::Done { .. }
             | Output::Snapshot { .. } => unreachable!("that is nothing for files"),
         });
