@@ -359,7 +359,11 @@ where
                 error!(%reason, "the node halted");
                 self.stop(Err(StopError::Halted(reason)));
             }
-            Action::Apply { .. } | Action::Resolve { .. } => {
+            Action::Apply { .. }
+            | Action::Resolve { .. }
+            | Action::TakeSnapshot
+            | Action::RestoreSnapshot { .. }
+            | Action::ReceiveSnapshot { .. } => {
                 unreachable!("the replica carries these out itself")
             }
             other => unreachable!("an action this adapter does not know: {other:?}"),

@@ -153,10 +153,8 @@ impl To {
         if let Some(expect) = expect.expect {
             words.extend(["EXPECT".to_string(), expect]);
         }
-        match self.order(&words)? {
-            Answer::Text(id) => println!("{done}; the configuration is {id} now"),
-            other => println!("{done}: {other:?}"),
-        }
+        let id = self.order(&words)?.text()?;
+        println!("{done}; the configuration is {id} now");
         Ok(())
     }
 }
@@ -229,9 +227,7 @@ pub(super) fn step_down(arguments: &Alone) -> Result<(), Failure> {
 }
 
 pub(super) fn snapshot(arguments: &Alone) -> Result<(), Failure> {
-    match arguments.to.order(&words("RAFT.SNAPSHOT", None))? {
-        Answer::Text(id) => println!("the node has a snapshot up to {id}"),
-        other => println!("the node has a snapshot: {other:?}"),
-    }
+    let id = arguments.to.order(&words("RAFT.SNAPSHOT", None))?.text()?;
+    println!("the node has a snapshot up to {id}");
     Ok(())
 }
