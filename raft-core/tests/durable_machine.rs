@@ -1,5 +1,10 @@
 //! A state machine with a durable store of its own is not fed twice.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test looks only at what it is about"
+)]
+
 use raft_core::replica::{
     Applied, Command, Durable, Image, Output, Replica, ReplicatedRequest, Serde, Sessions,
     StateMachine,

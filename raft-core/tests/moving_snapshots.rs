@@ -3,6 +3,10 @@
 
 #![expect(
     clippy::cast_possible_truncation,
+    clippy::large_enum_variant,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
     reason = "a test that cannot go on has failed, and looks only at what it is about"
 )]
 
@@ -654,7 +658,16 @@ fn survive(seed: u64) -> u32 {
     for (request, result) in &group.replies {
         let times = journal.iter().filter(|value| **value == request.0).count();
         match result {
-            Ok(_) | Err(RequestError::ReplyLost(_)) => assert_eq!(times, 1, "seed {seed}"),
+            // A reply says how long the journal was with the command in it.
+            Ok(length) => {
+                assert_eq!(times, 1, "seed {seed}");
+                assert_eq!(
+                    journal[length - 1],
+                    request.0,
+                    "a reply of its own, seed {seed}"
+                );
+            }
+            Err(RequestError::ReplyLost(_)) => assert_eq!(times, 1, "seed {seed}"),
             Err(RequestError::Rejected(_) | RequestError::Superseded(_)) => assert_eq!(times, 0),
             Err(RequestError::Unknown | RequestError::Undecodable) => assert!(times <= 1),
             Err(

@@ -350,6 +350,7 @@ impl Store {
         let mut meta = model.base.clone();
         meta.id.index = Index(from + 1 + random.below(12));
         meta.id.term = Term(model.hard_state.term.0 + 1);
+        meta.term = meta.id.term;
         meta.configured = meta.id;
         meta.configuration = configuration(meta.id.index.0);
         self.write_snapshot(&meta)?;

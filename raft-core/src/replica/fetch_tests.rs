@@ -1,5 +1,10 @@
 //! Fetching from sources that are slow, lossy, restarted, or liars.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "the files of these tests are short"
+)]
+
 use alloc::vec;
 use alloc::vec::Vec;
 

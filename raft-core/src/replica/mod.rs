@@ -216,6 +216,7 @@ impl<S: StateMachine> Replica<S> {
     pub fn drain(&mut self, outputs: &mut Vec<Output<S>>) {
         self.answer_refused(outputs);
         outputs.append(&mut self.begun);
+        self.answer_restored(outputs);
         self.tell_time();
         loop {
             self.drive_fetch(outputs);
@@ -258,7 +259,6 @@ impl<S: StateMachine> Replica<S> {
                 index: self.applied,
             });
         }
-        self.answer_restored(outputs);
         self.observe_time();
         self.expire_ready(outputs);
         self.begin_snapshot(outputs);
@@ -279,9 +279,11 @@ impl<S: StateMachine> Replica<S> {
                 && id.index <= entry.id.index
             {
                 self.committed.pop_front();
-                // One entry has one reply, whoever else may claim it.
-                let result = result.take().unwrap_or(Err(RequestError::ReplyLost(id)));
-                self.session_requests.remove(&request);
+                let known = self.session_requests.remove(&request);
+                // One entry has one reply, whoever else may claim it; of what a restored snapshot contains
+                // only sessions know the answer.
+                let own = result.take_if(|_| id == entry.id);
+                let result = own.unwrap_or_else(|| self.late_answer(id, known));
                 outputs.push(Output::of(request, result));
             }
             self.answer_ready(outputs);
@@ -303,7 +305,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// A restored snapshot contains what requests waited for.
-    fn answer_restored(&mut self, outputs: &mut Vec<Output<S>>) {
+    pub(super) fn answer_restored(&mut self, outputs: &mut Vec<Output<S>>) {
         while let Some((id, request)) = self.committed.front().copied()
             && id.index <= self.applied
         {

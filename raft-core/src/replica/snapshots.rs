@@ -180,6 +180,7 @@ impl<S: StateMachine> Replica<S> {
         if id.index <= self.durable.holds() {
             // Its own store has that already, and more.
             self.restored_to(id);
+            self.answer_restored(outputs);
             return;
         }
         self.snapshots.restoring = Some(id);
