@@ -90,7 +90,7 @@
 //! | `log` `log_sizes` `term_runs` `persistence` `quorum` `configuration` `progress` `inflight` `lease` `freshness` `read_queue` `proposal_queue` `sent_requests` `forward_window` | machines that know nothing of `Node` |
 //! | `node/` | consensus: one submodule for each section of the paper |
 //! | `replica/` | hosting a `StateMachine` |
-//! | `wal/` | the log file: records, segments, recovery |
+//! | `wal/` | the log file: records, segments, recovery; snapshot files beside it |
 //! | `codec/` | bytes of messages and records |
 //!
 //! # Deliberately absent

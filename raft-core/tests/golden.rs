@@ -1,11 +1,12 @@
 //! The bytes of messages and records, which other versions will have to read, and the course of a run,
 //! which must be the same on every platform.
 
-use raft_core::wal::{Wal, WalOptions};
+use raft_core::replica::write_part;
+use raft_core::wal::{SnapshotStore, Wal, WalOptions};
 use raft_core::{
-    AppendOutcome, Body, Boot, Bytes, Cause, ClusterId, Configuration, Entry, EntryId, Envelope,
-    GroupId, HardState, Identity, Index, Member, NodeId, Payload, Persist, PersistId, Round,
-    Session, Span, StorageId, Term, codec,
+    AppendOutcome, Body, Boot, Bytes, Cause, ClusterId, CompactLog, Configuration, Entry, EntryId,
+    Envelope, GroupId, HardState, Identity, Index, Member, NodeId, Payload, Persist, PersistId,
+    Round, Session, SnapshotMark, SnapshotMeta, Span, StorageId, Term, codec,
 };
 use raft_sim::{Cluster, MemoryDisk, Network};
 
@@ -162,6 +163,71 @@ fn a_segment_keeps_its_bytes() {
     check("segment", SEGMENT, &hex(&bytes[..end]));
 }
 
+fn meta(index: u64) -> SnapshotMeta {
+    let id = |index| EntryId {
+        term: Term(4),
+        index: Index(index),
+    };
+    SnapshotMeta {
+        id: id(index),
+        term: Term(4),
+        configured: id(3),
+        configuration: Configuration::of_voters([member(1)]).into(),
+    }
+}
+
+/// An installed snapshot, another identity, a taken snapshot, and a log that begins later: what the records
+/// say of each, and what the next segment begins with.
+#[test]
+fn changes_keep_their_bytes() {
+    let mut disk = MemoryDisk::new();
+    Wal::create(&mut disk, identity(), &Configuration::default()).unwrap();
+    let options = WalOptions {
+        segment_bytes: 4 << 10,
+        tail_bytes_max: 1 << 10,
+    };
+    let (mut wal, restored) = Wal::recover(disk.clone(), options).unwrap();
+    let mut persist = Persist {
+        id: PersistId(1),
+        store: member(1).store,
+        boot: restored.boot,
+        hard_state: None,
+        snapshot: Some(SnapshotMark::Installed(meta(7))),
+        identity: Some(Identity {
+            cluster: ClusterId(0x0d),
+            ..identity()
+        }),
+        entries: entries().into(),
+    };
+    wal.append(&persist).unwrap();
+    persist.snapshot = Some(SnapshotMark::Taken(meta(9)));
+    persist.identity = None;
+    persist.entries = vec![].into();
+    wal.append(&persist).unwrap();
+    let base = meta(9);
+    wal.compact(&CompactLog {
+        base: base.id,
+        configured: base.configured,
+        configuration: base.configuration,
+    })
+    .unwrap();
+    wal.close().unwrap();
+    let bytes = disk.file("00000000000000000002.wal").unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    check("changes", CHANGES, &hex(&bytes[512..end]));
+}
+
+#[test]
+fn a_snapshot_keeps_its_bytes() {
+    let disk = MemoryDisk::new();
+    let mut store = SnapshotStore::open(disk.clone()).unwrap();
+    store
+        .take(&meta(9), &mut |sink| write_part(sink, b"all there is"))
+        .unwrap();
+    let name = "snapshot-00000000000000000009-00000000000000000004.snap";
+    check("snapshot", SNAPSHOT, &hex(&disk.file(name).unwrap()));
+}
+
 /// P4: the same inputs, the same outputs, bit for bit.
 #[test]
 fn a_run_of_a_cluster_takes_the_same_course_everywhere() {
@@ -221,11 +287,19 @@ const VOTE: &str = "0f000000030c01a10502a20404010602030700";
 const HEARTBEAT: &str = "11000000030c01a10502a204040106060708090001";
 const MATCHED: &str = "0e000000030c01a10502a20404010605000a";
 const FORWARD: &str = "0c000000030c01a10502a2040401060902000000010000000000000061";
-const SEGMENT: &str = "726166742d77616c0100010000000000020000000000000003000000000000000c00000000000000000000000000\
-    0000a100000000000000000000000000000001 28x00 020000000000000010000000000000a1000000000000000\
-    0000000000000003b9d6274719e6067120000003b9d627401000000010000000000000000000101a100000000020\
-    0000000000095a1cd7048010000719e606705 331x00 4559416b4a00000095a1cd70020000000a000000fb00020\
-    1040101a100020100000000000000030000000400000000000000000000000004000000000000000103000000040\
-    000000000000002060000007365740101a10000000000000000001ee5efc2900100004559416b05 403x00 67572\
-    21f080000001ee5efc20400000004000000fb0004";
-const COURSE: &str = "86e0c1ea";
+const SEGMENT: &str = "726166742d77616c0100010000000000020000000000000003000000000000000c0000000000000000000000\
+    00000000a100000000000000000000000000000001 28x00 020000000000000010000000000000a10000000\
+    000000000000000000000003b9d6274a6be869f110000003b9d6274010000000100000000000000000101a10\
+    00000000200000000000000d3b24bea48010000a6be869f05 331x00 9f0850ab4a000000d3b24bea0200000\
+    00a000000fb000201040101a1000201000000000000000300000004000000000000000000000000040000000\
+    00000000103000000040000000000000002060000007365740101a1000000000000000000778cd8d29001000\
+    09f0850ab05 403x00 1cce48b508000000778cd8d20400000004000000fb0004";
+const COURSE: &str = "9912f917";
+const CHANGES: &str = "9a5769055a0000008bcba69e0600000004000000fb000200120000000101040704030101a100000001030d01\
+    a100080000000000000003000000040000000000000000000000000400000000000000010300000004000000\
+    0000000002060000007365740101a1000000000000000000ecf7ffa41a0000009a5769050600000004000000\
+    fb0002000e0000000100040904030101a10000000000000000000000ff3bbf2c1a000000ecf7ffa406000000\
+    04000000fb0002000e000000000001040904030101a1000000020000000000007598798b20010000ff3bbf2c\
+    05 291x00 865af1a1080000007598798b0400000004000000fb0004";
+const SNAPSHOT: &str = "726166742d736e70010001000a00000000000000f06a45f3040904030101a10000006dd4a537140000000c00\
+    000000000000616c6c2074686572652069737f212c3600000000520000000000000040b227e3";

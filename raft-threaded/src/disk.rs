@@ -198,3 +198,19 @@ impl Disk for FileDisk {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::FileDisk;
+
+    #[test]
+    fn a_folder_is_locked_until_the_last_clone_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = FileDisk::open(folder.path()).unwrap();
+        let snapshots = log.clone();
+        drop(log);
+        FileDisk::open(folder.path()).unwrap_err();
+        drop(snapshots);
+        FileDisk::open(folder.path()).unwrap();
+    }
+}

@@ -1,14 +1,25 @@
 //! A store that belongs to no cluster yet, and waits to be attached to one (P6).
 //!
-//! Always holds: it has promised nothing to anybody, so in another life it may be attached elsewhere; it
-//! neither votes nor campaigns, and answers one cluster only, the first whose leader it heard in this
-//! life.
+//! Always holds: it has promised nothing to anybody, so it may be attached elsewhere while it is blank; it
+//! neither votes nor campaigns, and answers one cluster at a time: the first whose leader it heard, until
+//! that one falls silent.
 
 use crate::action::Refusal;
 use crate::message::{AppendOutcome, Body, Envelope};
-use crate::types::ClusterId;
+use crate::types::{ClusterId, Time};
 
 use super::Node;
+
+/// How many election timeouts a cluster may be silent before a blank store listens to another one.
+const SILENCE_TIMEOUTS: u64 = 4;
+
+/// The cluster that a blank store answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Joining {
+    cluster: ClusterId,
+    /// When its leader was heard last.
+    heard: Time,
+}
 
 impl Node {
     /// Whether the store belongs to no cluster.
@@ -19,7 +30,7 @@ impl Node {
     /// The cluster that this node speaks to.
     pub(super) fn cluster(&self) -> ClusterId {
         match self.joining {
-            Some(cluster) if self.is_blank() => cluster,
+            Some(joining) if self.is_blank() => joining.cluster,
             Some(_) | None => self.identity.cluster,
         }
     }
@@ -27,12 +38,21 @@ impl Node {
     /// Whether a blank store, which is who the message is meant for, may listen to its sender's cluster.
     pub(super) fn check_cluster_to_join(&mut self, envelope: &Envelope) -> Result<(), Refusal> {
         let cluster = envelope.from.cluster;
-        if cluster == ClusterId::NONE || self.joining.is_some_and(|joining| joining != cluster) {
+        let patience = self.options.election_timeout.times(SILENCE_TIMEOUTS);
+        let other = self.joining.filter(|joining| joining.cluster != cluster);
+        let heard = other.is_some_and(|joining| self.now < joining.heard + patience);
+        if cluster == ClusterId::NONE || heard {
             return Err(Refusal::Foreign);
         }
         match &envelope.body {
             Body::AppendEntries { .. } | Body::Heartbeat { .. } | Body::InstallSnapshot { .. } => {
-                self.joining = Some(cluster);
+                if other.is_some() {
+                    // What the other one was about to send is no part of this one.
+                    self.snapshots.forget_receiving();
+                    self.become_follower(self.hard_state.term, None);
+                }
+                let heard = self.now;
+                self.joining = Some(Joining { cluster, heard });
                 Ok(())
             }
             // It has no vote to give: no configuration tells that it has one (contrast S22).

@@ -53,14 +53,15 @@ use crate::proposal_queue::ProposalQueue;
 use crate::snapshot::SnapshotMeta;
 use crate::term_runs::TermRuns;
 use crate::types::{
-    Boot, ClusterId, EntryId, HardState, Identity, Index, Member, PersistId, ReadTicket, RequestId,
-    Span, StorageId, Term, Time,
+    Boot, EntryId, HardState, Identity, Index, Member, PersistId, ReadTicket, RequestId, Span,
+    StorageId, Term, Time,
 };
 
 use self::apply::ApplyLane;
 use self::control::Controls;
 use self::election::Campaign;
 use self::follower::Follower;
+use self::joining::Joining;
 use self::proposals::{ForwardWindows, Forwards};
 use self::reads::ReadForwards;
 use self::replication::Leader;
@@ -139,7 +140,7 @@ pub struct Node {
     apply: ApplyLane,
     snapshots: Snapshots,
     /// Whom a store without a cluster heard first.
-    joining: Option<ClusterId>,
+    joining: Option<Joining>,
     proposals: ProposalQueue,
     forwards: Forwards,
     forward_windows: ForwardWindows,

@@ -50,6 +50,11 @@ impl Snapshots {
         self.durable
     }
 
+    /// What is being fetched is not wanted any more.
+    pub(super) const fn forget_receiving(&mut self) {
+        self.receiving = None;
+    }
+
     fn is_new(&self, index: Index) -> bool {
         self.latest.is_none_or(|latest| index > latest.index)
     }

@@ -10,11 +10,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::node::Restored;
-use crate::types::{ClusterId, EntryId, Identity, StorageId};
+use crate::types::{ClusterId, EntryId, Identity, Index, StorageId};
 
 use super::chain::{Chain, Segment, open_chain, read_header, remove_segments};
 use super::disk::{Disk, DiskError};
-use super::record::Footer;
+use super::record::{Footer, Record};
 use super::recovered::{Records, Recovered};
 use super::segment::{Beginning, Header, Link, Summary, segment_name, segment_number};
 use super::snapshot_error::SnapshotError;
@@ -199,17 +199,16 @@ impl<F> Newest<F> {
     fn plan(&self, recovered: &mut Recovered, options: WalOptions) -> Result<Plan, RecoveryError> {
         let (header, seed) = (&self.segment.header, self.segment.seed);
         let (number, records) = (header.number, &self.walk.records);
-        let begins = records.get(self.valid).map_or(0, |(offset, _)| *offset);
-        let void = begins >= self.synced;
+        let split = records.partition_point(|(offset, _)| *offset < self.synced);
         // A short segment is copied whole, so that restarts do not pile up segments; and so is what is left
         // of one that is void up to where it may not be synced. But each change of the store's id has a
         // segment that ends with it, so that a header can name the one id before its own.
         let renamed = self.identity.member.store != self.segment.store();
-        let keep = renamed || (self.synced > options.segment_bytes / 4 && !void);
-        if recovered.state.oldest == number && (void || !keep) {
-            recovered.state.oldest = number + 1;
-        }
-        if !keep {
+        let long = self.synced > options.segment_bytes / 4 && self.valid < split;
+        if !renamed && !long {
+            if recovered.state.oldest == number {
+                recovered.state.oldest = number + 1;
+            }
             let (records, summary) = recovered.rewrite(header, &records[self.valid..])?;
             return Ok(Plan {
                 link: header.link,
@@ -219,10 +218,14 @@ impl<F> Newest<F> {
                 summary,
             });
         }
-        let split = records.partition_point(|(offset, _)| *offset < self.synced);
         let (kept, copied) = records.split_at(split);
+        let copied = &copied[self.valid.saturating_sub(split)..];
         let summary = summarize(number, kept)?;
-        if !void {
+        let above = recovered.state.base.id.index.next();
+        if self.valid >= split || replaces_from(number, copied, above)? {
+            // The log above its base is all in what is copied. What it replaced need not even follow the base.
+            recovered.state.oldest = number + 1;
+        } else {
             recovered.take_in(number, &summary)?;
         }
         let footer = Some(summary.footer());
@@ -231,8 +234,7 @@ impl<F> Newest<F> {
             end: self.synced,
             chain: kept.last().map_or(seed.header, |(_, record)| record.crc),
         };
-        let valid = self.valid.saturating_sub(split);
-        let (records, summary) = recovered.rewrite(header, &copied[valid..])?;
+        let (records, summary) = recovered.rewrite(header, copied)?;
         Ok(Plan {
             link,
             former: self.segment.store(),
@@ -241,6 +243,22 @@ impl<F> Newest<F> {
             summary,
         })
     }
+}
+
+/// Whether some record replaces everything from an entry on.
+fn replaces_from(
+    number: u64,
+    records: &[(u64, Record)],
+    index: Index,
+) -> Result<bool, RecoveryError> {
+    for (offset, record) in records {
+        let content = content_of(number, *offset, record)?;
+        let first = content.and_then(|content| Some(content.entries.first()?.id.index));
+        if first.is_some_and(|first| first <= index) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes what a crash left behind.

@@ -203,7 +203,7 @@ pub(super) fn summarize(number: u64, records: &[(u64, Record)]) -> Result<Summar
     Ok(summary)
 }
 
-/// The end of the log in memory, as far as the newest segment holds it, above its base; its payloads are copied, so
+/// The end of the log in memory, as far as the newest segment holds it, above its base: of the records that are not void; its payloads are copied, so
 /// that they do not keep the whole segment alive.
 pub(super) fn load_tail(
     number: u64,
@@ -216,9 +216,6 @@ pub(super) fn load_tail(
         let Some(content) = content_of(number, *offset, record)? else {
             continue;
         };
-        if content.voids_log() {
-            tail.clear();
-        }
         let entries = content.entries;
         if let Some(first) = entries.first() {
             let keep = tail.partition_point(|entry| entry.id.index < first.id.index);

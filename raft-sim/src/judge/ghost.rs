@@ -59,6 +59,8 @@ pub(super) struct Ghost {
     pub(super) acknowledged: BTreeMap<Term, Index>,
     /// The configurations in its log, as it was handed to the disk; some may have been cut since.
     pub(super) configurations: Vec<Configured>,
+    /// Those that an installed snapshot replaced, until its mark is durable.
+    pub(super) replaced: Option<Vec<Configured>>,
     /// The configuration it showed last.
     pub(super) shown: Option<Arc<Configuration>>,
     /// What it counted for each follower, in this leadership.
@@ -95,6 +97,7 @@ impl Ghost {
     fn write(&mut self, pending: Pending) {
         self.mark = pending.mark.or(self.mark);
         if let Some(chain) = pending.installed {
+            self.replaced = None;
             self.durable = chain;
         }
         if !pending.links.is_empty() {
@@ -154,6 +157,10 @@ impl Ghost {
             }
         }
         self.lane.clear();
+        // A snapshot that did not survive has replaced nothing.
+        if let Some(before) = self.replaced.take() {
+            self.configurations = before;
+        }
         self.check_contents(restored)?;
         self.handed = self.durable.clone();
         self.term = term;

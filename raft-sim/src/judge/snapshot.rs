@@ -135,11 +135,14 @@ impl<S: Machine> Judge<S> {
             );
             self.report(Some(node), Invariant::I8, text);
         }
-        self.ghost_mut(node).configurations = vec![Configured {
+        let ghost = self.ghost_mut(node);
+        let installed = vec![Configured {
             index: meta.configured.index,
             link,
             configuration: meta.configuration.clone(),
         }];
+        let before = core::mem::replace(&mut ghost.configurations, installed);
+        ghost.replaced.get_or_insert(before);
         true
     }
 }

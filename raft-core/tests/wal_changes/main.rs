@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod cases;
+
 use std::sync::Arc;
 
 use raft_core::replica::{read_part, write_part};
@@ -59,6 +61,8 @@ struct Model {
     snapshot: Option<SnapshotMeta>,
     /// The entries above the base.
     log: Vec<Entry>,
+    /// The store's id when it was empty: what its snapshots must not outlive.
+    born: StorageId,
 }
 
 impl Model {
@@ -75,6 +79,7 @@ impl Model {
             base,
             snapshot: None,
             log: Vec::new(),
+            born: identity.member.store,
         }
     }
 
@@ -140,6 +145,7 @@ impl Model {
             snapshot: restored.snapshot.clone(),
             log: read_all(wal, base.id.index, restored.terms.last().index),
             base,
+            born: StorageId(0),
         };
         assert_eq!(wal.identity(), restored.identity);
         assert_eq!(model.last(), restored.terms.last());
@@ -209,10 +215,16 @@ impl Store {
     fn open(disk: MemoryDisk, possible: Vec<Model>, drawn: u128) -> Self {
         let (mut wal, restored) = Wal::recover(disk.clone(), OPTIONS).unwrap();
         let mut snapshots = SnapshotStore::open(disk.clone()).unwrap();
-        let model = Model::shown_by(&mut wal, &restored);
-        if let Some(place) = possible.iter().position(|other| *other == model) {
-            if let Some(meta) = &model.snapshot {
-                check_image(&mut snapshots, meta);
+        let mut model = Model::shown_by(&mut wal, &restored);
+        let same = |other: &Model| {
+            model.born = other.born;
+            *other == model
+        };
+        if let Some(place) = possible.iter().position(same) {
+            let metas = snapshots.metas().unwrap();
+            assert!(model.snapshot.iter().all(|meta| metas.contains(meta)));
+            for meta in metas {
+                check_image(&mut snapshots, &meta, model.born);
             }
             return Self {
                 disk,
@@ -260,6 +272,9 @@ impl Store {
         }
         if random.below(4) == 0 {
             self.wal.write()?;
+            let Model { base, log, .. } = self.model().clone();
+            let last = self.model().last().index;
+            assert_eq!(read_all(&mut self.wal, base.id.index, last), log);
         }
         Ok(())
     }
@@ -339,7 +354,8 @@ impl Store {
         if last <= from {
             return Ok(());
         }
-        let meta = model.meta_at(from + 1 + random.below(last - from));
+        let behind = random.below(last - from) * random.below(2);
+        let meta = model.meta_at(last - behind);
         self.write_snapshot(&meta)?;
         self.append(random, Some(SnapshotMark::Taken(meta)), None)
     }
@@ -359,7 +375,7 @@ impl Store {
     }
 
     fn write_snapshot(&mut self, meta: &SnapshotMeta) -> Result<(), DiskError> {
-        let image = image(meta);
+        let image = image(self.model().born);
         let taken = self
             .snapshots
             .take(meta, &mut |sink| write_part(sink, &image));
@@ -414,14 +430,14 @@ fn off() -> DiskError {
     }
 }
 
-fn image(meta: &SnapshotMeta) -> Vec<u8> {
-    vec![meta.id.index.0.to_le_bytes()[0]; 300]
+fn image(born: StorageId) -> Vec<u8> {
+    born.0.to_le_bytes().repeat(20)
 }
 
-fn check_image(snapshots: &mut SnapshotStore<MemoryDisk>, meta: &SnapshotMeta) {
+fn check_image(snapshots: &mut SnapshotStore<MemoryDisk>, meta: &SnapshotMeta, born: StorageId) {
     let mut reader = snapshots.read(meta.id).unwrap();
     assert_eq!(reader.meta(), meta);
-    assert_eq!(read_part(&mut reader).unwrap(), image(meta));
+    assert_eq!(read_part(&mut reader).unwrap(), image(born));
     reader.finish().unwrap();
 }
 
