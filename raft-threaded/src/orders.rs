@@ -84,10 +84,7 @@ impl<S: StateMachine> Client<S> {
     ///
     /// If leadership stays where it is. After `Unknown` or `Stopped` it may have moved.
     pub fn transfer_leadership(&self, to: Option<NodeId>) -> Result<Term, ClientError> {
-        match self.order(Order::Transfer(to))? {
-            Outcome::Transferred(term) => Ok(term),
-            other => unreachable!("a transfer ends in another term, not in {other:?}"),
-        }
+        self.transferred(Order::Transfer(to))
     }
 
     /// Lets the leader lead no longer, whoever leads next; returns the term that ended.
@@ -96,10 +93,7 @@ impl<S: StateMachine> Client<S> {
     ///
     /// As [`Client::transfer_leadership`].
     pub fn step_down(&self) -> Result<Term, ClientError> {
-        match self.order(Order::StepDown)? {
-            Outcome::Transferred(term) => Ok(term),
-            other => unreachable!("stepping down ends a term, not in {other:?}"),
-        }
+        self.transferred(Order::StepDown)
     }
 
     /// Makes this node a cluster of its own, with everything in its log. The others go on without it, or do
@@ -111,13 +105,14 @@ impl<S: StateMachine> Client<S> {
     /// would be served, unless forced.
     pub fn solo(&self, expect: ClusterId, force: Force) -> Result<Alone, ClientError> {
         let expect = Some(expect);
-        match self.order(Order::Solo { expect, force })? {
-            Outcome::Alone { committed, last } => Ok(Alone {
-                committed: committed.0,
-                last: last.0,
-            }),
-            other => unreachable!("a node is alone in the end, not {other:?}"),
-        }
+        let outcome = self.order(Order::Solo { expect, force })?;
+        let Outcome::Alone { committed, last } = outcome else {
+            unreachable!("a node is alone in the end, not {outcome:?}");
+        };
+        Ok(Alone {
+            committed: committed.0,
+            last: last.0,
+        })
     }
 
     /// Empties this node's store and gives it a new id, so that it can be attached to a cluster; then the
@@ -127,10 +122,12 @@ impl<S: StateMachine> Client<S> {
     ///
     /// If its configuration has the node as a member, unless forced: nothing was deleted.
     pub fn reset(&self, force: Force) -> Result<(), ClientError> {
-        match self.order(Order::Reset(force))? {
-            Outcome::Emptied => Ok(()),
-            other => unreachable!("a store is empty in the end, not {other:?}"),
-        }
+        let outcome = self.order(Order::Reset(force))?;
+        assert!(
+            outcome == Outcome::Emptied,
+            "a store is empty in the end, not {outcome:?}"
+        );
+        Ok(())
     }
 
     /// Takes a snapshot of everything that is applied at this node, unless there is one; returns the last entry
@@ -152,10 +149,19 @@ impl<S: StateMachine> Client<S> {
     }
 
     fn changed(&self, order: Order) -> Result<EntryId, ClientError> {
-        match self.order(order)? {
-            Outcome::Changed(id) => Ok(id),
-            other => unreachable!("a change is committed in the end, not {other:?}"),
-        }
+        let outcome = self.order(order)?;
+        let Outcome::Changed(id) = outcome else {
+            unreachable!("a change is committed in the end, not {outcome:?}");
+        };
+        Ok(id)
+    }
+
+    fn transferred(&self, order: Order) -> Result<Term, ClientError> {
+        let outcome = self.order(order)?;
+        let Outcome::Transferred(term) = outcome else {
+            unreachable!("leadership moves in the end, not {outcome:?}");
+        };
+        Ok(term)
     }
 
     fn order(&self, order: Order) -> Result<Outcome, ClientError> {

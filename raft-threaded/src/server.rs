@@ -141,15 +141,7 @@ where
             .register(registry)
             .map_err(system("the client port cannot be polled"))?;
 
-        info!(
-            node = identity.member.node.0,
-            cluster = %identity.cluster,
-            store = %identity.member.store,
-            boot = restored.boot.0,
-            term = restored.hard_state.term.0,
-            last = restored.terms.last().index.0,
-            "recovered"
-        );
+        report(&restored);
         let snapshots = SnapshotStore::open(snapshots)
             .map_err(|error| recovery(&options.data, error.into()))?;
         let (snapshots, snapshot_threads) =
@@ -279,6 +271,20 @@ impl<S: StateMachine> Drop for Server<S> {
         // Nobody is left to tell.
         let _ = self.join();
     }
+}
+
+fn report(restored: &Restored) {
+    let identity = restored.identity;
+    info!(
+        node = identity.member.node.0,
+        cluster = %identity.cluster,
+        store = %identity.member.store,
+        boot = restored.boot.0,
+        term = restored.hard_state.term.0,
+        snapshot = restored.snapshot.as_ref().map(|snapshot| snapshot.id.index.0),
+        last = restored.terms.last().index.0,
+        "recovered"
+    );
 }
 
 /// The configuration in force when a log was recovered.

@@ -84,25 +84,27 @@ pub fn solo_stopped(
     let mut inputs: Vec<Input> = restored.into_iter().chain([solo]).rev().collect();
     while let Some(input) = inputs.pop() {
         for action in node.step(Event { at: Time(0), input }) {
-            match action {
-                Action::Persist(persist) => inputs.push(write(&mut wal, &persist)?),
-                Action::Resolve { outcome: found, .. } => outcome = Some(found),
-                // Nobody is there to be told, nor to apply anything to.
-                _ => {}
+            // Nobody is there to be told anything, nor to apply it.
+            if let Action::Persist(persist) = &action {
+                inputs.push(write(&mut wal, persist)?);
+            } else if let Action::Resolve { outcome: found, .. } = action {
+                outcome = Some(found);
             }
         }
     }
     wal.close()?;
-    match outcome {
-        Some(Outcome::Alone { committed, last }) => Ok(Alone {
+    if let Some(Outcome::Alone { committed, last }) = outcome {
+        return Ok(Alone {
             committed: committed.0,
             last: last.0,
-        }),
-        Some(Outcome::Rejected(rejection)) => {
-            Err(ClientError::from(RequestError::Rejected(rejection)).into())
-        }
-        Some(_) | None => Err(ClientError::from(RequestError::Unknown).into()),
+        });
     }
+    let error = if let Some(Outcome::Rejected(rejection)) = outcome {
+        RequestError::Rejected(rejection)
+    } else {
+        RequestError::Unknown
+    };
+    Err(ClientError::from(error).into())
 }
 
 /// Empties a stopped node's store and gives it a new id, so that it can be attached to a cluster.

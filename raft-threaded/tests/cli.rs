@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Stdio;
 
-use support::{Client, Cluster, Value, eventually, free_port, newest_segment, raft_kv, run};
+use support::{Client, Cluster, Value, done, eventually, free_port, newest_segment, raft_kv, run};
 
 fn serve(data: &str, peer: u16, client: u16) -> Vec<String> {
     vec![
@@ -46,7 +46,23 @@ fn an_unknown_flag_is_refused_with_the_usage() {
 
 #[test]
 fn every_verb_explains_itself() {
-    for verb in ["local", "init", "serve", "status"] {
+    for verb in [
+        "local",
+        "init",
+        "serve",
+        "status",
+        "members",
+        "attach",
+        "detach",
+        "promote",
+        "demote",
+        "move",
+        "transfer",
+        "step-down",
+        "snapshot",
+        "solo",
+        "reset",
+    ] {
         let ran = run(&[verb, "--help"]);
         assert!(
             ran.success && ran.out.contains("Usage: raft-kv"),
@@ -230,6 +246,35 @@ fn status_shows_what_a_node_knows() {
     );
 }
 
+/// Somebody takes the order and falls silent: nobody knows what became of it, and the exit code says so.
+#[test]
+fn an_order_whose_outcome_nobody_knows_has_an_exit_code_of_its_own() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let to = silent.local_addr().unwrap().to_string();
+    let ran = run(&["step-down", "--to", &to, "--timeout", "1"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert!(ran.err.contains("it may have been done"), "{}", ran.err);
+    drop(silent);
+    let ran = run(&["step-down", "--to", &to]);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(
+        ran.err.contains("is a raft-kv node listening"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_node_that_is_to_join_has_an_id_and_a_folder_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("new").display().to_string();
+    let mut arguments = serve(&data, free_port(), free_port());
+    arguments.push("--join".to_string());
+    let said = refused(&arguments);
+    assert!(said.contains("Give --id N"), "{said}");
+    assert!(!folder.path().join("new").exists());
+}
+
 #[test]
 fn a_client_at_the_peer_port_is_told_so() {
     let cluster = Cluster::started(1);
@@ -279,7 +324,7 @@ fn a_peer_of_another_cluster_is_refused_on_both_sides() {
 
 fn free_base_port() -> u16 {
     let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    let fits = |base: &u16| (1..=3).all(|node| free(base + node) && free(base + 100 + node));
+    let fits = |base: &u16| (1..=4).all(|node| free(base + node) && free(base + 100 + node));
     let start = free_port() + 300;
     (start..start + 400).find(fits).unwrap()
 }
@@ -294,6 +339,7 @@ fn a_local_cluster_runs_shows_its_leader_stops_on_a_signal_and_has_everything_af
             .args(["local", "--dir"])
             .arg(&dir)
             .args((round == 0).then(|| format!("--base-port={base}")))
+            .args((round == 0).then_some("--spare=1"))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -313,6 +359,16 @@ fn a_local_cluster_runs_shows_its_leader_stops_on_a_signal_and_has_everything_af
             });
             assert_eq!(counted, i64::from(round * 3 + node));
         }
+        if round == 0 {
+            let (to, place) = (base + 1, base + 104);
+            let (to, place) = (format!("127.0.0.1:{to}"), format!("4=127.0.0.1:{place}"));
+            done(&["attach", "--to", &to, &place]);
+        }
+        let spare = eventually("the spare node to know", || {
+            let reply = Client::connect(base + 4).ok()?.call(&["GET", "n"]).ok()?;
+            (!matches!(reply, Value::Error(_))).then_some(reply)
+        });
+        assert_eq!(spare, Value::bulk(&(round * 3 + 3).to_string()));
         let id = i32::try_from(child.id()).unwrap();
         let process = rustix::process::Pid::from_raw(id).unwrap();
         rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();

@@ -12,8 +12,11 @@ use raft_core::replica::{
     Applied, ClientSession, RequestError, Serde, SessionId, StateMachine, decode_reply,
     encode_reply,
 };
-use raft_core::{Bytes, EntryId, NodeId};
-use raft_threaded::{Client, ClientError, Seat, Server, ServerOptions, StopError, init};
+use raft_core::{Bytes, EntryId, HaltReason, NodeId};
+use raft_threaded::{
+    Client, ClientError, Force, Joiner, JoinerError, Part, Seat, Server, ServerOptions, StopError,
+    init, init_joiner,
+};
 
 use support::{eventually, free_port};
 
@@ -183,4 +186,117 @@ fn a_panic_in_the_state_machine_stops_the_server_and_no_call_hangs() {
     assert_eq!(client.propose(Serde(1_000)), Err(ClientError::Stopped));
     let thread = "replica";
     assert_eq!(server.wait(), Err(StopError::Panicked { thread }));
+}
+
+/// A node that waits to be attached, and where it waits.
+fn joiner(folder: &Path, node: u64) -> (Seat, Joiner) {
+    let seat = Seat {
+        node: NodeId(node),
+        data: folder.join(format!("node-{node}")),
+        address: format!("localhost:{}", free_port()),
+    };
+    init_joiner(seat.node, &seat.data).unwrap();
+    let joiner = Joiner {
+        node: seat.node,
+        address: seat.address.clone(),
+        part: Part::Voter,
+    };
+    (seat, joiner)
+}
+
+#[test]
+fn a_program_grows_its_cluster_and_lets_another_node_lead() {
+    let folder = tempfile::tempdir().unwrap();
+    let seats = seats(folder.path(), 1);
+    let first = start(&seats[0]);
+    let client = first.client();
+    add(&client, 1);
+    let (second, third) = (joiner(folder.path(), 2), joiner(folder.path(), 3));
+    let nobody = client.attach(vec![second.1.clone(), third.1.clone()]);
+    assert!(
+        matches!(
+            nobody,
+            Err(ClientError::Joiner(JoinerError::Silent {
+                node: NodeId(2),
+                ..
+            }))
+        ),
+        "{nobody:?}"
+    );
+    let (two, three) = (start(&second.0), start(&third.0));
+    let id = client.attach(vec![second.1, third.1]).unwrap();
+    assert_eq!(two.client().query(()).unwrap(), (1, 1));
+    assert_eq!(
+        first.status().unwrap().configuration_id,
+        format!("{}.{}", id.term, id.index)
+    );
+    client.transfer_leadership(Some(NodeId(2))).unwrap();
+    let leads = |server: &Server<Counter>| server.status().is_some_and(|s| s.is_leader());
+    eventually("node 2 to lead", || leads(&two).then_some(()));
+    assert_eq!(add(&three.client(), 2), (3, 2));
+    let member = three.client().members().unwrap();
+    assert_eq!(
+        member.iter().map(|member| member.id).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    eventually("the change to be taken", || {
+        two.client().demote(NodeId(3)).ok()
+    });
+    client.promote(NodeId(3)).unwrap();
+    client.detach(&[NodeId(3)]).unwrap();
+    assert_eq!(first.status().unwrap().voters, [1, 2]);
+    two.client().step_down().unwrap();
+    add(&client, 1);
+}
+
+#[test]
+fn a_server_that_is_reset_ends_and_can_be_attached_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let seats = seats(folder.path(), 2);
+    let (one, two) = (start(&seats[0]), start(&seats[1]));
+    add(&one.client(), 5);
+    let refused = two.client().reset(Force::No);
+    assert_eq!(refused, Err(ClientError::StillAMember { node: NodeId(2) }));
+    eventually("the change to be taken", || {
+        one.client().detach(&[NodeId(2)]).ok()
+    });
+    let before = two.identity();
+    two.client().reset(Force::Yes).unwrap();
+    let emptied = StopError::Halted(HaltReason::Emptied);
+    assert_eq!(two.wait(), Err(emptied));
+    let two = start(&seats[1]);
+    assert_ne!(two.identity().member.store, before.member.store);
+    let joiner = Joiner {
+        node: NodeId(2),
+        address: seats[1].address.clone(),
+        part: Part::Learner,
+    };
+    eventually("the change to be taken", || {
+        one.client().attach(vec![joiner.clone()]).ok()
+    });
+    let read = eventually("a leader", || two.client().query(()).ok());
+    assert_eq!(read, (5, 1));
+}
+
+#[test]
+fn a_server_goes_on_alone_and_from_a_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let seats = seats(folder.path(), 2);
+    let (one, two) = (start(&seats[0]), start(&seats[1]));
+    add(&one.client(), 5);
+    let (cluster, client) = (one.identity().cluster, one.client());
+    let others = 1;
+    let refused = client.solo(cluster, Force::No);
+    assert_eq!(refused, Err(ClientError::OtherVoters { others }));
+    drop(two);
+    let alone = client.solo(cluster, Force::Yes).unwrap();
+    assert!(alone.committed <= alone.last);
+    assert_eq!(add(&client, 1), (6, 2));
+    let snapshot = client.snapshot().unwrap();
+    assert!(snapshot.index.0 > alone.last);
+    one.shutdown().unwrap();
+    let one = start(&seats[0]);
+    assert_ne!(one.identity().cluster, cluster);
+    let read = eventually("a leader", || one.client().query(()).ok());
+    assert_eq!(read, (6, 2));
 }

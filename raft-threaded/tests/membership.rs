@@ -233,9 +233,9 @@ fn a_detached_leader_hands_over_is_reset_by_an_order_and_comes_back() {
 fn a_node_that_was_detached_while_it_was_away_is_told_and_may_come_back() {
     let mut cluster = Cluster::started(3);
     set(&cluster, 0, "before");
-    cluster.wait_for_leader();
     cluster.nodes[2].kill();
-    let to = cluster.nodes[0].to();
+    let leader = cluster.wait_for_leader();
+    let to = cluster.nodes[leader].to();
     done(&["detach", "--to", &to, "3"]);
     cluster.nodes[2].start();
     wait_for_log(&cluster, 2, "this node was removed from its cluster");
@@ -259,10 +259,10 @@ fn a_node_that_was_detached_while_it_was_away_is_told_and_may_come_back() {
 fn a_node_comes_back_to_a_cluster_in_which_it_knows_nobody() {
     let mut cluster = Cluster::started(3);
     set(&cluster, 0, "before");
-    cluster.wait_for_leader();
     cluster.nodes[2].kill();
+    let leader = cluster.wait_for_leader();
     let (four, five) = (cluster.add_joiner(), cluster.add_joiner());
-    let to = cluster.nodes[0].to();
+    let to = cluster.nodes[leader].to();
     done(&[
         "attach",
         "--to",
@@ -270,7 +270,7 @@ fn a_node_comes_back_to_a_cluster_in_which_it_knows_nobody() {
         &cluster.nodes[four].place(),
         &cluster.nodes[five].place(),
     ]);
-    done(&["detach", "--to", &cluster.nodes[four].to(), "1", "2"]);
+    done(&["detach", "--to", &to, "1", "2"]);
     set(&cluster, four, "after");
     for gone in 0..2 {
         cluster.nodes[gone].kill();

@@ -142,7 +142,8 @@ fn no_acknowledged_write_is_lost_while_a_cluster_grows_to_five_nodes_and_shrinks
         cluster.wait_for_leader();
         cluster.nodes[leader].start();
         wait_for_progress(count);
-        done(&["detach", "--to", &cluster.nodes[0].to(), "2", "3", "4"]);
+        let leader = cluster.wait_for_leader();
+        done(&["detach", "--to", &cluster.nodes[leader].to(), "2", "3", "4"]);
         wait_for_progress(count);
         // Nobody needs them any more.
         cluster.nodes.drain(1..4).for_each(|mut node| node.kill());

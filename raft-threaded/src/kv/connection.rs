@@ -1,7 +1,8 @@
 //! One client: what it sent, what it waits for, what it is to be told.
 //!
 //! Always holds: replies leave in the order of their commands; a read is asked only once the writes
-//! before it on this connection are done, and a write only once the reads before it are.
+//! before it on this connection are done, and a write only once the reads before it are; an order to the node
+//! itself is alone.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -60,6 +61,8 @@ pub(super) struct Connection {
 pub(super) enum Waiting {
     Reads,
     Writes,
+    /// An order to the node itself waits for everything, and everything waits for it.
+    Order,
 }
 
 /// Where a reply belongs on its connection.
@@ -181,7 +184,7 @@ impl Connection {
 
     /// Whether a request of this kind may be asked now.
     pub(super) fn may_ask(&self, kind: Waiting) -> bool {
-        self.pending == 0 || self.waiting == Some(kind)
+        self.pending == 0 || self.waiting == Some(kind) && kind != Waiting::Order
     }
 
     /// A request is asked; its reply will have this place.

@@ -166,7 +166,8 @@ impl RespFront {
                 },
             };
             let kind = match &parsed {
-                Parsed::Write(_) | Parsed::Order(_) => Waiting::Writes,
+                Parsed::Write(_) => Waiting::Writes,
+                Parsed::Order(_) => Waiting::Order,
                 Parsed::Read(_) => Waiting::Reads,
                 Parsed::Local(Local::Hello(_)) if !connection.is_answered() => {
                     // What was asked before it is answered in the protocol of then.

@@ -19,6 +19,10 @@ use crate::runtime::inbox::Outlet;
 
 /// What the log thread is asked to do.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are writes, which should cost no allocation more"
+)]
 pub(crate) enum LogJob {
     /// Make it durable.
     Persist(Persist),
@@ -111,6 +115,7 @@ pub(crate) fn run(
 
 /// What changes the log, in order.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "as those it is taken from")]
 enum Work {
     Persist(Persist),
     Compact(CompactLog),

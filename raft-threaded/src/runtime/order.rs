@@ -13,7 +13,7 @@ use crate::error::{ClientError, JoinerError};
 use crate::membership::{Force, Joiner};
 use crate::random::random;
 use crate::runtime::front::Front;
-use crate::runtime::replica_thread::{Call, ReplicaThread, Waiter};
+use crate::runtime::replica_thread::{Call, ReplicaThread};
 
 /// Attachments that may be asking their joiners at a time, each on a thread of its own.
 const ASKING_MAX: usize = 8;
@@ -83,20 +83,6 @@ where
         match input {
             Ok(input) => self.input(input),
             Err(error) => self.answer_order(request, Err(error)),
-        }
-    }
-
-    /// An order has its outcome.
-    pub(super) fn answer_order(
-        &mut self,
-        request: RequestId,
-        result: Result<Carried, ClientError>,
-    ) {
-        match self.state.answers.remove(&request) {
-            // A client that gave up does not listen any more.
-            Some(Waiter::Order(answer)) => drop(answer.try_send(result)),
-            Some(Waiter::Reply(_)) => unreachable!("this request asked for a reply"),
-            None => self.front.done(request, result),
         }
     }
 

@@ -13,21 +13,20 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use mio::{Events, Poll, Token};
-use raft_core::replica::{Output, Replica, RequestError, Serial, SessionId, StateMachine};
+use raft_core::replica::{Output, Replica, Serial, SessionId, StateMachine};
 use raft_core::wal::WalStats;
-use raft_core::{
-    Action, Alert, ClusterId, Configuration, EntryId, Event, Input, Member, Observation, RequestId,
-    Time,
-};
-use tracing::{error, info, warn};
+use raft_core::{Action, EntryId, Event, Input, Member, RequestId, Time};
+use tracing::error;
 
 use crate::error::{ClientError, StopError};
 use crate::runtime::clock;
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
 use crate::runtime::inbox::{Inbox, Outlet};
 use crate::runtime::log_thread::{LogEvent, LogJob, WriteId};
+use crate::runtime::news::report;
 use crate::runtime::order::{Asked, Carried, Order};
 use crate::runtime::snapshots::Snapshots;
+use crate::runtime::waiter::{Answer, Waiter};
 use crate::status::ServerStatus;
 use crate::transport::tcp::{Tcp, TcpEvent};
 
@@ -44,17 +43,6 @@ const CALLS: usize = 4_096;
 /// How often what follows from replies is carried out before sockets and the log are looked at again.
 const SETTLE_ROUNDS: usize = 8;
 
-/// Where a client's answer goes.
-pub(crate) type Answer<R> = Sender<Result<R, ClientError>>;
-
-/// Who waits for what became of a request of this process.
-pub(crate) enum Waiter<R> {
-    /// A state machine's reply.
-    Reply(Answer<R>),
-    /// An order's outcome.
-    Order(Sender<Result<Carried, ClientError>>),
-}
-
 /// What other threads ask of the replica thread.
 pub(crate) enum Call<S: StateMachine> {
     /// Replicate a command.
@@ -66,7 +54,7 @@ pub(crate) enum Call<S: StateMachine> {
     /// Answer a query.
     Query(S::Query, Answer<S::Reply>),
     /// Carry out an order.
-    Order(Order, Sender<Result<Carried, ClientError>>),
+    Order(Order, Answer<Carried>),
     /// Joiners were asked who they are, for this order.
     Asked(RequestId, Asked, Option<EntryId>),
     /// Tell how things are.
@@ -98,11 +86,10 @@ pub(crate) struct ReplicaThread<S: StateMachine, F> {
 pub(crate) struct State<S: StateMachine> {
     ids: RequestIds,
     pub(super) answers: BTreeMap<RequestId, Waiter<S::Reply>>,
-    registering: BTreeMap<RequestId, Answer<SessionId>>,
     /// Attachments whose joiners are being asked.
     pub(super) asking: usize,
     /// Whether the configuration in force has this node.
-    is_member: bool,
+    pub(super) is_member: bool,
     outputs: Vec<Output<S>>,
     tcp_events: Vec<TcpEvent>,
     requests: Vec<Request<S>>,
@@ -116,7 +103,6 @@ impl<S: StateMachine> Default for State<S> {
         Self {
             ids: RequestIds::default(),
             answers: BTreeMap::new(),
-            registering: BTreeMap::new(),
             asking: 0,
             is_member: false,
             outputs: Vec::new(),
@@ -280,7 +266,7 @@ where
             }
             Call::Register(answer) => {
                 let id = self.state.ids.next();
-                self.state.registering.insert(id, answer);
+                self.state.answers.insert(id, Waiter::Session(answer));
                 self.replica.register(now, id);
             }
             Call::ProposeIn(serial, command, answer) => {
@@ -325,9 +311,6 @@ where
                 match output {
                     Output::Action(action) => self.carry_out(action),
                     Output::Reply { request, result } => self.reply(request, result),
-                    Output::Registered { request, session } => {
-                        self.registered(request, Ok(session));
-                    }
                     Output::Done { request, outcome } => {
                         self.answer_order(request, Ok(Carried::Out(outcome)));
                     }
@@ -342,6 +325,7 @@ where
                     | Output::WriteChunk { .. }
                     | Output::FinishReceive { .. }
                     | Output::RetainSnapshots { .. }) => self.move_snapshot(output),
+                    Output::Registered { request, session } => self.registered(request, session),
                 }
             }
             self.state.outputs = outputs;
@@ -356,32 +340,6 @@ where
         }
         self.front.flush(self.poll.registry());
         quiet
-    }
-
-    fn registered(&mut self, request: RequestId, result: Result<SessionId, RequestError>) {
-        if let Some(answer) = self.state.registering.remove(&request) {
-            let _ = answer.try_send(result.map_err(ClientError::Request));
-        }
-    }
-
-    fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>) {
-        if let Err(error) = &result
-            && self.state.registering.contains_key(&request)
-        {
-            self.registered(request, Err(*error));
-            return;
-        }
-        match self.state.answers.remove(&request) {
-            // A client that gave up does not listen any more.
-            Some(Waiter::Reply(answer)) => {
-                drop(answer.try_send(result.map_err(ClientError::Request)));
-            }
-            Some(Waiter::Order(answer)) => match result {
-                Ok(_) => unreachable!("orders have outcomes, not replies"),
-                Err(error) => drop(answer.try_send(Err(error.into()))),
-            },
-            None => self.front.reply(request, result),
-        }
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -401,7 +359,11 @@ where
                 error!(%reason, "the node halted");
                 self.stop(Err(StopError::Halted(reason)));
             }
-            Action::Apply { .. } | Action::Resolve { .. } => {
+            Action::Apply { .. }
+            | Action::Resolve { .. }
+            | Action::TakeSnapshot
+            | Action::RestoreSnapshot { .. }
+            | Action::ReceiveSnapshot { .. } => {
                 unreachable!("the replica carries these out itself")
             }
             other => unreachable!("an action this adapter does not know: {other:?}"),
@@ -431,57 +393,6 @@ where
         self.state.stopping.get_or_insert(result);
     }
 
-    fn observe(&mut self, observation: Observation) {
-        match observation {
-            Observation::Role { term, role } => {
-                info!(term = term.0, role = role.as_str(), "role");
-            }
-            Observation::Leader { term, leader } => {
-                let leader = leader.map(|member| member.node.0);
-                info!(term = term.0, leader, "leader");
-            }
-            Observation::Configuration { id, configuration } => {
-                info!(index = id.index.0, ?configuration, "configuration");
-                self.tcp.set_members(&configuration);
-                self.look_for_self(&configuration);
-            }
-            Observation::HandsOver { to, reason } => {
-                info!(to = to.node.0, ?reason, "hands over");
-            }
-        }
-    }
-
-    /// Peers know this node by who it is: it may have joined a cluster, or have left one.
-    fn follow_identity(&mut self) {
-        let identity = self.replica.status().identity;
-        if identity != self.tcp.identity() {
-            info!(cluster = %identity.cluster, store = %identity.member.store, "another identity");
-            self.tcp.set_identity(identity, self.poll.registry());
-        }
-    }
-
-    /// What the log says of this node when it starts.
-    fn look_around(&mut self) {
-        let status = self.replica.status();
-        let member = status.identity.member;
-        self.state.is_member = status.configuration.contains(member);
-        if status.identity.cluster == ClusterId::NONE {
-            info!("this node belongs to no cluster and waits to be attached to one");
-        } else if !self.state.is_member && !status.configuration.voters.is_empty() {
-            warn!("this node is no member of its cluster any more; `raft-kv reset` empties it");
-        }
-    }
-
-    fn look_for_self(&mut self, configuration: &Configuration) {
-        let is_member = configuration.contains(self.tcp.identity().member);
-        if core::mem::replace(&mut self.state.is_member, is_member) && !is_member {
-            warn!(
-                "this node is no member of the new configuration: as soon as that is committed, it has no \
-                 part in the cluster any more; `raft-kv reset` empties it, so that it can be attached again"
-            );
-        }
-    }
-
     fn look_up(&mut self, member: Member, name: String) {
         let outlet = self.outlet.clone();
         let looking = thread::Builder::new().name("raft-resolver".to_string());
@@ -496,14 +407,5 @@ where
             let failed = Err(format!("looking up a name: {error}"));
             self.tcp.resolved((member, &wanted), &failed, now, registry);
         }
-    }
-}
-
-/// What an operator should know is said with what to do about it.
-fn report(alert: &Alert) {
-    if matches!(alert, Alert::Removed { .. }) {
-        error!(%alert, "removed; `raft-kv reset --force` empties this node");
-    } else {
-        warn!(%alert, "alert");
     }
 }

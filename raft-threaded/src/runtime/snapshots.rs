@@ -124,8 +124,8 @@ where
             Output::RetainSnapshots { keep } => SnapshotJob::Retain(keep),
             Output::Action(_)
             | Output::Reply { .. }
-            | Output::Done { .. }
             | Output::Registered { .. }
+            | Output::Done { .. }
             | Output::Snapshot { .. } => unreachable!("that is nothing for files"),
         });
     }

@@ -64,12 +64,14 @@ fn ask(mut stream: TcpStream, patience: Duration) -> Result<Introduction, AskErr
                 Err(error) => Err(AskError::Strange(error.to_string())),
             };
         }
-        let read = stream.read(&mut chunk).map_err(|error| match error.kind() {
+        let read = stream.read(&mut chunk).map_err(|error| {
             // A client port, for instance, waits for the rest of what makes no sense to it.
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                AskError::Strange("what takes connections there does not say who it is".to_string())
+            if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+                let silent = "what takes connections there does not say who it is";
+                AskError::Strange(silent.to_string())
+            } else {
+                AskError::Io(error)
             }
-            _ => AskError::Io(error),
         });
         match read? {
             0 => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),

@@ -98,6 +98,12 @@ impl Outgoing {
         self.address == address
     }
 
+    /// Where the peer is looked for, and where else it may be.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> (&str, Option<&str>) {
+        (&self.address, self.other.as_deref())
+    }
+
     /// What to say first from the next connection on.
     pub(super) fn set_hello(&mut self, hello: &[u8]) {
         self.hello = small_frame(hello);

@@ -116,7 +116,7 @@ impl Peers {
 
     /// Somebody dialed this node and said where it is.
     pub(super) fn greeted(&mut self, hello: &Hello, token: impl FnOnce() -> Token) {
-        if hello.address.is_empty() {
+        if hello.address.is_empty() || hello.from.member == self.own.identity.member {
             return;
         }
         let member = hello.from.member;
@@ -193,5 +193,121 @@ impl Peer {
         }
         self.configured = address.cloned();
         self.until = Time(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_core::{Boot, GroupId, NodeId, StorageId};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn member(node: u64) -> Member {
+        Member {
+            node: NodeId(node),
+            store: StorageId(node.into()),
+        }
+    }
+
+    fn identity(cluster: u128, node: u64) -> Identity {
+        Identity {
+            group: GroupId(0),
+            cluster: ClusterId(cluster),
+            member: member(node),
+        }
+    }
+
+    fn own(cluster: u128) -> Introduction {
+        Introduction {
+            identity: identity(cluster, 1),
+            boot: Boot(1),
+        }
+    }
+
+    fn members(places: &[(u64, &str)]) -> Configuration {
+        let ids = places.iter().map(|(node, _)| member(*node));
+        let mut configuration = Configuration::of_voters(ids);
+        for (node, place) in places {
+            let place = (*place).to_string();
+            configuration.addresses.insert(member(*node), place);
+        }
+        configuration
+    }
+
+    fn hello(node: u64, address: &str) -> Hello {
+        Hello {
+            from: identity(7, node),
+            boot: Boot(1),
+            to: member(1),
+            address: address.to_string(),
+        }
+    }
+
+    fn place(peers: &Peers, node: u64) -> Option<(String, Option<String>)> {
+        let peer = peers.peers.get(&member(node))?;
+        let (first, second) = peer.connection.places();
+        Some((first.to_string(), second.map(str::to_string)))
+    }
+
+    fn at(first: &str, second: Option<&str>) -> Option<(String, Option<String>)> {
+        Some((first.to_string(), second.map(str::to_string)))
+    }
+
+    #[test]
+    fn a_member_is_looked_for_where_the_configuration_says_and_else_where_it_says() {
+        let mut peers = Peers::new(own(7));
+        let configuration = members(&[(1, "a:1"), (2, "b:1")]);
+        peers.set_members(&configuration, || Token(2));
+        assert_eq!(place(&peers, 1), None, "not itself");
+        assert_eq!(place(&peers, 2), at("b:1", None));
+        peers.greeted(&hello(2, "b:2"), || unreachable!("it is known"));
+        assert_eq!(place(&peers, 2), at("b:1", Some("b:2")));
+        peers.set_members(&members(&[(1, "a:1"), (2, "b:3")]), || Token(3));
+        assert_eq!(place(&peers, 2), at("b:3", Some("b:2")));
+    }
+
+    #[test]
+    fn whoever_speaks_is_answered_where_it_says_until_it_is_silent_for_long() {
+        let mut peers = Peers::new(own(0));
+        peers.greeted(&hello(2, ""), || {
+            unreachable!("it does not say where it is")
+        });
+        peers.greeted(&hello(2, "b:2"), || Token(2));
+        assert_eq!(place(&peers, 2), at("b:2", None));
+        let speaking = || BTreeSet::from([member(2)]);
+        peers.forget_guests(Time(SECOND), speaking);
+        peers.forget_guests(Time(100 * SECOND), speaking);
+        peers.forget_guests(Time(120 * SECOND), BTreeSet::new);
+        assert!(place(&peers, 2).is_some(), "not yet");
+        peers.forget_guests(Time(131 * SECOND), BTreeSet::new);
+        assert_eq!(place(&peers, 2), None);
+        assert!(peers.by_token(Token(2)).is_none());
+    }
+
+    /// It has to be told first.
+    #[test]
+    fn a_member_that_was_removed_is_kept_for_a_while() {
+        let mut peers = Peers::new(own(7));
+        peers.set_members(&members(&[(1, "a:1"), (2, "b:1")]), || Token(2));
+        peers.set_members(&members(&[(1, "a:1")]), || Token(3));
+        peers.forget_guests(Time(SECOND), BTreeSet::new);
+        assert!(peers.get_mut(member(2)).is_some());
+        // Something was sent to it just now.
+        peers.forget_guests(Time(40 * SECOND), BTreeSet::new);
+        assert!(place(&peers, 2).is_some());
+        peers.forget_guests(Time(71 * SECOND), BTreeSet::new);
+        assert_eq!(place(&peers, 2), None);
+    }
+
+    #[test]
+    fn a_node_that_left_its_cluster_knows_nobody_of_it() {
+        let mut peers = Peers::new(own(7));
+        peers.set_members(&members(&[(1, "a:1"), (2, "b:1")]), || Token(2));
+        let mut alone = identity(8, 1);
+        alone.member.store = StorageId(99);
+        peers.set_identity(alone);
+        assert_eq!(place(&peers, 2), None);
+        assert!(peers.by_token(Token(2)).is_none());
     }
 }

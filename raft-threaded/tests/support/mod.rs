@@ -243,6 +243,17 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    /// What the nodes had to say is gone with their folder.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for node in &self.nodes {
+                eprintln!("node {}:\n{}", node.id, node.log());
+            }
+        }
+    }
+}
+
 fn seat(node: &Node) -> Seat {
     Seat {
         node: NodeId(node.id),

@@ -6,7 +6,6 @@ use raft_threaded::Force;
 
 use super::Failure;
 use super::orders::To;
-use super::resp_client::Answer;
 
 /// What `solo` needs to know.
 #[derive(Debug, clap::Args)]
@@ -88,14 +87,11 @@ fn online_solo(arguments: &Solo) -> Result<(u64, u64), Failure> {
         words.push("FORCE".to_string());
     }
     let answer = arguments.target.to.order(&words)?;
-    let Answer::Many(pairs) = &answer else {
-        return Err(format!("it answered {answer:?}").into());
-    };
-    let number = |place: usize| match pairs.get(place) {
-        Some(Answer::Number(number)) => number.cast_unsigned(),
-        _ => 0,
-    };
-    Ok((number(1), number(3)))
+    // A map, as version 2 of the protocol has it: names and values in turn.
+    let (committed, last) = (answer.number_at(1), answer.number_at(3));
+    committed
+        .zip(last)
+        .ok_or_else(|| format!("it answered {answer:?}").into())
 }
 
 fn cluster(text: &str) -> Result<raft_core::ClusterId, Failure> {

@@ -6,6 +6,10 @@ use super::Failure;
 use super::place::Place;
 use super::resp_client::{Answer, CallError, call};
 
+/// How often an order is given that comes too early.
+const ATTEMPTS: u32 = 25;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
+
 /// The node that is asked: any of the cluster.
 #[derive(Debug, clap::Args)]
 pub(super) struct To {
@@ -136,7 +140,7 @@ impl To {
             to: to.clone(),
             error,
         };
-        match call(to, words, Duration::from_secs(self.timeout)) {
+        match self.ask(words) {
             Ok(answer) => Ok(answer),
             Err(CallError::Refused(error)) if error.starts_with("UNKNOWN ") => {
                 Err(unknown(error).into())
@@ -149,16 +153,36 @@ impl To {
         }
     }
 
+    /// Asks again, for a while, where it is certain that nothing was done and that it soon may be.
+    fn ask(&self, words: &[String]) -> Result<Answer, CallError> {
+        let (_sender, never) = crossbeam_channel::bounded::<()>(0);
+        let mut attempts = 0;
+        loop {
+            let answer = call(&self.to, words, Duration::from_secs(self.timeout));
+            attempts += 1;
+            match answer {
+                Err(CallError::Refused(error)) if attempts < ATTEMPTS && is_early(&error) => {
+                    let _ = never.recv_timeout(BETWEEN_ATTEMPTS);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     fn change(&self, mut words: Vec<String>, expect: Expect, done: &str) -> Result<(), Failure> {
         if let Some(expect) = expect.expect {
             words.extend(["EXPECT".to_string(), expect]);
         }
-        match self.order(&words)? {
-            Answer::Text(id) => println!("{done}; the configuration is {id} now"),
-            other => println!("{done}: {other:?}"),
-        }
+        let id = self.order(&words)?.text()?;
+        println!("{done}; the configuration is {id} now");
         Ok(())
     }
+}
+
+/// Whether a new leader, or the end of another order, may be all that is missing.
+fn is_early(error: &str) -> bool {
+    let kinds = ["BUSY ", "CLUSTERDOWN ", "NOTLEADER "];
+    kinds.iter().any(|kind| error.starts_with(kind))
 }
 
 /// Programs look at the first word of an error; people need it only where it is one.
@@ -229,9 +253,7 @@ pub(super) fn step_down(arguments: &Alone) -> Result<(), Failure> {
 }
 
 pub(super) fn snapshot(arguments: &Alone) -> Result<(), Failure> {
-    match arguments.to.order(&words("RAFT.SNAPSHOT", None))? {
-        Answer::Text(id) => println!("the node has a snapshot up to {id}"),
-        other => println!("the node has a snapshot: {other:?}"),
-    }
+    let id = arguments.to.order(&words("RAFT.SNAPSHOT", None))?.text()?;
+    println!("the node has a snapshot up to {id}");
     Ok(())
 }

@@ -37,6 +37,28 @@ pub(super) enum Answer {
     Many(Vec<Self>),
 }
 
+impl Answer {
+    /// The text, which is what was asked for.
+    pub(super) fn text(self) -> Result<String, CallError> {
+        if let Self::Text(text) = self {
+            Ok(text)
+        } else {
+            Err(CallError::Nonsense(format!("{self:?}")))
+        }
+    }
+
+    /// The number at a place among many, if there is one.
+    pub(super) fn number_at(&self, place: usize) -> Option<u64> {
+        if let Self::Many(answers) = self
+            && let Some(Self::Number(number)) = answers.get(place)
+        {
+            u64::try_from(*number).ok()
+        } else {
+            None
+        }
+    }
+}
+
 /// Asks the node that serves clients at an address, and waits for its answer that long.
 pub(super) fn call(
     address: &str,
@@ -60,10 +82,7 @@ pub(super) fn call(
 
 /// Asks a node for its status; the answer is JSON.
 pub(super) fn ask_status(address: &str, patience: Duration) -> Result<String, CallError> {
-    match call(address, &["RAFT.STATUS".to_string()], patience)? {
-        Answer::Text(json) => Ok(json),
-        other => Err(CallError::Nonsense(format!("{other:?}"))),
-    }
+    call(address, &["RAFT.STATUS".to_string()], patience)?.text()
 }
 
 fn connect(address: &str) -> io::Result<TcpStream> {
@@ -110,11 +129,13 @@ fn read(reader: &mut impl BufRead, depth: u8) -> Result<Answer, CallError> {
     }
 }
 
-/// What the system calls "temporarily unavailable" is a patience that ended.
 fn not_answered(error: io::Error) -> CallError {
-    CallError::NotAnswered(match error.kind() {
-        ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
-        ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the node ended the connection"),
-        _ => error,
+    CallError::NotAnswered(if error.kind() == ErrorKind::WouldBlock {
+        // What the system calls "temporarily unavailable" is a patience that ended.
+        ErrorKind::TimedOut.into()
+    } else if error.kind() == ErrorKind::UnexpectedEof {
+        io::Error::new(error.kind(), "the node ended the connection")
+    } else {
+        error
     })
 }

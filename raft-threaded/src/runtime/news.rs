@@ -1,0 +1,77 @@
+//! What a server tells its operator, and its transport, of what becomes of its node.
+
+use raft_core::replica::StateMachine;
+use raft_core::{Alert, ClusterId, Configuration, Observation};
+use tracing::{error, info, warn};
+
+use crate::runtime::front::Front;
+use crate::runtime::replica_thread::ReplicaThread;
+
+impl<S, F> ReplicaThread<S, F>
+where
+    S: StateMachine + 'static,
+    S::Command: Send,
+    S::Query: Send,
+    S::Reply: Send,
+    F: Front<S>,
+{
+    pub(super) fn observe(&mut self, observation: Observation) {
+        match observation {
+            Observation::Role { term, role } => {
+                info!(term = term.0, role = role.as_str(), "role");
+            }
+            Observation::Leader { term, leader } => {
+                let leader = leader.map(|member| member.node.0);
+                info!(term = term.0, leader, "leader");
+            }
+            Observation::Configuration { id, configuration } => {
+                info!(index = id.index.0, ?configuration, "configuration");
+                self.tcp.set_members(&configuration);
+                self.look_for_self(&configuration);
+            }
+            Observation::HandsOver { to, reason } => {
+                info!(to = to.node.0, ?reason, "hands over");
+            }
+        }
+    }
+
+    /// Peers know this node by who it is: it may have joined a cluster, or have left one.
+    pub(super) fn follow_identity(&mut self) {
+        let identity = self.replica.status().identity;
+        if identity != self.tcp.identity() {
+            info!(cluster = %identity.cluster, store = %identity.member.store, "another identity");
+            self.tcp.set_identity(identity, self.poll.registry());
+        }
+    }
+
+    /// What the log says of this node when it starts.
+    pub(super) fn look_around(&mut self) {
+        let status = self.replica.status();
+        let member = status.identity.member;
+        self.state.is_member = status.configuration.contains(member);
+        if status.identity.cluster == ClusterId::NONE {
+            info!("this node belongs to no cluster and waits to be attached to one");
+        } else if !self.state.is_member && !status.configuration.voters.is_empty() {
+            warn!("this node is no member of its cluster any more; `raft-kv reset` empties it");
+        }
+    }
+
+    fn look_for_self(&mut self, configuration: &Configuration) {
+        let is_member = configuration.contains(self.tcp.identity().member);
+        if core::mem::replace(&mut self.state.is_member, is_member) && !is_member {
+            warn!(
+                "this node is no member of the new configuration: as soon as that is committed, it has no \
+                 part in the cluster any more; `raft-kv reset` empties it, so that it can be attached again"
+            );
+        }
+    }
+}
+
+/// What an operator should know is said with what to do about it.
+pub(super) fn report(alert: &Alert) {
+    if matches!(alert, Alert::Removed { .. }) {
+        error!(%alert, "removed; `raft-kv reset --force` empties this node");
+    } else {
+        warn!(%alert, "alert");
+    }
+}

@@ -1,0 +1,90 @@
+//! Who in this process waits for what became of a request.
+
+use crossbeam_channel::Sender;
+use raft_core::RequestId;
+use raft_core::replica::{RequestError, SessionId, StateMachine};
+
+use crate::error::ClientError;
+use crate::runtime::front::Front;
+use crate::runtime::order::Carried;
+use crate::runtime::replica_thread::ReplicaThread;
+
+/// Where an answer goes.
+pub(crate) type Answer<R> = Sender<Result<R, ClientError>>;
+
+/// A client that waits, by what it waits for. One that gave up does not listen any more.
+pub(crate) enum Waiter<R> {
+    /// A state machine's reply.
+    Reply(Answer<R>),
+    /// A session of its own.
+    Session(Answer<SessionId>),
+    /// An order's outcome.
+    Order(Answer<Carried>),
+}
+
+impl<R> Waiter<R> {
+    fn fail(self, error: ClientError) {
+        match self {
+            Self::Reply(answer) => drop(answer.try_send(Err(error))),
+            Self::Session(answer) => drop(answer.try_send(Err(error))),
+            Self::Order(answer) => drop(answer.try_send(Err(error))),
+        }
+    }
+
+    fn reply(self, reply: R) {
+        match self {
+            Self::Reply(answer) => drop(answer.try_send(Ok(reply))),
+            Self::Session(_) | Self::Order(_) => unreachable!("nothing was asked of the machine"),
+        }
+    }
+
+    fn session(self, session: SessionId) {
+        match self {
+            Self::Session(answer) => drop(answer.try_send(Ok(session))),
+            Self::Reply(_) | Self::Order(_) => unreachable!("no session was asked for"),
+        }
+    }
+
+    fn carried(self, carried: Carried) {
+        match self {
+            Self::Order(answer) => drop(answer.try_send(Ok(carried))),
+            Self::Reply(_) | Self::Session(_) => unreachable!("nothing was ordered"),
+        }
+    }
+}
+
+impl<S, F> ReplicaThread<S, F>
+where
+    S: StateMachine + 'static,
+    S::Command: Send,
+    S::Query: Send,
+    S::Reply: Send,
+    F: Front<S>,
+{
+    pub(super) fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>) {
+        match (self.state.answers.remove(&request), result) {
+            (Some(waiter), Ok(reply)) => waiter.reply(reply),
+            (Some(waiter), Err(error)) => waiter.fail(error.into()),
+            (None, result) => self.front.reply(request, result),
+        }
+    }
+
+    pub(super) fn registered(&mut self, request: RequestId, session: SessionId) {
+        if let Some(waiter) = self.state.answers.remove(&request) {
+            waiter.session(session);
+        }
+    }
+
+    /// An order has its outcome.
+    pub(super) fn answer_order(
+        &mut self,
+        request: RequestId,
+        result: Result<Carried, ClientError>,
+    ) {
+        match (self.state.answers.remove(&request), result) {
+            (Some(waiter), Ok(carried)) => waiter.carried(carried),
+            (Some(waiter), Err(error)) => waiter.fail(error),
+            (None, result) => self.front.done(request, result),
+        }
+    }
+}
