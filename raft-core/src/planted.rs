@@ -66,7 +66,6 @@ bugs! {
     SelfUnflushed "C04" "self-unflushed" "A leader counts its own entries before they are durable.",
     NoNoop "C05" "no-noop" "A leader begins its term without an entry.",
     AckAtAppend "C07" "ack-at-append" "A client is told that its command is committed when it is appended.",
-    ChangeBeforeOwnCommit "M01" "change-before-own-commit" "A new leader changes the membership before it has committed an entry of its own.",
     TwoChanges "M02" "two-in-flight" "A change begins while another one is not committed.",
     NoConfigRollback "M04" "no-config-rollback" "A configuration stays in force when its entry is truncated.",
     SilentRemoval "M08" "silent-removal" "A removed member is not told.",

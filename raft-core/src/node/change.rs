@@ -132,7 +132,7 @@ impl Node {
             return Err(refused(ChangeRefusal::InProgress));
         }
         // Without an entry of its own term it cannot know that there is no other change (S26).
-        if self.commit_index < leader.noop && !planted(Bug::ChangeBeforeOwnCommit) {
+        if self.commit_index < leader.noop {
             return Err(refused(ChangeRefusal::TooEarly));
         }
         if change.expect.is_some_and(|expected| expected != latest) {
@@ -194,7 +194,7 @@ impl Node {
         }
         // One uncommitted configuration at a time, and none before it is known what is committed.
         let uncommitted = latest > committed && !planted(Bug::TwoChanges);
-        let unknown = committed < leader.noop && !planted(Bug::ChangeBeforeOwnCommit);
+        let unknown = committed < leader.noop;
         if uncommitted || unknown {
             return false;
         }

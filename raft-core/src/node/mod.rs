@@ -168,10 +168,7 @@ pub struct Node {
 
 /// What this node is in its term, with what only that role knows.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every node is a follower"
-)]
+#[expect(clippy::large_enum_variant, reason = "nearly every node is a follower")]
 enum Role {
     Follower(Follower),
     PreCandidate(Campaign),
