@@ -322,8 +322,15 @@ impl Stage {
                 .world
                 .nodes()
                 .find(|node| self.world.lane_is_busy(*node));
+            let moves = self
+                .world
+                .nodes()
+                .find(|node| self.world.snapshot_lane_is_busy(*node));
             if let Some(node) = busy {
                 self.world.lane(self.now, node);
+                self.world.drain(node);
+            } else if let Some(node) = moves {
+                self.world.snapshot_lane(self.now, node);
                 self.world.drain(node);
             } else if let Some(envelope) = self.flights.pop_front() {
                 self.deliver(envelope);
