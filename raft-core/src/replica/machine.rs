@@ -43,7 +43,8 @@ use super::image::Image;
 /// }
 /// ```
 pub trait StateMachine {
-    /// What changes the machine; [`Serde`] makes one of any serde type, [`crate::Bytes`] is one.
+    /// What changes the machine; [`Serde`](super::Serde) makes one of any serde type, [`crate::Bytes`] is
+    /// one.
     type Command: Command;
     /// What looks at it.
     type Query;
@@ -62,7 +63,7 @@ pub trait StateMachine {
     /// A reply's bytes, to be kept for a command that may be sent again in a session; the same for equal
     /// replies, and on every node.
     ///
-    /// [`Serde`]'s `encode` and `decode` suit replies that are one, and [`encode_reply`] and
+    /// [`Serde`](super::Serde)'s `encode` and `decode` suit replies that are one, and [`encode_reply`] and
     /// [`decode_reply`] any serde type. By default nothing is kept: a command that is sent again still
     /// takes effect once, and the second time the answer is [`RequestError::ReplyLost`].
     ///
@@ -86,8 +87,8 @@ pub trait StateMachine {
         None
     }
 
-    /// Everything the machine holds, frozen: what snapshots are made of. [`Serde`] makes one of any serde
-    /// type.
+    /// Everything the machine holds, frozen: what snapshots are made of. [`Serde`](super::Serde) makes one
+    /// of any serde type.
     type Image: Image
     where
         Self: Sized;
