@@ -219,9 +219,7 @@ impl Span {
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
-}
 
-impl Span {
     /// So many times as long.
     #[must_use]
     pub(crate) const fn times(self, factor: u64) -> Self {

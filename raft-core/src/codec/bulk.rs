@@ -143,7 +143,7 @@ fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-pub(super) fn need(what: &'static str, needed: u64, found: usize) -> Result<(), DecodeError> {
+pub(crate) fn need(what: &'static str, needed: u64, found: usize) -> Result<(), DecodeError> {
     let found = found as u64;
     if needed > found {
         return Err(DecodeError::Truncated {

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use crate::message::{Body, Envelope};
 
 use super::bulk::{decode_commands, encode_commands, finish, need};
-use super::{DecodeError, decode_entries, decode_value, encode_entries, encode_value};
+use super::{DecodeError, decode_entries, decode_value, encode_entries, encode_part};
 
 /// Appends the control part of a message to `out`, with its length in front.
 ///
@@ -26,12 +26,7 @@ use super::{DecodeError, decode_entries, decode_value, encode_entries, encode_va
 /// assert_eq!(codec::decode_envelope(&Bytes::from(frame)), Ok(envelope));
 /// ```
 pub fn encode_control(envelope: &Envelope, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    encode_value(envelope, out);
-    let length = u32::try_from(out.len() - start - 4);
-    let length = length.unwrap_or_else(|_| unreachable!("a control part is smaller than 4 GiB"));
-    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    encode_part(envelope, out);
 }
 
 /// Whether messages like this one have a bulk part.

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::bulk::need;
 pub use self::bulk::{decode_entries, encode_entries};
 pub use self::envelope::{decode_envelope, encode_bulk, encode_control, has_bulk};
 
@@ -90,6 +91,23 @@ pub(crate) fn encode_value<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     written.unwrap_or_else(|error| unreachable!("encoding into memory failed: {error}"));
 }
 
+/// The bytes of a small value.
+pub(crate) fn value_bytes<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_value(value, &mut out);
+    out
+}
+
+/// Appends a small value to `out`, with its length in front.
+pub(crate) fn encode_part<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    encode_value(value, out);
+    let length = u32::try_from(out.len() - start - 4);
+    let length = length.unwrap_or_else(|_| unreachable!("a part is smaller than 4 GiB"));
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
 /// Writes behind what a buffer holds already.
 struct Appender<'a>(&'a mut Vec<u8>);
 
@@ -102,30 +120,14 @@ impl bincode::enc::write::Writer for Appender<'_> {
 
 /// Decodes a value of any size that fills `bytes` exactly: bytes whose checksum was compared before.
 pub(crate) fn decode_unbounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let (value, used): (T, usize) =
-        bincode::serde::decode_from_slice(bytes, bincode::config::standard())
-            .map_err(|error| DecodeError::Control(alloc::format!("{error:?}")))?;
-    if used != bytes.len() {
-        return Err(DecodeError::Trailing {
-            what: "a value",
-            extra: (bytes.len() - used) as u64,
-        });
-    }
-    Ok(value)
+    decode_whole(bytes, bincode::config::standard(), "a value")
 }
 
 /// Decodes a small value that fills `bytes` exactly, in its one shortest form.
 pub(crate) fn decode_value<T: Serialize + DeserializeOwned>(
     bytes: &[u8],
 ) -> Result<T, DecodeError> {
-    let (value, used): (T, usize) = bincode::serde::decode_from_slice(bytes, config())
-        .map_err(|error| DecodeError::Control(alloc::format!("{error:?}")))?;
-    if used != bytes.len() {
-        return Err(DecodeError::Trailing {
-            what: "the control part",
-            extra: (bytes.len() - used) as u64,
-        });
-    }
+    let value: T = decode_whole(bytes, config(), "the control part")?;
     let mut size = bincode::enc::write::SizeWriter::default();
     let _ = bincode::serde::encode_into_writer(&value, &mut size, config());
     if size.bytes_written != bytes.len() {
@@ -133,6 +135,20 @@ pub(crate) fn decode_value<T: Serialize + DeserializeOwned>(
             expected: size.bytes_written as u64,
             found: bytes.len() as u64,
         });
+    }
+    Ok(value)
+}
+
+fn decode_whole<T: DeserializeOwned>(
+    bytes: &[u8],
+    config: impl bincode::config::Config,
+    what: &'static str,
+) -> Result<T, DecodeError> {
+    let (value, used) = bincode::serde::decode_from_slice(bytes, config)
+        .map_err(|error| DecodeError::Control(alloc::format!("{error:?}")))?;
+    if used != bytes.len() {
+        let extra = (bytes.len() - used) as u64;
+        return Err(DecodeError::Trailing { what, extra });
     }
     Ok(value)
 }

@@ -15,7 +15,7 @@ use crate::configuration::Configuration;
 use crate::entry::Payload;
 use crate::message::ControlOutcome;
 use crate::planted::{Bug, planted};
-use crate::types::{EntryId, Index, Member, NodeId, Span, Time};
+use crate::types::{Index, Member, NodeId, Span, Time};
 
 use super::reads::Reader as Asker;
 use super::{Node, Role};
@@ -97,7 +97,7 @@ impl Node {
     /// The longest that a change may take before the members it adds are given up.
     pub(super) const fn change_patience(&self) -> Span {
         let rounds = self.options.catch_up_rounds as u64;
-        Span(self.options.catch_up_timeout.0.saturating_mul(rounds))
+        self.options.catch_up_timeout.times(rounds)
     }
 
     /// A change was asked of this leader.
@@ -169,16 +169,11 @@ impl Node {
             rounds,
             deadline,
         });
-        if let Role::Leader(leader) = &mut self.role {
-            leader.change = Some(Change {
-                asker: Some(asker),
-                stage,
-            });
-        }
+        self.set_change(Some(asker), stage);
     }
 
-    fn append_configuration(&mut self, configuration: Configuration) -> EntryId {
-        self.append_own(Payload::Configuration(Arc::new(configuration)))
+    fn append_configuration(&mut self, configuration: Configuration) {
+        self.append_own(Payload::Configuration(Arc::new(configuration)));
     }
 
     /// Takes the change that is under way a step further, if it can be; true if it was.
@@ -257,10 +252,8 @@ impl Node {
             }
         }
         if let Some(node) = self.given_up(&catch_up) {
-            if let Some(asker) = asker {
-                let refusal = ChangeRefusal::NotCaughtUp(node);
-                self.finish_control(asker, ControlOutcome::ChangeRefused(refusal));
-            }
+            let refusal = ChangeRefusal::NotCaughtUp(node);
+            self.finish_asked(asker, ControlOutcome::ChangeRefused(refusal));
             self.set_change(None, Stage::GivenUp(catch_up.old));
             return true;
         }
@@ -301,15 +294,12 @@ impl Node {
 
     fn change_done(&mut self, asker: Option<Asker>) {
         let id = self.configurations.latest_id();
-        if let Some(asker) = asker {
-            self.finish_control(asker, ControlOutcome::Changed(id));
-        }
+        self.finish_asked(asker, ControlOutcome::Changed(id));
     }
 
     /// Leadership is over: what was begun may be finished by another leader, or may vanish.
     pub(super) fn end_change(&mut self, change: Option<Change>) {
-        if let Some(asker) = change.and_then(|change| change.asker) {
-            self.finish_control(asker, ControlOutcome::Unknown);
-        }
+        let asker = change.and_then(|change| change.asker);
+        self.finish_asked(asker, ControlOutcome::Unknown);
     }
 }

@@ -39,6 +39,10 @@ impl Node {
         // A state machine that is being restored has applied nothing.
         let end = snapshot.index.min(self.apply.applied());
         let goal = sizes.behind(end, self.options.compact_keep_bytes);
+        // Nothing below goes further: this is all there is to do in most drains.
+        if goal <= base {
+            return None;
+        }
         let forced = sizes.behind(end, self.options.compact_wait_bytes_max);
         let spared = self
             .not_needed_by_peers()

@@ -138,6 +138,13 @@ impl Node {
         }
     }
 
+    /// Likewise, for what the leader may have begun by itself.
+    pub(super) fn finish_asked(&mut self, asker: Option<Asker>, outcome: ControlOutcome) {
+        if let Some(asker) = asker {
+            self.finish_control(asker, outcome);
+        }
+    }
+
     fn control_outcome(&self, outcome: ControlOutcome) -> Outcome {
         match outcome {
             ControlOutcome::Changed(id) => Outcome::Changed(id),

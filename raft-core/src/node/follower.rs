@@ -51,9 +51,7 @@ impl Follower {
             offer: None,
         }
     }
-}
 
-impl Follower {
     /// The leader offers a snapshot up to `index`.
     pub(super) const fn offered(&mut self, leader: Member, session: Session, index: Index) {
         self.offer = Some((leader, session, index));
@@ -148,8 +146,7 @@ impl Node {
 
     /// Whether the log has the entry that an append follows.
     fn agrees_at(&self, previous: EntryId) -> Result<bool, HaltReason> {
-        let base = self.log.terms().base();
-        if previous.index < base.index {
+        if previous.index < self.log.base().index {
             // Compacted, hence committed, and in a term of no later leader than this: the same everywhere.
             return Ok(true);
         }
@@ -168,7 +165,7 @@ impl Node {
 
     /// Takes in what is new, and truncates only where an entry really differs (S47).
     fn accept(&mut self, entries: &Arc<[Entry]>) -> Result<(), HaltReason> {
-        let base = self.log.terms().base().index;
+        let base = self.log.base().index;
         let mut new = entries.len();
         for (place, entry) in entries.iter().enumerate() {
             if entry.id.index < base {

@@ -29,7 +29,7 @@ const PACE: u64 = 4;
 
 impl Node {
     fn hand_over_pause(&self) -> Span {
-        Span(self.options.election_timeout.0.saturating_mul(PACE))
+        self.options.election_timeout.times(PACE)
     }
 
     /// Whether a write is under way for longer than is healthy.

@@ -75,6 +75,7 @@ impl Node {
             );
         }
     }
+
     fn check_snapshots(&self, before: &Checkpoint) {
         let base = self.log.base().index;
         assert!(base >= before.base, "what was compacted stays so");

@@ -94,10 +94,9 @@ impl Node {
         let Role::Leader(leader) = &self.role else {
             return None;
         };
-        let patience = self.options.election_timeout.0;
-        let patience = patience.saturating_mul(SILENT_TIMEOUTS);
+        let patience = self.options.election_timeout.times(SILENT_TIMEOUTS);
         let peers = leader.peers.values();
-        let heard = peers.filter(|peer| (self.now - peer.last_contact).0 <= patience);
+        let heard = peers.filter(|peer| self.now - peer.last_contact <= patience);
         let has = heard.filter_map(|peer| match peer.state {
             ProgressState::Probe | ProgressState::Paused | ProgressState::Replicate => {
                 Some(peer.match_index)

@@ -150,7 +150,7 @@ impl Node {
         let due = now + self.options.heartbeat_interval;
         self.note_confirmed();
         self.broadcast_heartbeat();
-        self.transfer_heartbeat();
+        self.tell_to_lead();
         if let Role::Leader(leader) = &mut self.role {
             leader.heartbeat_due = due;
             leader.settled = (leader.settled.1, self.commit_index);
@@ -164,6 +164,7 @@ impl Node {
     /// Begins a round: every read asked for so far is confirmed when a majority answers it.
     pub(super) fn broadcast_heartbeat(&mut self) {
         let commit = self.commit_index;
+        let (promise, priority) = (self.wanted_promise(), self.options.priority);
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -179,10 +180,6 @@ impl Node {
         leader
             .rounds
             .begin(round, self.now, self.options.election_timeout);
-        let (promise, priority) = (self.wanted_promise(), self.options.priority);
-        let Role::Leader(leader) = &mut self.role else {
-            return;
-        };
         let mut peers = core::mem::take(&mut leader.peers);
         for (member, peer) in &mut peers {
             // No further than it is known to have the log (S46).

@@ -10,7 +10,7 @@ use crate::action::{Action, HaltReason, Refusal};
 use crate::configuration::Configurations;
 use crate::message::Envelope;
 use crate::snapshot::SnapshotMeta;
-use crate::types::{Boot, EntryId, Identity, Index, Member, SnapshotTicket};
+use crate::types::{Boot, EntryId, Index, Member, SnapshotTicket};
 
 use super::{Node, Role};
 
@@ -263,10 +263,7 @@ impl Node {
         if !self.is_blank() {
             return;
         }
-        self.identity = Identity {
-            cluster: self.cluster(),
-            ..self.identity
-        };
+        self.identity.cluster = self.cluster();
         self.persistence.identity_changed(self.identity);
     }
 }

@@ -93,7 +93,7 @@ impl Node {
 
     fn refuses_solo(&self, expect: ClusterId) -> Option<IdentityRefusal> {
         let found = self.identity.cluster;
-        if found == ClusterId::NONE {
+        if self.is_blank() {
             return Some(IdentityRefusal::NoCluster);
         }
         if found != expect {

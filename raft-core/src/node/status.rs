@@ -53,28 +53,21 @@ impl<'a> Status<'a> {
     /// What a leader knows of its peers' logs: member, last entry known to be there, next one to
     /// send. Empty unless this node leads.
     pub fn peers(&self) -> impl Iterator<Item = (Member, Index, Index)> + 'a {
-        let peers = match self.role_state {
-            Role::Leader(leader) => Some(leader.peers.iter()),
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
-        };
-        peers
-            .into_iter()
-            .flatten()
-            .map(|(member, peer): (&Member, &Progress)| {
-                (*member, peer.match_index, peer.next_index)
-            })
+        self.progress()
+            .map(|(member, peer)| (*member, peer.match_index, peer.next_index))
     }
-}
 
-impl<'a> Status<'a> {
     /// How a leader sends to each of its peers. Empty unless this node leads.
     pub fn replication(&self) -> impl Iterator<Item = (Member, ProgressState)> + 'a {
+        self.progress().map(|(member, peer)| (*member, peer.state))
+    }
+
+    fn progress(&self) -> impl Iterator<Item = (&'a Member, &'a Progress)> + 'a {
         let peers = match self.role_state {
             Role::Leader(leader) => Some(leader.peers.iter()),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
         };
-        let peers = peers.into_iter().flatten();
-        peers.map(|(member, peer)| (*member, peer.state))
+        peers.into_iter().flatten()
     }
 }
 

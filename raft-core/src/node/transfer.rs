@@ -47,28 +47,22 @@ impl Node {
             Some(node) => self.named_target(node),
             None => self.best_target().ok_or(TransferRefusal::NobodyElse),
         };
-        match result.and_then(|to| self.begin_transfer(to, Some(asker), Otherwise::Lead)) {
-            Ok(()) => {}
-            Err(refusal) => {
-                self.finish_control(asker, ControlOutcome::TransferRefused(refusal));
-            }
+        let begun = result.and_then(|to| self.begin_transfer(to, Some(asker), Otherwise::Lead));
+        if let Err(refusal) = begun {
+            self.finish_control(asker, ControlOutcome::TransferRefused(refusal));
         }
     }
 
     /// Stops leading, after handing over if anybody can take over.
     pub(super) fn step_down_asked(&mut self, asker: Asker) {
-        match self.best_target() {
-            Some(to) => match self.begin_transfer(to, Some(asker), Otherwise::StepDown) {
-                Ok(()) => {}
-                Err(refusal) => {
-                    self.finish_control(asker, ControlOutcome::TransferRefused(refusal));
-                }
-            },
-            None => {
-                let term = self.hard_state.term;
-                self.finish_control(asker, ControlOutcome::Transferred(term));
-                self.become_follower(term, None);
-            }
+        let Some(to) = self.best_target() else {
+            let term = self.hard_state.term;
+            self.finish_control(asker, ControlOutcome::Transferred(term));
+            self.become_follower(term, None);
+            return;
+        };
+        if let Err(refusal) = self.begin_transfer(to, Some(asker), Otherwise::StepDown) {
+            self.finish_control(asker, ControlOutcome::TransferRefused(refusal));
         }
     }
 
@@ -159,7 +153,7 @@ impl Node {
     }
 
     /// Tells the target to begin; again with every heartbeat, for the message may be lost.
-    fn tell_to_lead(&mut self) {
+    pub(super) fn tell_to_lead(&mut self) {
         let last = self.log.last();
         let Role::Leader(leader) = &self.role else {
             return;
@@ -171,11 +165,6 @@ impl Node {
             let round = self.void_lease();
             self.send(to, session, Body::TimeoutNow { last, round });
         }
-    }
-
-    /// A heartbeat is due.
-    pub(super) fn transfer_heartbeat(&mut self) {
-        self.tell_to_lead();
     }
 
     pub(super) fn transfer_deadline(&self) -> Option<Time> {
@@ -194,10 +183,9 @@ impl Node {
 
     /// The target was removed or demoted (S34).
     pub(super) fn check_transfer_target(&mut self) {
-        let configuration = self.configuration().clone();
         if let Role::Leader(leader) = &self.role
             && let Some(transfer) = &leader.transfer
-            && !configuration.voters.contains(&transfer.to)
+            && !self.configuration().voters.contains(&transfer.to)
         {
             self.abort_transfer(|transfer| TransferRefusal::Removed(transfer.to.node));
         }
@@ -212,17 +200,13 @@ impl Node {
         };
         if transfer.otherwise == Otherwise::StepDown {
             let term = self.hard_state.term;
-            if let Some(asker) = transfer.asker {
-                self.finish_control(asker, ControlOutcome::Transferred(term));
-            }
+            self.finish_asked(transfer.asker, ControlOutcome::Transferred(term));
             self.become_follower(term, None);
             return;
         }
-        if let Some(asker) = transfer.asker {
-            let refusal = why(&transfer);
-            self.finish_control(asker, ControlOutcome::TransferRefused(refusal));
-        }
-        if transfer.told && leading(&self.role) {
+        let refusal = why(&transfer);
+        self.finish_asked(transfer.asker, ControlOutcome::TransferRefused(refusal));
+        if transfer.told {
             // The target may still win with what it was told. Only an entry committed after this shows
             // that it has not, so leases wait for one (S42).
             self.append_own(Payload::Noop);
@@ -231,10 +215,8 @@ impl Node {
 
     /// Leadership is over, whoever brought that about: what was asked for has happened.
     pub(super) fn end_transfer(&mut self, transfer: Option<Transfer>) {
-        if let Some(asker) = transfer.and_then(|transfer| transfer.asker) {
-            let term = self.hard_state.term;
-            self.finish_control(asker, ControlOutcome::Transferred(term));
-        }
+        let asker = transfer.and_then(|transfer| transfer.asker);
+        self.finish_asked(asker, ControlOutcome::Transferred(self.hard_state.term));
     }
 
     /// The leader says: lead now, in the next term.
@@ -288,8 +270,4 @@ impl Node {
             self.begin_handover(to);
         }
     }
-}
-
-const fn leading(role: &Role) -> bool {
-    matches!(role, Role::Leader(_))
 }

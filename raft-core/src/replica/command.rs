@@ -49,9 +49,7 @@ pub struct Serde<T>(pub T);
 
 impl<T: Serialize + DeserializeOwned> Command for Serde<T> {
     fn encode(&self) -> Bytes {
-        let mut out = Vec::new();
-        self.encode_into(&mut out);
-        Bytes::from(out)
+        encode_reply(&self.0)
     }
 
     fn encode_into(&self, out: &mut Vec<u8>) {
@@ -59,17 +57,20 @@ impl<T: Serialize + DeserializeOwned> Command for Serde<T> {
     }
 
     fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
-        codec::decode_value(bytes)
-            .map(Serde)
-            .map_err(|error| CommandError(alloc::format!("{error}")))
+        decode_command(bytes).map(Serde)
     }
+}
+
+/// Reads a value of any serde type that came in a command.
+pub(super) fn decode_command<T: Serialize + DeserializeOwned>(
+    bytes: &[u8],
+) -> Result<T, CommandError> {
+    codec::decode_value(bytes).map_err(|error| CommandError(alloc::format!("{error}")))
 }
 
 /// The bytes of any serde type: for [`StateMachine::encode_reply`](super::StateMachine::encode_reply).
 pub fn encode_reply<T: Serialize>(reply: &T) -> Bytes {
-    let mut out = Vec::new();
-    codec::encode_value(reply, &mut out);
-    Bytes::from(out)
+    Bytes::from(codec::value_bytes(reply))
 }
 
 /// Reads what [`encode_reply`] wrote; none if it is no such reply.

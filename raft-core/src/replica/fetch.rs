@@ -335,8 +335,8 @@ impl Fetch {
         };
         // A question may have to wait for its turn before it is asked again.
         let turn = options.election_timeout.max(self.pace.apart());
-        let patience = turn.0.saturating_mul(SILENT_TIMEOUTS);
-        (waits && self.ticket.is_some()).then(|| Time(self.heard.0.saturating_add(patience)))
+        let patience = turn.times(SILENT_TIMEOUTS);
+        (waits && self.ticket.is_some()).then(|| self.heard + patience)
     }
 
     /// When there is something to ask, or the source is given up.

@@ -1,7 +1,6 @@
 //! A state machine's contents, frozen, as bytes: what a snapshot is made of.
 
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use serde::Serialize;
@@ -120,10 +119,9 @@ pub fn read_part(source: &mut dyn Source) -> Result<Vec<u8>, ImageError> {
     let mut part = Vec::new();
     let mut left = length;
     while left > 0 {
-        let step = left.min(STEP);
-        let mut bytes = vec![0; usize::try_from(step).unwrap_or(usize::MAX)];
-        read_exact(source, &mut bytes)?;
-        part.append(&mut bytes);
+        let (start, step) = (part.len(), left.min(STEP));
+        part.resize(start + usize::try_from(step).unwrap_or(usize::MAX), 0);
+        read_exact(source, &mut part[start..])?;
         left -= step;
     }
     Ok(part)
@@ -142,9 +140,7 @@ pub fn write_part(sink: &mut dyn Sink, part: &[u8]) -> Result<(), ImageError> {
 /// A small machine's contents as any serde type.
 impl<T: Serialize + DeserializeOwned + Send + 'static> Image for Serde<T> {
     fn write(&self, sink: &mut dyn Sink) -> Result<(), ImageError> {
-        let mut bytes = Vec::new();
-        codec::encode_value(&self.0, &mut bytes);
-        write_part(sink, &bytes)
+        write_part(sink, &codec::value_bytes(&self.0))
     }
 
     fn read(source: &mut dyn Source) -> Result<Self, ImageError> {

@@ -216,7 +216,7 @@ impl<S: StateMachine> Replica<S> {
     pub fn drain(&mut self, outputs: &mut Vec<Output<S>>) {
         self.answer_refused(outputs);
         outputs.append(&mut self.begun);
-        self.answer_restored(outputs);
+        self.answer_applied(None, outputs);
         self.tell_time();
         loop {
             self.drive_fetch(outputs);
@@ -274,19 +274,7 @@ impl<S: StateMachine> Replica<S> {
             let result = self.execute_entry(entry);
             self.applied = entry.id.index;
             self.snapshots.applied(entry.memory_bytes());
-            let mut result = Some(result);
-            while let Some((id, request)) = self.committed.front().copied()
-                && id.index <= entry.id.index
-            {
-                self.committed.pop_front();
-                let known = self.session_requests.remove(&request);
-                // One entry has one reply, whoever else may claim it; of what a restored snapshot contains
-                // only sessions know the answer.
-                let own = result.take_if(|_| id == entry.id);
-                let result = own.unwrap_or_else(|| self.late_answer(id, known));
-                outputs.push(Output::of(request, result));
-            }
-            self.answer_ready(outputs);
+            self.answer_applied(Some((entry.id, result)), outputs);
         }
         if let Some(last) = entries.last() {
             self.settle(last.id);
@@ -304,14 +292,23 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// A restored snapshot contains what requests waited for.
-    pub(super) fn answer_restored(&mut self, outputs: &mut Vec<Output<S>>) {
+    /// Answers what waited for the state machine to get where it is. One entry has one reply, whoever else
+    /// may claim it; of what a restored snapshot contains only sessions know the answer.
+    fn answer_applied(
+        &mut self,
+        mut own: Option<(EntryId, Result<Effect<S::Reply>, RequestError>)>,
+        outputs: &mut Vec<Output<S>>,
+    ) {
         while let Some((id, request)) = self.committed.front().copied()
             && id.index <= self.applied
         {
             self.committed.pop_front();
             let known = self.session_requests.remove(&request);
-            outputs.push(Output::of(request, self.late_answer(id, known)));
+            let result = match own.take_if(|(at, _)| *at == id) {
+                Some((_, result)) => result,
+                None => self.late_answer(id, known),
+            };
+            outputs.push(Output::of(request, result));
         }
         self.answer_ready(outputs);
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 
-use super::command::{Command, CommandError, Serde, decode_reply, encode_reply};
+use super::command::{Command, CommandError, Serde, decode_command, decode_reply, encode_reply};
 use super::{Applied, StateMachine};
 
 /// A state, and what changes it and looks at it, by name.
@@ -78,8 +78,8 @@ use super::{Applied, StateMachine};
 /// ```
 pub struct Processors<State> {
     state: State,
-    processors: BTreeMap<String, Processor<State>>,
-    readers: BTreeMap<String, Reader<State>>,
+    processors: BTreeMap<String, Handler<Handle<State>>>,
+    readers: BTreeMap<String, Handler<Look<State>>>,
 }
 
 type Handle<State> = dyn Fn(&mut State, &[u8]) -> ProcessorReply + Send + Sync;
@@ -88,14 +88,9 @@ type Look<State> = dyn Fn(&State, &[u8]) -> ProcessorReply + Send + Sync;
 /// Whether parameters decode.
 type Accepts = fn(&[u8]) -> Result<(), CommandError>;
 
-struct Processor<State> {
+struct Handler<F: ?Sized> {
     accepts: Accepts,
-    handle: Box<Handle<State>>,
-}
-
-struct Reader<State> {
-    accepts: Accepts,
-    look: Box<Look<State>>,
+    run: Box<F>,
 }
 
 /// A handler's name, and its parameters as bytes: what is written to the log.
@@ -118,8 +113,12 @@ impl Command for Call {
         encode_reply(self)
     }
 
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        codec::encode_value(self, out);
+    }
+
     fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
-        Serde::decode(bytes).map(|Serde(call)| call)
+        decode_command(bytes)
     }
 }
 
@@ -179,8 +178,8 @@ pub enum ReplyError {
 impl ProcessorReply {
     fn of<R: Serialize, E: Serialize>(result: &Result<R, E>) -> Self {
         let outcome = match result {
-            Ok(result) => Ok(encode_reply(result).to_vec()),
-            Err(error) => Err(Failure::Refused(encode_reply(error).to_vec())),
+            Ok(result) => Ok(codec::value_bytes(result)),
+            Err(error) => Err(Failure::Refused(codec::value_bytes(error))),
         };
         Self { outcome }
     }
@@ -220,10 +219,6 @@ fn read<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, ReplyError> 
     codec::decode_value(bytes).map_err(|_| ReplyError::OtherType)
 }
 
-fn parameters<P: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<P, CommandError> {
-    codec::decode_value(bytes).map_err(|error| CommandError(error.to_string()))
-}
-
 impl<State> Processors<State> {
     /// A state that nothing changes yet.
     #[must_use]
@@ -251,13 +246,13 @@ impl<State> Processors<State> {
         R: Serialize,
         E: Serialize,
     {
-        let handle = move |state: &mut State, bytes: &[u8]| match parameters(bytes) {
+        let handle = move |state: &mut State, bytes: &[u8]| match decode_command(bytes) {
             Ok(parameters) => ProcessorReply::of(&handler(state, parameters)),
             Err(CommandError(error)) => ProcessorReply::failed(Failure::Parameters(error)),
         };
-        let processor = Processor {
-            accepts: |bytes| parameters::<P>(bytes).map(|_| ()),
-            handle: Box::new(handle),
+        let processor = Handler::<Handle<State>> {
+            accepts: |bytes| decode_command::<P>(bytes).map(|_| ()),
+            run: Box::new(handle),
         };
         let before = self.processors.insert(action.to_string(), processor);
         assert!(before.is_none(), "there are two handlers for {action:?}");
@@ -280,13 +275,13 @@ impl<State> Processors<State> {
         R: Serialize,
         E: Serialize,
     {
-        let look = move |state: &State, bytes: &[u8]| match parameters(bytes) {
+        let look = move |state: &State, bytes: &[u8]| match decode_command(bytes) {
             Ok(parameters) => ProcessorReply::of(&reader(state, parameters)),
             Err(CommandError(error)) => ProcessorReply::failed(Failure::Parameters(error)),
         };
-        let reader = Reader {
-            accepts: |bytes| parameters::<P>(bytes).map(|_| ()),
-            look: Box::new(look),
+        let reader = Handler::<Look<State>> {
+            accepts: |bytes| decode_command::<P>(bytes).map(|_| ()),
+            run: Box::new(look),
         };
         let before = self.readers.insert(name.to_string(), reader);
         assert!(before.is_none(), "there are two readers for {name:?}");
@@ -309,9 +304,7 @@ impl<State> Processors<State> {
         action: &str,
         parameters: &P,
     ) -> Result<Call, EnqueueError> {
-        let accepts = self.processors.get(action);
-        let accepts = accepts.map(|processor| processor.accepts);
-        call(action, parameters, accepts, self.processors.keys())
+        call(action, parameters, &self.processors)
     }
 
     /// The query that calls a reader: for [`Replica::query`](super::Replica::query).
@@ -320,24 +313,23 @@ impl<State> Processors<State> {
     ///
     /// If there is no such reader, or it takes other parameters.
     pub fn ask<P: Serialize>(&self, name: &str, parameters: &P) -> Result<Call, EnqueueError> {
-        let accepts = self.readers.get(name).map(|reader| reader.accepts);
-        call(name, parameters, accepts, self.readers.keys())
+        call(name, parameters, &self.readers)
     }
 }
 
-fn call<'a, P: Serialize>(
+fn call<P: Serialize, F: ?Sized>(
     action: &str,
     parameters: &P,
-    accepts: Option<Accepts>,
-    known: impl Iterator<Item = &'a String>,
+    handlers: &BTreeMap<String, Handler<F>>,
 ) -> Result<Call, EnqueueError> {
+    let handler = handlers.get(action);
     let action = action.to_string();
-    let Some(accepts) = accepts else {
-        let known = known.cloned().collect();
+    let Some(handler) = handler else {
+        let known = handlers.keys().cloned().collect();
         return Err(EnqueueError::UnknownAction { action, known });
     };
-    let parameters = encode_reply(parameters).to_vec();
-    match accepts(&parameters) {
+    let parameters = codec::value_bytes(parameters);
+    match (handler.accepts)(&parameters) {
         Ok(()) => Ok(Call { action, parameters }),
         Err(error) => Err(EnqueueError::Parameters { action, error }),
     }
@@ -354,14 +346,14 @@ where
     fn apply(&mut self, entry: Applied<Call>) -> ProcessorReply {
         let Call { action, parameters } = entry.command;
         match self.processors.get(&action) {
-            Some(processor) => (processor.handle)(&mut self.state, &parameters),
+            Some(processor) => (processor.run)(&mut self.state, &parameters),
             None => ProcessorReply::failed(Failure::UnknownAction(action)),
         }
     }
 
     fn query(&self, query: &Call) -> ProcessorReply {
         match self.readers.get(&query.action) {
-            Some(reader) => (reader.look)(&self.state, &query.parameters),
+            Some(reader) => (reader.run)(&self.state, &query.parameters),
             None => ProcessorReply::failed(Failure::UnknownAction(query.action.clone())),
         }
     }

@@ -46,6 +46,12 @@ pub(super) enum Served {
     Busy,
 }
 
+impl Peer {
+    fn fetches(&self, now: Time) -> bool {
+        self.until > now || self.reading > 0
+    }
+}
+
 impl Serving {
     pub(super) fn ask(
         &mut self,
@@ -58,8 +64,7 @@ impl Serving {
         let Some(id) = id.filter(|id| id.index >= asked.at_least) else {
             return Served::Missing;
         };
-        self.peers
-            .retain(|_, peer| peer.until > now || peer.reading > 0);
+        self.peers.retain(|_, peer| peer.fetches(now));
         let known = self.peers.contains_key(&asked.from);
         if !known && self.peers.len() >= PEERS_MAX {
             return Served::Busy;
@@ -97,7 +102,7 @@ impl Serving {
     /// The snapshots that somebody fetches.
     pub(super) fn in_use(&self, now: Time) -> impl Iterator<Item = EntryId> + '_ {
         let peers = self.peers.values();
-        let fetching = peers.filter(move |peer| peer.until > now || peer.reading > 0);
+        let fetching = peers.filter(move |peer| peer.fetches(now));
         fetching.map(|peer| peer.id)
     }
 

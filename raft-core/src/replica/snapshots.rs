@@ -180,7 +180,7 @@ impl<S: StateMachine> Replica<S> {
         if id.index <= self.durable.holds() {
             // Its own store has that already, and more.
             self.restored_to(id);
-            self.answer_restored(outputs);
+            self.answer_applied(None, outputs);
             return;
         }
         self.snapshots.restoring = Some(id);
@@ -274,6 +274,10 @@ impl<S: StateMachine> Replica<S> {
 
     fn retain(&mut self, durable: EntryId, outputs: &mut Vec<Output<S>>) {
         let snapshots = &self.snapshots;
+        // The latest one stays anyway, and mostly there is no other.
+        if snapshots.retained.iter().all(|id| *id == durable) {
+            return;
+        }
         let taking = snapshots.taking.map(|taking| taking.id);
         let mut keep: Vec<EntryId> = self.transfer.in_use(self.now).collect();
         keep.extend(&snapshots.unmarked);

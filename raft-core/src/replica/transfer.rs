@@ -274,10 +274,10 @@ impl<S: StateMachine> Replica<S> {
 
     /// Goes on with what is being fetched.
     pub(super) fn drive_fetch(&mut self, outputs: &mut Vec<Output<S>>) {
-        let (now, options) = (self.now, self.options);
         let Some(fetch) = &mut self.transfer.fetch else {
             return;
         };
+        let now = self.now;
         while let Some(write) = fetch.write() {
             outputs.push(match write {
                 Write::Part { id, offset, bytes } => Output::WriteChunk { id, offset, bytes },
@@ -291,13 +291,13 @@ impl<S: StateMachine> Replica<S> {
             self.transfer.fetch = None;
             return;
         }
-        if fetch.is_given_up(now, &options) {
+        if fetch.is_given_up(now, &self.options) {
             self.fail_fetch();
             return;
         }
         let (source, at_least) = (fetch.source(), fetch.at_least());
         while let Some(ticket) = fetch.ticket()
-            && let Some(question) = fetch.question(now, &options)
+            && let Some(question) = fetch.question(now, &self.options)
         {
             let body = Body::FetchSnapshot {
                 id: question.id,

@@ -279,23 +279,13 @@ pub(super) fn encode_content(
     entries: &[Entry],
     out: &mut Vec<u8>,
 ) {
-    encode_part(control, out);
+    codec::encode_part(control, out);
     if let Some(change) = change {
-        encode_part(change, out);
+        codec::encode_part(change, out);
     }
     if !entries.is_empty() {
         codec::encode_entries(entries, out);
     }
-}
-
-/// Appends a value with its length in front.
-fn encode_part<T: Serialize>(value: &T, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    codec::encode_value(value, out);
-    let length = u32::try_from(out.len() - start - 4);
-    let length = length.unwrap_or_else(|_| unreachable!("a part is smaller than 4 GiB"));
-    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
 /// Reads the payload of a record that has a control part; `None` for the other kinds.
@@ -326,17 +316,9 @@ pub(super) fn decode_content(record: &Record) -> Result<Option<Content>, DecodeE
 
 /// Takes off a part that has its length in front.
 fn split_part(rest: &mut Bytes) -> Result<Bytes, DecodeError> {
-    let short = |needed, found: usize| DecodeError::Truncated {
-        what: "a part of a record",
-        needed,
-        found: found as u64,
-    };
-    if rest.len() < 4 {
-        return Err(short(4, rest.len()));
-    }
+    const PART: &str = "a part of a record";
+    codec::need(PART, 4, rest.len())?;
     let length = rest.get_u32_le();
-    if length as usize > rest.len() {
-        return Err(short(length.into(), rest.len()));
-    }
+    codec::need(PART, length.into(), rest.len())?;
     Ok(rest.split_to(length as usize))
 }

@@ -219,7 +219,11 @@ pub(super) fn segment_name(number: u64) -> String {
 
 /// The number in a segment's name.
 pub(super) fn segment_number(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".wal")?;
+    parse_number(name.strip_suffix(".wal")?)
+}
+
+/// A number as file names have it, with all its zeros.
+pub(super) fn parse_number(digits: &str) -> Option<u64> {
     if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }

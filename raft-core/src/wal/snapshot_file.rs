@@ -39,7 +39,6 @@ pub(super) struct Head {
 }
 
 /// A place between two blocks.
-#[derive(Clone)]
 pub(super) struct Scan {
     /// Where the next one begins.
     pub(super) offset: u64,
@@ -300,8 +299,7 @@ fn header_crc(header: &[u8]) -> u32 {
 }
 
 pub(super) fn encode_header(meta: &SnapshotMeta) -> (Vec<u8>, u32) {
-    let mut encoded = Vec::new();
-    codec::encode_value(meta, &mut encoded);
+    let encoded = codec::value_bytes(meta);
     let length = u32::try_from(encoded.len());
     let length = length.unwrap_or_else(|_| unreachable!("a meta is smaller than 4 GiB"));
     let mut header = Vec::with_capacity(HEADER_BYTES + encoded.len());

@@ -5,6 +5,8 @@ use alloc::string::String;
 
 use crate::types::{EntryId, Index, Term};
 
+use super::segment::parse_number;
+
 /// How far a file is, told by the end of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -29,7 +31,6 @@ impl Stage {
 }
 
 const PREFIX: &str = "snapshot-";
-const DIGITS: usize = 20;
 
 pub(super) fn file_name(id: EntryId, stage: Stage) -> String {
     let ending = stage.ending();
@@ -42,13 +43,9 @@ pub(super) fn parse_name(name: &str) -> Option<(EntryId, Stage)> {
         .find(|s| name.ends_with(s.ending()))?;
     let middle = name.strip_prefix(PREFIX)?.strip_suffix(stage.ending())?;
     let (index, term) = middle.split_once('-')?;
-    let number = |digits: &str| {
-        let plain = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
-        plain.then(|| digits.parse().ok()).flatten()
-    };
     let id = EntryId {
-        term: Term(number(term)?),
-        index: Index(number(index)?),
+        term: Term(parse_number(term)?),
+        index: Index(parse_number(index)?),
     };
     Some((id, stage))
 }

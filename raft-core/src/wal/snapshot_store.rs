@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::replica::{ImageError, Sink};
+use crate::replica::{Image, ImageError, Sink};
 use crate::snapshot::SnapshotMeta;
 use crate::types::EntryId;
 
@@ -143,6 +143,18 @@ impl<D: Disk> SnapshotStore<D> {
     /// [`SnapshotError::Missing`] if there is none, or what is wrong with it at its beginning.
     pub fn read(&mut self, id: EntryId) -> Result<SnapshotReader<'_, D>, SnapshotError> {
         SnapshotReader::new(self.file(id)?, id)
+    }
+
+    /// The image in a snapshot: all of it is verified before anything is done with it.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::Missing`] if there is none, or what is wrong with it anywhere.
+    pub fn image<I: Image>(&mut self, id: EntryId) -> Result<I, SnapshotError> {
+        let mut reader = self.read(id)?;
+        let image = I::read(&mut reader)?;
+        reader.finish()?;
+        Ok(image)
     }
 
     /// Part of a snapshot's file as it is: whoever receives all of it checks it.

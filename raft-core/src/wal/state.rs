@@ -65,9 +65,7 @@ impl State {
 
     /// The record that a segment begins with.
     pub(super) fn record(&self) -> (Kind, Vec<u8>) {
-        let mut payload = Vec::new();
-        codec::encode_value(self, &mut payload);
-        (Kind::Start, payload)
+        (Kind::Start, codec::value_bytes(self))
     }
 
     /// Becomes what a record in that segment says.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use raft_core::replica::{Image, Output, ReadChunk, ReplicaImage, StateMachine};
-use raft_core::wal::{Chunk, DiskError, SnapshotError, SnapshotStore};
+use raft_core::wal::{Chunk, DiskError, SnapshotStore};
 use raft_core::{Bytes, EntryId, NodeId, SnapshotMeta, Time};
 
 use super::disk::MemoryDisk;
@@ -88,7 +88,7 @@ impl<S: Machine> SnapshotLane<S> {
                 Ok(_) => Done::Taken(meta),
                 Err(_) => Done::NotTaken(meta.id),
             },
-            Job::Restore(id) => match read_image(store, id) {
+            Job::Restore(id) => match store.image(id) {
                 Ok(image) => Done::Restored(id, image),
                 Err(_) => Done::NotRestored(id),
             },
@@ -115,17 +115,6 @@ impl<S: Machine> SnapshotLane<S> {
             }
         }
     }
-}
-
-/// The image in a snapshot: all of it is verified before anything is done with it.
-fn read_image<I: Image>(
-    store: &mut SnapshotStore<MemoryDisk>,
-    id: EntryId,
-) -> Result<I, SnapshotError> {
-    let mut reader = store.read(id)?;
-    let image = I::read(&mut reader)?;
-    reader.finish()?;
-    Ok(image)
 }
 
 impl<S: Machine> World<S> {

@@ -100,8 +100,14 @@ mod op {
 }
 
 impl Command for KvCommand {
-    /// Operation, flags, then each argument with its length in front.
     fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        self.encode_into(&mut out);
+        Bytes::from(out)
+    }
+
+    /// Operation, flags, then each argument with its length in front.
+    fn encode_into(&self, out: &mut Vec<u8>) {
         let by;
         let (op, flags, arguments): (u8, u8, Vec<&[u8]>) = match self {
             Self::Set {
@@ -133,14 +139,13 @@ impl Command for KvCommand {
             Self::FlushAll => (op::FLUSH_ALL, 0, Vec::new()),
         };
         let size: usize = arguments.iter().map(|a| a.len() + 4).sum();
-        let mut out = Vec::with_capacity(2 + size);
+        out.reserve(2 + size);
         out.extend_from_slice(&[op, flags]);
         for argument in arguments {
             let length = u32::try_from(argument.len()).unwrap_or(u32::MAX);
             out.extend_from_slice(&length.to_le_bytes());
             out.extend_from_slice(argument);
         }
-        Bytes::from(out)
     }
 
     fn decode(bytes: &Bytes) -> Result<Self, CommandError> {

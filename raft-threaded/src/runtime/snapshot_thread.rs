@@ -84,7 +84,7 @@ fn carry_out<I: Image>(
 ) -> Option<SnapshotEvent<I>> {
     Some(match job {
         SnapshotJob::Take(meta, image) => take(store, meta, &image, ending),
-        SnapshotJob::Restore(id) => match read_image(store, id) {
+        SnapshotJob::Restore(id) => match store.image(id) {
             Ok(image) => {
                 info!(index = id.index.0, "read a snapshot");
                 SnapshotEvent::Restored(id, image)
@@ -160,17 +160,6 @@ impl Sink for Stoppable<'_> {
         }
         self.sink.write(bytes)
     }
-}
-
-/// The image in a snapshot: all of it is verified before anything is done with it.
-fn read_image<I: Image>(
-    store: &mut SnapshotStore<FileDisk>,
-    id: EntryId,
-) -> Result<ReplicaImage<I>, SnapshotError> {
-    let mut reader = store.read(id)?;
-    let image = ReplicaImage::read(&mut reader)?;
-    reader.finish()?;
-    Ok(image)
 }
 
 fn received<I>(id: EntryId, result: Result<SnapshotEvent<I>, SnapshotError>) -> SnapshotEvent<I> {
