@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 
-use crossbeam_channel::{Receiver, TrySendError, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, select};
 use raft_core::replica::{Serial, SessionId, StateMachine};
 
 use crate::error::ClientError;
@@ -44,9 +44,7 @@ impl<S: StateMachine> Client<S> {
     /// A rejected or superseded command had no effect. After `Unknown`, `ReplyLost` or `Stopped` it may
     /// have had.
     pub fn propose(&self, command: S::Command) -> Result<S::Reply, ClientError> {
-        let (answer, answered) = crossbeam_channel::bounded(1);
-        self.call(Call::Propose(command, answer))?;
-        self.wait(&answered)?
+        self.ask(|answer| Call::Propose(command, answer))?
     }
 
     /// Begins a session, in which a command that is sent again takes effect once.
@@ -55,9 +53,7 @@ impl<S: StateMachine> Client<S> {
     ///
     /// It may be asked for again after any error: a session that is not used ends by itself.
     pub fn register(&self) -> Result<SessionId, ClientError> {
-        let (answer, answered) = crossbeam_channel::bounded(1);
-        self.call(Call::Register(answer))?;
-        self.wait(&answered)?
+        self.ask(Call::Register)?
     }
 
     /// Replicates a command of a session; [`raft_core::replica::ClientSession`] keeps its numbers.
@@ -67,9 +63,7 @@ impl<S: StateMachine> Client<S> {
     /// After `Unknown`, `ReplyLost` or `Stopped` the same command may be sent again with the same number, to
     /// any node, until it is answered. After `SessionExpired` nobody can tell any more.
     pub fn propose_in(&self, serial: Serial, command: S::Command) -> Result<S::Reply, ClientError> {
-        let (answer, answered) = crossbeam_channel::bounded(1);
-        self.call(Call::ProposeIn(serial, command, answer))?;
-        self.wait(&answered)?
+        self.ask(|answer| Call::ProposeIn(serial, command, answer))?
     }
 
     /// Answers a query linearizably: it sees every command acknowledged before, by any node.
@@ -78,27 +72,30 @@ impl<S: StateMachine> Client<S> {
     ///
     /// A query has no effect, so it may be asked again after any error.
     pub fn query(&self, query: S::Query) -> Result<S::Reply, ClientError> {
-        let (answer, answered) = crossbeam_channel::bounded(1);
-        self.call(Call::Query(query, answer))?;
-        self.wait(&answered)?
+        self.ask(|answer| Call::Query(query, answer))?
     }
 
     /// How the server is doing.
     pub(crate) fn status(&self) -> Option<ServerStatus> {
+        self.ask(Call::Status).ok()
+    }
+
+    /// Hands over a call and waits for its answer.
+    pub(crate) fn ask<T>(&self, call: impl FnOnce(Sender<T>) -> Call<S>) -> Result<T, ClientError> {
         let (answer, answered) = crossbeam_channel::bounded(1);
-        self.call(Call::Status(answer)).ok()?;
-        self.wait(&answered).ok()
+        self.call(call(answer))?;
+        self.wait(&answered)
     }
 
     /// Waits for an answer, but not for one that cannot come any more.
-    pub(crate) fn wait<T>(&self, answered: &Receiver<T>) -> Result<T, ClientError> {
+    fn wait<T>(&self, answered: &Receiver<T>) -> Result<T, ClientError> {
         select! {
             recv(answered) -> answer => answer.map_err(|_| ClientError::Stopped),
             recv(self.stopped) -> _ => answered.try_recv().map_err(|_| ClientError::Stopped),
         }
     }
 
-    pub(crate) fn call(&self, call: Call<S>) -> Result<(), ClientError> {
+    fn call(&self, call: Call<S>) -> Result<(), ClientError> {
         match self.calls.try_send(call) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(ClientError::Overloaded),

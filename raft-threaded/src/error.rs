@@ -150,6 +150,22 @@ pub enum ClientError {
     NoRandomness,
 }
 
+impl ClientError {
+    /// Whether [`crate::Force::Yes`] would have done it.
+    #[must_use]
+    pub const fn could_be_forced(&self) -> bool {
+        match self {
+            Self::OtherVoters { .. } | Self::StillAMember { .. } => true,
+            Self::Request(_)
+            | Self::Overloaded
+            | Self::Stopped
+            | Self::Snapshot(_)
+            | Self::Joiner(_)
+            | Self::NoRandomness => false,
+        }
+    }
+}
+
 /// A node cannot be attached: whoever runs it must act.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinerError {

@@ -172,8 +172,6 @@ impl<S: StateMachine> Client<S> {
     }
 
     fn carried(&self, order: Order) -> Result<Carried, ClientError> {
-        let (answer, answered) = crossbeam_channel::bounded(1);
-        self.call(Call::Order(order, answer))?;
-        self.wait(&answered)?
+        self.ask(|answer| Call::Order(order, answer))?
     }
 }

@@ -77,7 +77,8 @@ pub struct MemberStatus {
     pub leader: bool,
 }
 
-fn text(id: EntryId) -> String {
+/// An entry's id as it is shown, and as `EXPECT` takes it.
+pub(crate) fn text(id: EntryId) -> String {
     format!("{}.{}", id.term, id.index)
 }
 

@@ -16,7 +16,7 @@ use crate::error::{ClientError, StartError};
 use crate::folder::recovery;
 use crate::membership::{Alone, Force};
 use crate::random::random;
-use crate::runtime::order::other_voters;
+use crate::runtime::order::{check_reset, check_solo};
 
 /// Why a stopped node is what it was.
 #[derive(Debug, thiserror::Error)]
@@ -37,10 +37,7 @@ impl StoppedError {
     #[must_use]
     pub const fn could_be_forced(&self) -> bool {
         match self {
-            Self::Refused(error) => matches!(
-                error,
-                ClientError::OtherVoters { .. } | ClientError::StillAMember { .. }
-            ),
+            Self::Refused(error) => error.could_be_forced(),
             Self::Folder(_) | Self::Log(_) => false,
         }
     }
@@ -68,10 +65,7 @@ pub fn solo_stopped(
     let identity = restored.identity;
     let snapshot = restored.snapshot.as_ref().map(|snapshot| snapshot.id);
     let mut node = Node::new(Time(0), Options::default(), restored)?;
-    let others = other_voters(node.status().configuration, identity.member);
-    if others > 0 && force == Force::No {
-        return Err(ClientError::OtherVoters { others }.into());
-    }
+    check_solo(&node.status(), force)?;
     // No state machine is here, and none is needed to go on from the log.
     let restored = snapshot.map(|id| Input::SnapshotRestored { id });
     let solo = Input::Solo {
@@ -114,12 +108,8 @@ pub fn solo_stopped(
 /// If the folder is in use or cannot be read, or if the node is a member, as its log says, and it is not forced.
 pub fn reset_stopped(data: &Path, force: Force) -> Result<Identity, StoppedError> {
     let (mut wal, restored) = recover(data)?;
-    let identity = restored.identity;
     let node = Node::new(Time(0), Options::default(), restored)?;
-    if node.status().configuration.contains(identity.member) && force == Force::No {
-        let node = identity.member.node;
-        return Err(ClientError::StillAMember { node }.into());
-    }
+    check_reset(&node.status(), force)?;
     wal.wipe(StorageId(random()?))?;
     let emptied = wal.identity();
     wal.close()?;

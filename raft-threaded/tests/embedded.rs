@@ -65,13 +65,16 @@ impl StateMachine for Counter {
     }
 }
 
-fn seats(folder: &Path, nodes: u64) -> Vec<Seat> {
-    let seat = |node| Seat {
+fn seat(folder: &Path, node: u64) -> Seat {
+    Seat {
         node: NodeId(node),
         data: folder.join(format!("node-{node}")),
         address: format!("localhost:{}", free_port()),
-    };
-    let seats: Vec<Seat> = (1..=nodes).map(seat).collect();
+    }
+}
+
+fn seats(folder: &Path, nodes: u64) -> Vec<Seat> {
+    let seats: Vec<Seat> = (1..=nodes).map(|node| seat(folder, node)).collect();
     init(&seats).unwrap();
     seats
 }
@@ -190,11 +193,7 @@ fn a_panic_in_the_state_machine_stops_the_server_and_no_call_hangs() {
 
 /// A node that waits to be attached, and where it waits.
 fn joiner(folder: &Path, node: u64) -> (Seat, Joiner) {
-    let seat = Seat {
-        node: NodeId(node),
-        data: folder.join(format!("node-{node}")),
-        address: format!("localhost:{}", free_port()),
-    };
+    let seat = seat(folder, node);
     init_joiner(seat.node, &seat.data).unwrap();
     let joiner = Joiner {
         node: seat.node,

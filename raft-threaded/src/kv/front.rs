@@ -306,15 +306,19 @@ fn explain(error: &RequestError) -> Reply {
 
 /// What a client is told whose order was not carried out.
 fn refuse(error: &ClientError) -> Reply {
+    let hint = if error.could_be_forced() {
+        " (FORCE)"
+    } else {
+        ""
+    };
     match error {
         ClientError::Request(error) => explain(error),
-        ClientError::OtherVoters { .. } | ClientError::StillAMember { .. } => {
-            Reply::Error(format!("ERR {error} (FORCE)"))
-        }
         ClientError::Overloaded => Reply::Error(format!("BUSY {error}")),
         ClientError::Stopped => Reply::Error(format!("UNKNOWN {error}")),
-        ClientError::Joiner(_) | ClientError::Snapshot(_) | ClientError::NoRandomness => {
-            Reply::Error(format!("ERR {error}"))
-        }
+        ClientError::OtherVoters { .. }
+        | ClientError::StillAMember { .. }
+        | ClientError::Joiner(_)
+        | ClientError::Snapshot(_)
+        | ClientError::NoRandomness => Reply::Error(format!("ERR {error}{hint}")),
     }
 }

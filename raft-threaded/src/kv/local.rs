@@ -7,7 +7,7 @@ use crate::status::ServerStatus;
 
 use super::connection::Connection;
 use super::orders;
-use super::table::{self, COMMANDS, Local};
+use super::table::{self, COMMANDS, Local, is, shown};
 
 /// What the door knows of its node and of its clients.
 pub(super) struct Seen<'a> {
@@ -42,10 +42,6 @@ pub(super) fn answer(local: &Local, connection: &mut Connection, seen: &Seen<'_>
     }
 }
 
-fn is(word: &Bytes, expected: &str) -> bool {
-    word.eq_ignore_ascii_case(expected.as_bytes())
-}
-
 fn hello(arguments: &[Bytes], connection: &mut Connection) -> Reply {
     let mut rest = arguments.iter();
     let protocol = match rest.next().map(|version| &version[..]) {
@@ -69,7 +65,6 @@ fn hello(arguments: &[Bytes], connection: &mut Connection) -> Reply {
     }
     connection.protocol = protocol;
     let version = if protocol == Protocol::Resp3 { 3 } else { 2 };
-    let id = i64::try_from(connection.id).unwrap_or(i64::MAX);
     Reply::Map(vec![
         (Reply::text("server"), Reply::text("raft-kv")),
         (
@@ -77,7 +72,7 @@ fn hello(arguments: &[Bytes], connection: &mut Connection) -> Reply {
             Reply::text(env!("CARGO_PKG_VERSION")),
         ),
         (Reply::text("proto"), Reply::Integer(version)),
-        (Reply::text("id"), Reply::Integer(id)),
+        (Reply::text("id"), Reply::number(connection.id)),
         (Reply::text("mode"), Reply::text("standalone")),
         (Reply::text("role"), Reply::text("master")),
         (Reply::text("modules"), Reply::Array(Vec::new())),
@@ -87,9 +82,7 @@ fn hello(arguments: &[Bytes], connection: &mut Connection) -> Reply {
 fn describe(arguments: &[Bytes]) -> Reply {
     match arguments.first() {
         None => Reply::Array(COMMANDS.iter().map(describe_one).collect()),
-        Some(sub) if is(sub, "COUNT") => {
-            Reply::Integer(i64::try_from(COMMANDS.len()).unwrap_or(i64::MAX))
-        }
+        Some(sub) if is(sub, "COUNT") => Reply::number(COMMANDS.len()),
         Some(sub) if is(sub, "INFO") => {
             let one = |name: &Bytes| {
                 let known = COMMANDS.iter().find(|spec| is(name, spec.name));
@@ -149,16 +142,14 @@ fn client(arguments: &[Bytes], connection: &mut Connection) -> Reply {
             let name = Some(connection.name.clone()).filter(|name| !name.is_empty());
             Reply::optional(name)
         }
-        (sub, None) if is(sub, "ID") => {
-            Reply::Integer(i64::try_from(connection.id).unwrap_or(i64::MAX))
-        }
+        (sub, None) if is(sub, "ID") => Reply::number(connection.id),
         (sub, Some(_)) if is(sub, "SETINFO") => Reply::OK,
         (sub, _) => unknown_sub("CLIENT", sub),
     }
 }
 
 fn unknown_sub(command: &str, sub: &Bytes) -> Reply {
-    let sub = String::from_utf8_lossy(&sub[..sub.len().min(64)]);
+    let sub = shown(sub);
     Reply::Error(format!("ERR unknown subcommand '{sub}' of {command}"))
 }
 

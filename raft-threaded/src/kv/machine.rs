@@ -138,7 +138,7 @@ impl KvStore {
         joined.extend_from_slice(&before);
         joined.extend_from_slice(value);
         self.values.insert((hash(key), own(key)), joined.freeze());
-        integer(length)
+        Reply::number(length)
     }
 
     fn remove(&mut self, keys: &[Bytes]) -> Reply {
@@ -146,7 +146,7 @@ impl KvStore {
             .iter()
             .filter(|key| self.values.remove(&slot(key)).is_some());
         let removed = removed.count();
-        integer(removed)
+        Reply::number(removed)
     }
 
     fn scan(
@@ -182,10 +182,6 @@ impl KvStore {
 
 fn page(cursor: u64, found: Vec<Reply>) -> Reply {
     Reply::Array(vec![Reply::text(cursor.to_string()), Reply::Array(found)])
-}
-
-fn integer(number: usize) -> Reply {
-    Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 /// A number as Redis stores them: decimal, without spaces, plus signs or leading zeros.
@@ -236,9 +232,9 @@ impl StateMachine for KvStore {
             KvQuery::Get(key) => Reply::optional(self.get(key).cloned()),
             KvQuery::MGet(keys) => self.get_many(keys),
             KvQuery::Exists(keys) => {
-                integer(keys.iter().filter(|key| self.get(key).is_some()).count())
+                Reply::number(keys.iter().filter(|key| self.get(key).is_some()).count())
             }
-            KvQuery::StrLen(key) => integer(self.get(key).map_or(0, Bytes::len)),
+            KvQuery::StrLen(key) => Reply::number(self.get(key).map_or(0, Bytes::len)),
             KvQuery::Type(key) => Reply::Simple(match self.get(key) {
                 Some(_) => "string",
                 None => "none",
@@ -249,7 +245,7 @@ impl StateMachine for KvStore {
                 count,
                 kind,
             } => self.scan(*cursor, pattern.as_ref(), *count, kind.as_ref()),
-            KvQuery::DbSize => integer(self.values.len()),
+            KvQuery::DbSize => Reply::number(self.values.len()),
         }
     }
 

@@ -8,9 +8,9 @@ use raft_core::{ClusterId, EntryId, Index, MemberChange, MembershipChange, NodeI
 use crate::membership::{Force, Joiner, Part};
 use crate::resp::Reply;
 use crate::runtime::order::{Carried, Order};
-use crate::status::ServerStatus;
+use crate::status::{ServerStatus, text};
 
-use super::table::{Parsed, syntax};
+use super::table::{Parsed, is, shown, syntax};
 
 /// The words behind a command's name: what it is about, then options in any order.
 struct Words<'a> {
@@ -20,41 +20,27 @@ struct Words<'a> {
     force: Force,
 }
 
-/// Options that a command takes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Takes {
-    Expect,
-    ExpectAndLearner,
-    ExpectAndForce,
-    Force,
-    Nothing,
-}
-
 impl<'a> Words<'a> {
-    /// Takes the options off the end.
-    fn new(arguments: &'a [Bytes], takes: Takes) -> Self {
+    /// Takes the options that a command knows off the end.
+    fn new(arguments: &'a [Bytes], options: &[&str]) -> Self {
         let mut words = Self {
             rest: &arguments[1..],
             expect: None,
             learner: false,
             force: Force::No,
         };
-        let expects = matches!(
-            takes,
-            Takes::Expect | Takes::ExpectAndLearner | Takes::ExpectAndForce
-        );
-        let forces = matches!(takes, Takes::ExpectAndForce | Takes::Force);
+        let takes = |word: &Bytes, option| options.contains(&option) && is(word, option);
         loop {
             match words.rest {
-                [rest @ .., word, value] if expects && is(word, "EXPECT") => {
+                [rest @ .., word, value] if takes(word, "EXPECT") => {
                     words.expect = Some(value);
                     words.rest = rest;
                 }
-                [rest @ .., word] if takes == Takes::ExpectAndLearner && is(word, "LEARNER") => {
+                [rest @ .., word] if takes(word, "LEARNER") => {
                     words.learner = true;
                     words.rest = rest;
                 }
-                [rest @ .., word] if forces && is(word, "FORCE") => {
+                [rest @ .., word] if takes(word, "FORCE") => {
                     words.force = Force::Yes;
                     words.rest = rest;
                 }
@@ -88,18 +74,18 @@ impl<'a> Words<'a> {
     }
 }
 
-fn is(word: &Bytes, expected: &str) -> bool {
-    word.eq_ignore_ascii_case(expected.as_bytes())
-}
-
 fn number<N: FromStr>(word: &[u8]) -> Option<N> {
     core::str::from_utf8(word).ok()?.parse().ok()
 }
 
 fn node_id(word: &Bytes) -> Result<NodeId, String> {
-    let shown = String::from_utf8_lossy(&word[..word.len().min(64)]);
     let id = number(word).map(NodeId);
-    id.ok_or_else(|| format!("ERR '{shown}' is no id of a node, which is a number"))
+    id.ok_or_else(|| {
+        format!(
+            "ERR '{}' is no id of a node, which is a number",
+            shown(word)
+        )
+    })
 }
 
 fn entry_id(word: &Bytes) -> Result<EntryId, String> {
@@ -121,14 +107,13 @@ fn address(word: &Bytes) -> Result<String, String> {
         let parts = text.rsplit_once(':');
         parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
     });
-    let shown = String::from_utf8_lossy(&word[..word.len().min(64)]);
     let address = address.map(str::to_string);
-    address.ok_or_else(|| format!("ERR '{shown}' is no address, which is HOST:PORT"))
+    address.ok_or_else(|| format!("ERR '{}' is no address, which is HOST:PORT", shown(word)))
 }
 
 /// `RAFT.ATTACH id host:port [id host:port …] [LEARNER] [EXPECT term.index]`.
 pub(super) fn attach(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, Takes::ExpectAndLearner);
+    let words = Words::new(arguments, &["EXPECT", "LEARNER"]);
     let (pairs, rest) = words.rest.as_chunks::<2>();
     if pairs.is_empty() || !rest.is_empty() {
         return Err(syntax());
@@ -153,7 +138,7 @@ pub(super) fn attach(arguments: &[Bytes]) -> Result<Parsed, String> {
 
 /// `RAFT.DETACH id [id …] [EXPECT term.index]`.
 pub(super) fn detach(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, Takes::Expect);
+    let words = Words::new(arguments, &["EXPECT"]);
     let nodes = words.rest.iter().map(node_id);
     let nodes = nodes.collect::<Result<Vec<_>, String>>()?;
     if nodes.is_empty() {
@@ -164,21 +149,21 @@ pub(super) fn detach(arguments: &[Bytes]) -> Result<Parsed, String> {
 
 /// `RAFT.PROMOTE id [EXPECT term.index]`.
 pub(super) fn promote(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, Takes::Expect);
+    let words = Words::new(arguments, &["EXPECT"]);
     let node = words.one_node()?;
     words.change([MemberChange::Promote { node }])
 }
 
 /// `RAFT.DEMOTE id [EXPECT term.index]`.
 pub(super) fn demote(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, Takes::Expect);
+    let words = Words::new(arguments, &["EXPECT"]);
     let node = words.one_node()?;
     words.change([MemberChange::Demote { node }])
 }
 
 /// `RAFT.MOVE id host:port [EXPECT term.index]`.
 pub(super) fn set_address(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, Takes::Expect);
+    let words = Words::new(arguments, &["EXPECT"]);
     let [node, place] = words.rest else {
         return Err(syntax());
     };
@@ -188,7 +173,7 @@ pub(super) fn set_address(arguments: &[Bytes]) -> Result<Parsed, String> {
 
 /// `RAFT.TRANSFER [id]`.
 pub(super) fn transfer(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, Takes::Nothing);
+    let words = Words::new(arguments, &[]);
     let to = match words.rest {
         [] => None,
         [_, ..] => Some(words.one_node()?),
@@ -198,13 +183,13 @@ pub(super) fn transfer(arguments: &[Bytes]) -> Result<Parsed, String> {
 
 /// `RAFT.STEPDOWN`.
 pub(super) fn step_down(arguments: &[Bytes]) -> Result<Parsed, String> {
-    Words::new(arguments, Takes::Nothing).nothing_more()?;
+    Words::new(arguments, &[]).nothing_more()?;
     Ok(Parsed::Order(Order::StepDown))
 }
 
 /// `RAFT.SOLO [FORCE] [EXPECT cluster]`.
 pub(super) fn solo(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, Takes::ExpectAndForce);
+    let words = Words::new(arguments, &["EXPECT", "FORCE"]);
     words.nothing_more()?;
     let cluster = |word: &Bytes| {
         let text = core::str::from_utf8(word).ok().filter(|t| t.len() == 32);
@@ -220,36 +205,34 @@ pub(super) fn solo(arguments: &[Bytes]) -> Result<Parsed, String> {
 
 /// `RAFT.RESET [FORCE]`.
 pub(super) fn reset(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, Takes::Force);
+    let words = Words::new(arguments, &["FORCE"]);
     words.nothing_more()?;
     Ok(Parsed::Order(Order::Reset(words.force)))
 }
 
 /// `RAFT.SNAPSHOT`.
 pub(super) fn snapshot(arguments: &[Bytes]) -> Result<Parsed, String> {
-    Words::new(arguments, Takes::Nothing).nothing_more()?;
+    Words::new(arguments, &[]).nothing_more()?;
     Ok(Parsed::Order(Order::Snapshot))
 }
 
 /// What a client is told whose order was carried out.
 pub(super) fn outcome(carried: Carried) -> Reply {
-    let outcome = match carried {
-        Carried::Out(outcome) => outcome,
-        Carried::Snapshot(id) => return Reply::text(format!("{}.{}", id.term, id.index)),
-    };
-    match outcome {
+    match carried {
         // As `EXPECT` takes it.
-        Outcome::Changed(id) => Reply::text(format!("{}.{}", id.term, id.index)),
-        Outcome::Transferred(_) | Outcome::Emptied => Reply::OK,
-        Outcome::Alone { committed, last } => Reply::Map(vec![
-            (Reply::text("committed"), integer(committed.0)),
-            (Reply::text("last"), integer(last.0)),
+        Carried::Snapshot(id) | Carried::Out(Outcome::Changed(id)) => Reply::text(text(id)),
+        Carried::Out(Outcome::Transferred(_) | Outcome::Emptied) => Reply::OK,
+        Carried::Out(Outcome::Alone { committed, last }) => Reply::Map(vec![
+            (Reply::text("committed"), Reply::number(committed.0)),
+            (Reply::text("last"), Reply::number(last.0)),
         ]),
-        Outcome::Committed(_)
-        | Outcome::ReadReady(_)
-        | Outcome::Rejected(_)
-        | Outcome::Superseded(_)
-        | Outcome::Unknown => unreachable!("orders are carried out, or end in an error"),
+        Carried::Out(
+            Outcome::Committed(_)
+            | Outcome::ReadReady(_)
+            | Outcome::Rejected(_)
+            | Outcome::Superseded(_)
+            | Outcome::Unknown,
+        ) => unreachable!("orders are carried out, or end in an error"),
     }
 }
 
@@ -258,7 +241,7 @@ pub(super) fn members(status: &ServerStatus) -> Reply {
     let members = status.members.iter().map(|member| {
         let address = member.address.clone();
         Reply::Map(vec![
-            (Reply::text("id"), integer(member.id)),
+            (Reply::text("id"), Reply::number(member.id)),
             (Reply::text("role"), Reply::text(member.role)),
             (Reply::text("store"), Reply::text(member.store.clone())),
             (
@@ -267,7 +250,7 @@ pub(super) fn members(status: &ServerStatus) -> Reply {
             ),
             (
                 Reply::text("match_index"),
-                member.match_index.map_or(Reply::Null, integer),
+                member.match_index.map_or(Reply::Null, Reply::number),
             ),
             (
                 Reply::text("leader"),
@@ -278,25 +261,9 @@ pub(super) fn members(status: &ServerStatus) -> Reply {
     Reply::Array(members.collect())
 }
 
-fn integer(number: u64) -> Reply {
-    Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::table::parse;
-    use super::*;
-
-    fn says(request: &str) -> String {
-        let words: Vec<Bytes> = request
-            .split(' ')
-            .map(|word| Bytes::from(word.to_string()))
-            .collect();
-        match parse(&words) {
-            Ok(parsed) => format!("{parsed:?}"),
-            Err(error) => error,
-        }
-    }
+    use super::super::table::says;
 
     #[test]
     fn options_come_last_in_any_case_and_order() {

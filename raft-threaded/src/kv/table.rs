@@ -1,5 +1,7 @@
 //! The commands: their names, their shapes, and what each becomes.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::runtime::order::Order;
@@ -205,6 +207,16 @@ fn unknown(name: &str, rest: &[Bytes]) -> String {
     error
 }
 
+/// Whether a word is this option or subcommand, in whatever case.
+pub(super) fn is(word: &Bytes, expected: &str) -> bool {
+    word.eq_ignore_ascii_case(expected.as_bytes())
+}
+
+/// As much of a word as an error repeats.
+pub(super) fn shown(word: &Bytes) -> Cow<'_, str> {
+    String::from_utf8_lossy(&word[..word.len().min(64)])
+}
+
 pub(super) fn syntax() -> String {
     "ERR syntax error".to_string()
 }
@@ -301,20 +313,22 @@ fn flush_all(arguments: &[Bytes]) -> Result<Parsed, String> {
     }
 }
 
+/// What becomes of a request, for tests.
+#[cfg(test)]
+pub(super) fn says(request: &str) -> String {
+    let words: Vec<Bytes> = request
+        .split(' ')
+        .map(|word| Bytes::from(word.to_string()))
+        .collect();
+    match parse(&words) {
+        Ok(parsed) => format!("{parsed:?}"),
+        Err(error) => error,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn says(request: &str) -> String {
-        let words: Vec<Bytes> = request
-            .split(' ')
-            .map(|word| Bytes::from(word.to_string()))
-            .collect();
-        match parse(&words) {
-            Ok(parsed) => format!("{parsed:?}"),
-            Err(error) => error,
-        }
-    }
 
     #[test]
     fn errors_say_what_redis_says() {

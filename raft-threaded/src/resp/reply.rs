@@ -41,6 +41,12 @@ impl Reply {
         Self::Bulk(Bytes::from(text.into()))
     }
 
+    /// A count; the largest number that a reply has if it is larger.
+    #[must_use]
+    pub fn number(number: impl TryInto<i64>) -> Self {
+        Self::Integer(number.try_into().unwrap_or(i64::MAX))
+    }
+
     /// A value, or none.
     #[must_use]
     pub fn optional(value: Option<Bytes>) -> Self {

@@ -24,16 +24,24 @@ use crate::runtime::inbox::Outlet;
     reason = "nearly all of them are writes, which should cost no allocation more"
 )]
 pub(crate) enum LogJob {
-    /// Make it durable.
-    Persist(Persist),
+    /// Change the log, in order.
+    Write(Work),
     /// Read entries back.
     Read(ReadLog),
-    /// Let it begin later.
+    /// End in order.
+    Close,
+}
+
+/// What changes the log.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of it is persisted")]
+pub(crate) enum Work {
+    /// Make it durable.
+    Persist(Persist),
+    /// Let the log begin later.
     Compact(CompactLog),
     /// Forget everything, as soon as nobody works on snapshots any more.
     Wipe(StorageId),
-    /// End in order.
-    Close,
 }
 
 /// One write, by the names that its completion echoes.
@@ -113,15 +121,6 @@ pub(crate) fn run(
     }
 }
 
-/// What changes the log, in order.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "as those it is taken from")]
-enum Work {
-    Persist(Persist),
-    Compact(CompactLog),
-    Wipe(StorageId),
-}
-
 struct LogThread {
     wal: Wal<FileDisk>,
     events: Outlet<LogEvent>,
@@ -158,9 +157,7 @@ impl LogThread {
 
     fn take(&mut self, job: LogJob) -> bool {
         match job {
-            LogJob::Persist(persist) => self.waiting.push_back(Work::Persist(persist)),
-            LogJob::Compact(compact) => self.waiting.push_back(Work::Compact(compact)),
-            LogJob::Wipe(store) => self.waiting.push_back(Work::Wipe(store)),
+            LogJob::Write(work) => self.waiting.push_back(work),
             LogJob::Read(read) => self.reads.push(read),
             LogJob::Close => return true,
         }

@@ -4,17 +4,9 @@ use raft_core::replica::StateMachine;
 use raft_core::{Alert, ClusterId, Configuration, Observation};
 use tracing::{error, info, warn};
 
-use crate::runtime::front::Front;
 use crate::runtime::replica_thread::ReplicaThread;
 
-impl<S, F> ReplicaThread<S, F>
-where
-    S: StateMachine + 'static,
-    S::Command: Send,
-    S::Query: Send,
-    S::Reply: Send,
-    F: Front<S>,
-{
+impl<S: StateMachine, F> ReplicaThread<S, F> {
     pub(super) fn observe(&mut self, observation: Observation) {
         match observation {
             Observation::Role { term, role } => {

@@ -2,10 +2,10 @@
 
 use std::thread;
 
-use raft_core::replica::{RequestError, StateMachine};
+use raft_core::replica::RequestError;
 use raft_core::{
     ClusterId, Configuration, EntryId, Input, Member, MemberChange, MembershipChange, NodeId,
-    Outcome, Quota, Rejection, RequestId, StorageId,
+    Outcome, Quota, Rejection, RequestId, Status, StorageId,
 };
 use tracing::warn;
 
@@ -13,7 +13,7 @@ use crate::error::{ClientError, JoinerError};
 use crate::membership::{Force, Joiner};
 use crate::random::random;
 use crate::runtime::front::Front;
-use crate::runtime::replica_thread::{Call, ReplicaThread};
+use crate::runtime::replica_thread::{Call, Hosted, ReplicaThread};
 
 /// Attachments that may be asking their joiners at a time, each on a thread of its own.
 const ASKING_MAX: usize = 8;
@@ -56,14 +56,7 @@ pub(crate) enum Carried {
 /// Who the joiners are, as they said themselves.
 pub(crate) type Asked = Result<Vec<MemberChange>, JoinerError>;
 
-impl<S, F> ReplicaThread<S, F>
-where
-    S: StateMachine + 'static,
-    S::Command: Send,
-    S::Query: Send,
-    S::Reply: Send,
-    F: Front<S>,
-{
+impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     pub(super) fn on_order(&mut self, request: RequestId, order: Order) {
         let input = match order {
             Order::Attach { joiners, expect } => {
@@ -130,33 +123,48 @@ where
         force: Force,
     ) -> Result<Input, ClientError> {
         let status = self.replica.status();
-        let others = other_voters(status.configuration, status.identity.member);
-        if others > 0 && force == Force::No {
-            return Err(ClientError::OtherVoters { others });
-        }
+        check_solo(&status, force)?;
         Ok(Input::Solo {
             request,
             expect: expect.unwrap_or(status.identity.cluster),
-            cluster: ClusterId(random().map_err(|_| ClientError::NoRandomness)?),
-            store: StorageId(random().map_err(|_| ClientError::NoRandomness)?),
+            cluster: ClusterId(draw()?),
+            store: StorageId(draw()?),
         })
     }
 
     fn reset(&self, request: RequestId, force: Force) -> Result<Input, ClientError> {
-        let status = self.replica.status();
-        let member = status.identity.member;
-        if status.configuration.contains(member) && force == Force::No {
-            return Err(ClientError::StillAMember { node: member.node });
-        }
+        check_reset(&self.replica.status(), force)?;
         Ok(Input::Reset {
             request,
-            store: StorageId(random().map_err(|_| ClientError::NoRandomness)?),
+            store: StorageId(draw()?),
         })
     }
 }
 
+fn draw() -> Result<u128, ClientError> {
+    random().map_err(|_| ClientError::NoRandomness)
+}
+
+/// Two histories would be served if other voters live; only whoever asks can know that they do not.
+pub(crate) fn check_solo(status: &Status<'_>, force: Force) -> Result<(), ClientError> {
+    let others = other_voters(status.configuration, status.identity.member);
+    if others > 0 && force == Force::No {
+        return Err(ClientError::OtherVoters { others });
+    }
+    Ok(())
+}
+
+/// A member's vote, and what it has acknowledged, would be lost.
+pub(crate) fn check_reset(status: &Status<'_>, force: Force) -> Result<(), ClientError> {
+    let member = status.identity.member;
+    if status.configuration.contains(member) && force == Force::No {
+        return Err(ClientError::StillAMember { node: member.node });
+    }
+    Ok(())
+}
+
 /// How many others vote, in either half of a joint configuration.
-pub(crate) fn other_voters(configuration: &Configuration, own: Member) -> u64 {
+fn other_voters(configuration: &Configuration, own: Member) -> u64 {
     let voters = configuration.voters.union(&configuration.outgoing);
     voters.filter(|voter| **voter != own).count() as u64
 }

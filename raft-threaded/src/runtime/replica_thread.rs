@@ -22,7 +22,7 @@ use crate::error::{ClientError, StopError};
 use crate::runtime::clock;
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
 use crate::runtime::inbox::{Inbox, Outlet};
-use crate::runtime::log_thread::{LogEvent, LogJob, WriteId};
+use crate::runtime::log_thread::{LogEvent, LogJob, Work, WriteId};
 use crate::runtime::news::report;
 use crate::runtime::order::{Asked, Carried, Order};
 use crate::runtime::snapshots::Snapshots;
@@ -42,6 +42,16 @@ const CALLS: usize = 4_096;
 
 /// How often what follows from replies is carried out before sockets and the log are looked at again.
 const SETTLE_ROUNDS: usize = 8;
+
+/// A state machine whose commands, queries and replies come from other threads.
+///
+/// Implemented by itself for every [`StateMachine`] whose types allow it.
+pub(crate) trait Hosted:
+    StateMachine<Command: Send, Query: Send, Reply: Send> + 'static
+{
+}
+
+impl<S> Hosted for S where S: StateMachine<Command: Send, Query: Send, Reply: Send> + 'static {}
 
 /// What other threads ask of the replica thread.
 pub(crate) enum Call<S: StateMachine> {
@@ -115,14 +125,7 @@ impl<S: StateMachine> Default for State<S> {
     }
 }
 
-impl<S, F> ReplicaThread<S, F>
-where
-    S: StateMachine + 'static,
-    S::Command: Send,
-    S::Query: Send,
-    S::Reply: Send,
-    F: Front<S>,
-{
+impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     /// Runs until told to stop, or until the node halts.
     pub(crate) fn run(mut self) -> Result<(), StopError> {
         let mut events = Events::with_capacity(EVENTS);
@@ -260,28 +263,23 @@ where
         let now = self.state.now;
         match call {
             Call::Propose(command, answer) => {
-                let id = self.state.ids.next();
-                self.state.answers.insert(id, Waiter::Reply(answer));
+                let id = self.wait_for(Waiter::Reply(answer));
                 self.replica.propose(now, id, &command);
             }
             Call::Register(answer) => {
-                let id = self.state.ids.next();
-                self.state.answers.insert(id, Waiter::Session(answer));
+                let id = self.wait_for(Waiter::Session(answer));
                 self.replica.register(now, id);
             }
             Call::ProposeIn(serial, command, answer) => {
-                let id = self.state.ids.next();
-                self.state.answers.insert(id, Waiter::Reply(answer));
+                let id = self.wait_for(Waiter::Reply(answer));
                 self.replica.propose_in(now, id, serial, &command);
             }
             Call::Query(query, answer) => {
-                let id = self.state.ids.next();
-                self.state.answers.insert(id, Waiter::Reply(answer));
+                let id = self.wait_for(Waiter::Reply(answer));
                 self.replica.query(now, id, query);
             }
             Call::Order(order, answer) => {
-                let id = self.state.ids.next();
-                self.state.answers.insert(id, Waiter::Order(answer));
+                let id = self.wait_for(Waiter::Order(answer));
                 self.on_order(id, order);
             }
             Call::Asked(id, asked, expect) => self.on_asked(id, asked, expect),
@@ -296,6 +294,12 @@ where
             }
             Call::Shutdown => self.state.stopping = Some(Ok(())),
         }
+    }
+
+    fn wait_for(&mut self, waiter: Waiter<S::Reply>) -> RequestId {
+        let id = self.state.ids.next();
+        self.state.answers.insert(id, waiter);
+        id
     }
 
     /// Carries out what follows from what was handed in, until nothing more does, or until others have
@@ -345,13 +349,13 @@ where
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Send(envelope) => self.tcp.send(&envelope, &mut self.state.tcp_events),
-            Action::Persist(persist) => self.ask_log(LogJob::Persist(persist)),
+            Action::Persist(persist) => self.ask_log(LogJob::Write(Work::Persist(persist))),
             Action::ReadLog(read) => self.ask_log(LogJob::Read(read)),
-            Action::CompactLog(compact) => self.ask_log(LogJob::Compact(compact)),
+            Action::CompactLog(compact) => self.ask_log(LogJob::Write(Work::Compact(compact))),
             Action::Wipe { store } => {
                 // The log is wiped once nobody works on snapshots any more.
                 self.snapshots.end();
-                self.ask_log(LogJob::Wipe(store));
+                self.ask_log(LogJob::Write(Work::Wipe(store)));
             }
             Action::Observed(observation) => self.observe(observation),
             Action::Alert(alert) => report(&alert),

@@ -8,14 +8,14 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender};
 use raft_core::Input;
-use raft_core::replica::{Image, Output, StateMachine};
+use raft_core::replica::{Image, Output};
 use raft_core::wal::SnapshotStore;
 
 use crate::disk::FileDisk;
 use crate::error::StopError;
 use crate::runtime::front::Front;
 use crate::runtime::inbox::{Bell, Inbox, Outlet, inbox};
-use crate::runtime::replica_thread::ReplicaThread;
+use crate::runtime::replica_thread::{Hosted, ReplicaThread};
 use crate::runtime::snapshot_thread::{SnapshotEvent, SnapshotJob, run};
 
 /// What the snapshot threads may have to tell at a time; each waits for room.
@@ -98,14 +98,7 @@ impl<I> Drop for Snapshots<I> {
     }
 }
 
-impl<S, F> ReplicaThread<S, F>
-where
-    S: StateMachine + 'static,
-    S::Command: Send,
-    S::Query: Send,
-    S::Reply: Send,
-    F: Front<S>,
-{
+impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     pub(super) fn ask_snapshots(&mut self, job: SnapshotJob<S::Image>) {
         if !self.snapshots.ask(job) {
             self.stop(Err(StopError::Panicked { thread: "snapshot" }));

@@ -53,14 +53,7 @@ impl<R> Waiter<R> {
     }
 }
 
-impl<S, F> ReplicaThread<S, F>
-where
-    S: StateMachine + 'static,
-    S::Command: Send,
-    S::Query: Send,
-    S::Reply: Send,
-    F: Front<S>,
-{
+impl<S: StateMachine, F: Front<S>> ReplicaThread<S, F> {
     pub(super) fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>) {
         match (self.state.answers.remove(&request), result) {
             (Some(waiter), Ok(reply)) => waiter.reply(reply),

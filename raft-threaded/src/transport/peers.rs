@@ -7,7 +7,7 @@
 //! Always holds: a member is looked for where the configuration says, and only if it is not there, where
 //! it said itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use mio::Token;
 use raft_core::{ClusterId, Configuration, Identity, Member, Span, Time};
@@ -134,20 +134,20 @@ impl Peers {
     }
 
     /// Gives up those who are no members and neither speak nor are spoken to.
-    pub(super) fn forget_guests(&mut self, now: Time, speaking: impl Fn() -> BTreeSet<Member>) {
+    pub(super) fn forget_guests(&mut self, now: Time, speaking: impl Fn(Member) -> bool) {
         if self.peers.values().all(|peer| peer.configured.is_some()) {
             return;
         }
-        let speaking = speaking();
         self.peers.retain(|member, peer| {
-            if core::mem::take(&mut peer.used) || speaking.contains(member) || peer.until == Time(0)
-            {
+            if core::mem::take(&mut peer.used) || speaking(*member) || peer.until == Time(0) {
                 peer.until = now + GUEST_PATIENCE;
             }
             peer.configured.is_some() || now < peer.until
         });
-        let peers = &self.peers;
-        self.owners.retain(|_, member| peers.contains_key(member));
+        if self.owners.len() > self.peers.len() {
+            let peers = &self.peers;
+            self.owners.retain(|_, member| peers.contains_key(member));
+        }
     }
 
     /// What is said first changed for those who are dialed from now on.
@@ -275,12 +275,12 @@ mod tests {
         });
         peers.greeted(&hello(2, "b:2"), || Token(2));
         assert_eq!(place(&peers, 2), at("b:2", None));
-        let speaking = || BTreeSet::from([member(2)]);
+        let speaking = |asked| asked == member(2);
         peers.forget_guests(Time(SECOND), speaking);
         peers.forget_guests(Time(100 * SECOND), speaking);
-        peers.forget_guests(Time(120 * SECOND), BTreeSet::new);
+        peers.forget_guests(Time(120 * SECOND), |_| false);
         assert!(place(&peers, 2).is_some(), "not yet");
-        peers.forget_guests(Time(131 * SECOND), BTreeSet::new);
+        peers.forget_guests(Time(131 * SECOND), |_| false);
         assert_eq!(place(&peers, 2), None);
         assert!(peers.by_token(Token(2)).is_none());
     }
@@ -291,12 +291,12 @@ mod tests {
         let mut peers = Peers::new(own(7));
         peers.set_members(&members(&[(1, "a:1"), (2, "b:1")]), || Token(2));
         peers.set_members(&members(&[(1, "a:1")]), || Token(3));
-        peers.forget_guests(Time(SECOND), BTreeSet::new);
+        peers.forget_guests(Time(SECOND), |_| false);
         assert!(peers.get_mut(member(2)).is_some());
         // Something was sent to it just now.
-        peers.forget_guests(Time(40 * SECOND), BTreeSet::new);
+        peers.forget_guests(Time(40 * SECOND), |_| false);
         assert!(place(&peers, 2).is_some());
-        peers.forget_guests(Time(71 * SECOND), BTreeSet::new);
+        peers.forget_guests(Time(71 * SECOND), |_| false);
         assert_eq!(place(&peers, 2), None);
     }
 

@@ -178,7 +178,7 @@ impl Tcp {
             self.end(token, &IncomingError::Silent, registry);
         }
         let incoming = &self.incoming;
-        let speaking = || incoming.values().filter_map(|i| i.from).collect();
+        let speaking = |member| incoming.values().any(|i| i.from == Some(member));
         self.peers.forget_guests(now, speaking);
         for (member, peer) in self.peers.connections_mut() {
             match peer.dial(now, registry) {
@@ -277,14 +277,13 @@ impl Tcp {
             let Some(incoming) = self.incoming.get_mut(&token) else {
                 continue;
             };
-            let known = incoming.from;
             let turn = incoming.read(&mut self.scratch, self.peers.own(), limit, |envelope| {
                 events.push(TcpEvent::Received(envelope));
             });
-            let from = incoming.from;
-            if let Some(hello) = incoming.hello.take() {
+            let hello = incoming.hello.take();
+            if let Some(hello) = &hello {
                 let tokens = &mut self.tokens;
-                self.peers.greeted(&hello, || tokens.take());
+                self.peers.greeted(hello, || tokens.take());
             }
             match turn {
                 Ok(Turn::Done) => {}
@@ -293,8 +292,8 @@ impl Tcp {
                 }
                 Err(error) => self.end(token, &error, registry),
             }
-            if let (None, Some(member)) = (known, from) {
-                self.supersede(token, member, registry);
+            if let Some(hello) = hello {
+                self.supersede(token, hello.from.member, registry);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use raft_threaded::Force;
 
 use super::Failure;
-use super::orders::To;
+use super::orders::{To, words};
 
 /// What `solo` needs to know.
 #[derive(Debug, clap::Args)]
@@ -79,10 +79,9 @@ pub(super) fn solo(arguments: &Solo) -> Result<(), Failure> {
 }
 
 fn online_solo(arguments: &Solo) -> Result<(u64, u64), Failure> {
-    let mut words = vec!["RAFT.SOLO".to_string()];
-    if let Some(expect) = &arguments.expect {
-        words.extend(["EXPECT".to_string(), expect.clone()]);
-    }
+    let expect = arguments.expect.iter();
+    let expect = expect.flat_map(|expect| ["EXPECT".to_string(), expect.clone()]);
+    let mut words = words("RAFT.SOLO", expect);
     if arguments.force {
         words.push("FORCE".to_string());
     }
@@ -112,9 +111,8 @@ pub(super) fn reset(arguments: &Reset) -> Result<(), Failure> {
             );
         }
         None => {
-            let mut words = vec!["RAFT.RESET".to_string()];
-            words.extend(arguments.force.then(|| "FORCE".to_string()));
-            arguments.target.to.order(&words)?;
+            let force = arguments.force.then(|| "FORCE".to_string());
+            arguments.target.to.order(&words("RAFT.RESET", force))?;
             println!("the node is empty now, and waits to be attached");
         }
     }

@@ -294,7 +294,7 @@ impl Cluster {
             println!(
                 "Node {spare} belongs to no cluster until you attach it:\n  raft-kv attach --to 127.0.0.1:{} \
                  {spare}=127.0.0.1:{}",
-                self.layout.client_port(1),
+                first,
                 self.layout.peer_port(spare)
             );
         }

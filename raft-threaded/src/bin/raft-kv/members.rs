@@ -1,11 +1,10 @@
 //! `raft-kv members`: who takes part.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::resp_client::ask_status;
+use super::resp_client::{STATUS_PATIENCE, ask_status};
+use super::status::shown;
 
 /// What `members` needs to know.
 #[derive(Debug, clap::Args)]
@@ -24,12 +23,10 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-const PATIENCE: Duration = Duration::from_secs(3);
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let to = &arguments.to;
-    let json =
-        ask_status(to, PATIENCE).map_err(|error| format!("no members from {to}: {error}"))?;
+    let json = ask_status(to, STATUS_PATIENCE)
+        .map_err(|error| format!("no members from {to}: {error}"))?;
     let status: Value = serde_json::from_str(&json)?;
     if arguments.json {
         let members = json!({
@@ -45,22 +42,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         "ID", "ROLE", "LEADER", "ADDRESS", "MATCH INDEX"
     );
     for member in status["members"].as_array().into_iter().flatten() {
-        let shown = |field: &str, otherwise: &str| match &member[field] {
-            Value::Null => otherwise.to_string(),
-            Value::String(text) => text.clone(),
-            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                other.to_string()
-            }
-        };
+        let shown = |field: &str| shown(&member[field], "?");
         let leads = member["leader"] == true;
         println!(
             "{:<6} {:<9} {:<7} {:<22} {:>12}  {}",
-            shown("id", "?"),
-            shown("role", "?"),
+            shown("id"),
+            shown("role"),
             if leads { "leader" } else { "" },
-            shown("address", "?"),
-            shown("match_index", "?"),
-            shown("store", "?"),
+            shown("address"),
+            shown("match_index"),
+            shown("store"),
         );
     }
     Ok(())

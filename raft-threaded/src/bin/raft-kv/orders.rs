@@ -191,7 +191,7 @@ fn plain(error: &str) -> &str {
     error.strip_suffix(" (FORCE)").unwrap_or(error)
 }
 
-fn words(first: &str, rest: impl IntoIterator<Item = String>) -> Vec<String> {
+pub(super) fn words(first: &str, rest: impl IntoIterator<Item = String>) -> Vec<String> {
     core::iter::once(first.to_string()).chain(rest).collect()
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// How long connecting may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a node may take to say how it is.
+pub(super) const STATUS_PATIENCE: Duration = Duration::from_secs(3);
 /// The longest string in an answer.
 const BYTES_MAX: usize = 1 << 20;
 /// The most values in one array of an answer.

@@ -103,9 +103,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         .ok_or("where to listen for peers? Give --peer-addr IP:PORT")?;
     let clients = settings.client_addr;
     let clients = clients.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 6379)));
-    if arguments.join {
-        make_joiner(&data, settings.id)?;
-    }
+    prepare(&data, settings.id, arguments.join)?;
     let mut server = ServerOptions::new(data, peer_addr);
     if let Some(millis) = settings.heartbeat_ms {
         server.node.heartbeat_interval = Span::from_millis(millis);
@@ -113,7 +111,6 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(millis) = settings.election_timeout_ms {
         server.node.election_timeout = Span::from_millis(millis);
     }
-    check_node(&server, settings.id)?;
     let options = KvOptions {
         server,
         clients,
@@ -166,33 +163,36 @@ fn place_of(listen: SocketAddr) -> String {
     }
 }
 
-/// Makes the folder of a node that waits to be attached, unless there is one.
-fn make_joiner(data: &Path, id: Option<u64>) -> Result<(), Failure> {
-    // A folder that is there is looked at, and what is wrong with it is told, when it is opened.
-    let made = data.is_dir() && !matches!(identity_of(data), Err(StartError::NoLog { .. }));
-    if made {
+/// Makes the folder of a node that waits to be attached, unless there is one. A folder of another node than
+/// was asked for must not be started by mistake, and not even opened.
+fn prepare(data: &Path, asked: Option<u64>, join: bool) -> Result<(), Failure> {
+    if !join && asked.is_none() {
         return Ok(());
     }
-    let id = id.ok_or("which node is it to be? Give --id N, an id that no member has")?;
-    let identity = init_joiner(NodeId(id), data)?;
-    tracing::info!(data = %data.display(), store = %identity.member.store, "made an empty store");
-    Ok(())
-}
-
-/// A folder of another node must not be started by mistake, and not even opened.
-fn check_node(server: &ServerOptions, asked: Option<u64>) -> Result<(), StartError> {
+    let found = (!join || data.is_dir()).then(|| identity_of(data));
+    let found = found.filter(|found| !(join && matches!(found, Err(StartError::NoLog { .. }))));
+    let Some(found) = found else {
+        let id = asked.ok_or("which node is it to be? Give --id N, an id that no member has")?;
+        let identity = init_joiner(NodeId(id), data)?;
+        let store = identity.member.store;
+        tracing::info!(data = %data.display(), %store, "made an empty store");
+        return Ok(());
+    };
+    // What is wrong with a folder of which nothing is expected is told when it is opened.
     let Some(asked) = asked else {
         return Ok(());
     };
-    let found = identity_of(&server.data)?.member.node.0;
+    let found = found?.member.node.0;
     if found == asked {
         return Ok(());
     }
+    let directory = data.to_path_buf();
     Err(StartError::WrongNode {
-        directory: server.data.clone(),
+        directory,
         found,
         asked,
-    })
+    }
+    .into())
 }
 
 /// Asks for as many open files as the process may have; how many clients that leaves room for.

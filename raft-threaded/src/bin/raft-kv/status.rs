@@ -1,11 +1,9 @@
 //! `raft-kv status`: how a node is.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::Failure;
-use super::resp_client::ask_status;
+use super::resp_client::{STATUS_PATIENCE, ask_status};
 
 /// What `status` needs to know.
 #[derive(Debug, clap::Args)]
@@ -17,8 +15,6 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
 }
-
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The rows of the table: a name for people, and where the value stands in the JSON.
 const ROWS: [(&str, &str); 15] = [
@@ -41,25 +37,27 @@ const ROWS: [(&str, &str); 15] = [
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let to = &arguments.to;
-    let json = ask_status(to, PATIENCE).map_err(|error| format!("no status from {to}: {error}"))?;
+    let json =
+        ask_status(to, STATUS_PATIENCE).map_err(|error| format!("no status from {to}: {error}"))?;
     if arguments.json {
         println!("{json}");
         return Ok(());
     }
     let status: Value = serde_json::from_str(&json)?;
     for (name, field) in ROWS {
-        println!("{name:<14} {}", shown(&status[field]));
+        println!("{name:<14} {}", shown(&status[field], "none"));
     }
     Ok(())
 }
 
-fn shown(value: &Value) -> String {
+/// A value for people; what is not there is shown as `otherwise`.
+pub(super) fn shown(value: &Value, otherwise: &str) -> String {
     match value {
-        Value::Null => "none".to_string(),
+        Value::Null => otherwise.to_string(),
         Value::String(text) => text.clone(),
-        Value::Array(values) if values.is_empty() => "none".to_string(),
+        Value::Array(values) if values.is_empty() => otherwise.to_string(),
         Value::Array(values) => {
-            let values: Vec<String> = values.iter().map(shown).collect();
+            let values: Vec<String> = values.iter().map(|value| shown(value, otherwise)).collect();
             values.join(" ")
         }
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
