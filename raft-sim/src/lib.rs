@@ -193,8 +193,7 @@
 //!
 //! # Deliberately absent
 //!
-//! Threads and sockets: those are tested on the real ones, in `raft-threaded`. Clusters take no snapshots
-//! until `raft-core` does.
+//! Threads and sockets: those are tested on the real ones, in `raft-threaded`.
 
 #![forbid(unsafe_code)]
 

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use raft_core::{Input, Member, MemberChange, MembershipChange, NodeId, RequestId, StorageId};
+use raft_core::replica::RequestError;
+use raft_core::{
+    Input, Member, MemberChange, MembershipChange, NodeId, Outcome, RequestId, StorageId,
+};
 
 /// A change of membership or of leadership, as text: `add 4`, `learner 4`, `remove 3`, `promote 4`,
 /// `demote 3`, `replace 3 4`, `transfer 2`, `transfer`, `step-down`.
@@ -49,6 +52,15 @@ pub(crate) fn member(node: NodeId) -> Member {
 }
 
 impl Order {
+    /// What became of it, in a line.
+    pub(crate) fn told(&self, outcome: &Result<Outcome, RequestError>) -> String {
+        match outcome {
+            Ok(Outcome::Changed(id)) => format!("{self}: done by entry {}", id.index),
+            Ok(_) => format!("{self}: done"),
+            Err(error) => format!("{self}: {error}"),
+        }
+    }
+
     /// A word for counting.
     #[must_use]
     pub const fn name(&self) -> &'static str {

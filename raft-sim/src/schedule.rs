@@ -269,7 +269,7 @@ pub(crate) struct Player<S: Machine> {
 
 impl<S: Machine> Player<S> {
     pub(crate) fn new(setup: Setup<S>) -> Self {
-        let nodes = setup.nodes + setup.spares;
+        let nodes = setup.servers();
         let nodes = usize::try_from(nodes).unwrap_or(usize::MAX);
         Self {
             world: World::new(setup),
@@ -397,8 +397,7 @@ impl<S: Machine> Player<S> {
             let key = named(&envelope).key();
             self.pool.entry(key).or_default().push(envelope);
         }
-        self.world.effects.replies.clear();
-        self.world.effects.ordered.clear();
+        self.world.effects.clear_answers();
     }
 }
 

@@ -183,14 +183,9 @@ impl Happening {
         order: Order,
         outcome: &Result<Outcome, RequestError>,
     ) -> Self {
-        let text = match outcome {
-            Ok(Outcome::Changed(id)) => format!("{order}: done by entry {}", id.index),
-            Ok(_) => format!("{order}: done"),
-            Err(error) => format!("{order}: {error}"),
-        };
         Self::Note {
             node: Some(node),
-            text,
+            text: order.told(outcome),
         }
     }
 

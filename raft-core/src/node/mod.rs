@@ -391,7 +391,8 @@ impl Node {
             self.transfer_deadline(),
             self.stall_deadline(),
         ];
-        requests.into_iter().flatten().chain([role]).min()
+        let requests = requests.into_iter().flatten();
+        Some(requests.fold(role, Time::min))
     }
 
     fn on_tick(&mut self) {

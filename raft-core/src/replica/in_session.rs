@@ -21,6 +21,9 @@ pub(super) enum SessionRequest {
     Command(Serial),
 }
 
+/// An entry's effect, or why nobody can be told of one.
+pub(super) type Executed<R> = Result<Effect<R>, RequestError>;
+
 /// What an entry did, for whoever asked for it.
 #[derive(Debug)]
 pub(super) enum Effect<R> {
@@ -29,7 +32,7 @@ pub(super) enum Effect<R> {
 }
 
 impl<S: StateMachine> Output<S> {
-    pub(super) fn of(request: RequestId, result: Result<Effect<S::Reply>, RequestError>) -> Self {
+    pub(super) fn of(request: RequestId, result: Executed<S::Reply>) -> Self {
         let result = match result {
             Ok(Effect::Registered(session)) => return Self::Registered { request, session },
             Ok(Effect::Reply(reply)) => Ok(reply),
@@ -103,11 +106,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Carries out a committed command.
-    pub(super) fn execute(
-        &mut self,
-        id: EntryId,
-        command: &Bytes,
-    ) -> Result<Effect<S::Reply>, RequestError> {
+    pub(super) fn execute(&mut self, id: EntryId, command: &Bytes) -> Executed<S::Reply> {
         let request = ReplicatedRequest::decode(command);
         match request.map_err(|_| RequestError::Undecodable)? {
             ReplicatedRequest::Plain(command) => {
@@ -157,7 +156,7 @@ impl<S: StateMachine> Replica<S> {
         &self,
         id: EntryId,
         request: Option<SessionRequest>,
-    ) -> Result<Effect<S::Reply>, RequestError> {
+    ) -> Executed<S::Reply> {
         match request {
             Some(SessionRequest::Register) => Ok(Effect::Registered(SessionId(id))),
             Some(SessionRequest::Command(serial)) => match self.sessions.answer(serial) {

@@ -34,7 +34,7 @@ pub use self::durable::Durable;
 use self::durable::Store;
 use self::elapsed::Elapsed;
 pub use self::image::{Image, ImageError, Sink, Source, read_exact, read_part, write_part};
-use self::in_session::{Effect, SessionRequest};
+use self::in_session::{Executed, SessionRequest};
 pub use self::machine::{Applied, StateMachine};
 pub use self::output::{Output, RequestError};
 pub use self::processors::{Call, EnqueueError, Failure, ProcessorReply, Processors, ReplyError};
@@ -156,7 +156,7 @@ impl<S: StateMachine> Replica<S> {
             self.snapshots.next_deadline(),
             self.elapsed.next_deadline(),
         ];
-        others.into_iter().flatten().chain([node]).min()
+        Some(others.into_iter().flatten().fold(node, Time::min))
     }
 
     /// Takes one event that is not a request.
@@ -281,7 +281,7 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    fn execute_entry(&mut self, entry: &Entry) -> Result<Effect<S::Reply>, RequestError> {
+    fn execute_entry(&mut self, entry: &Entry) -> Executed<S::Reply> {
         if entry.id.index <= self.durable.holds() {
             // The machine's own store has it from an earlier life, and what sessions say of it.
             return Err(RequestError::ReplyLost(entry.id));
@@ -296,7 +296,7 @@ impl<S: StateMachine> Replica<S> {
     /// may claim it; of what a restored snapshot contains only sessions know the answer.
     fn answer_applied(
         &mut self,
-        mut own: Option<(EntryId, Result<Effect<S::Reply>, RequestError>)>,
+        mut own: Option<(EntryId, Executed<S::Reply>)>,
         outputs: &mut Vec<Output<S>>,
     ) {
         while let Some((id, request)) = self.committed.front().copied()

@@ -36,23 +36,11 @@ fn replace_and_compact(last: u64, first: u64) {
     while store.model().base.id.index.0 <= first {
         store.compact(&mut Random(1)).unwrap();
     }
-    let Store {
-        disk,
-        possible,
-        drawn,
-        ..
-    } = store;
-    let mut store = Store::open(disk, possible, drawn);
+    let mut store = store.reopened();
     assert_eq!(store.model().last().index.0, first + 1);
     store.write(None, vec![command(2, first + 2)]);
     store.sync().unwrap();
-    let Store {
-        disk,
-        possible,
-        drawn,
-        ..
-    } = store;
-    drop(Store::open(disk, possible, drawn));
+    drop(store.reopened());
 }
 
 fn command(term: u64, index: u64) -> Entry {
@@ -295,11 +283,5 @@ fn a_log_is_compacted_on_a_full_disk() {
     assert!(store.disk.used() < used, "there is room again");
     store.write(None, vec![command(1, index + 1)]);
     store.sync().unwrap();
-    let Store {
-        disk,
-        possible,
-        drawn,
-        ..
-    } = store;
-    drop(Store::open(disk, possible, drawn));
+    drop(store.reopened());
 }

@@ -211,6 +211,17 @@ impl Store {
         )
     }
 
+    /// The process ends, and another one opens what it wrote.
+    fn reopened(self) -> Self {
+        let Self {
+            disk,
+            possible,
+            drawn,
+            ..
+        } = self;
+        Self::open(disk, possible, drawn)
+    }
+
     /// Opens it, and looks whether it is one of what it may be.
     fn open(disk: MemoryDisk, possible: Vec<Model>, drawn: u128) -> Self {
         let (mut wal, restored) = Wal::recover(disk.clone(), OPTIONS).unwrap();

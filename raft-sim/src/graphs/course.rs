@@ -93,6 +93,18 @@ impl Outcome {
 }
 
 impl Course {
+    /// A graph with each kind of node as the leader whose links are cut, so many times each.
+    pub fn all_of(graph: Digraph, rounds: u64) -> impl Iterator<Item = Self> {
+        let leaders = graph.kinds_of_nodes().into_iter();
+        leaders.flat_map(move |leader| {
+            (0..rounds).map(move |round| Self {
+                graph,
+                leader,
+                round,
+            })
+        })
+    }
+
     /// Runs it.
     #[must_use]
     pub fn run(&self) -> Outcome {

@@ -23,14 +23,7 @@ impl GraphReport {
     /// Runs a graph, with each kind of node as the leader whose links are cut, so many times each.
     #[must_use]
     pub fn run(graph: Digraph, rounds: u64) -> Self {
-        let leaders = graph.kinds_of_nodes().into_iter();
-        let courses = leaders.flat_map(|leader| {
-            (0..rounds).map(move |round| Course {
-                graph,
-                leader,
-                round,
-            })
-        });
+        let courses = Course::all_of(graph, rounds);
         let courses = courses.map(|course| (course, course.run())).collect();
         Self { graph, courses }
     }

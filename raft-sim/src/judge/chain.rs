@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use raft_core::{Entry, Index, Payload, Term};
+use raft_core::{Entry, EntryId, Index, Payload, Term};
 
 /// The end of a log, as one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +73,14 @@ impl Chain {
             base: base.0,
             base_link,
             links: VecDeque::new(),
+        }
+    }
+
+    /// The last entry.
+    pub(crate) fn last_id(&self) -> EntryId {
+        EntryId {
+            term: self.last().term,
+            index: self.last_index(),
         }
     }
 

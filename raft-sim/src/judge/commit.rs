@@ -1,7 +1,5 @@
 //! What may be counted as committed, counted again here: §5.4.2, and Figure 3 "Leader Completeness".
 
-use std::sync::Arc;
-
 use raft_core::{Configuration, EntryId, Index, Member, NodeId, RoleKind, Status};
 
 use super::chain::Link;
@@ -55,14 +53,13 @@ impl<S: Machine> Judge<S> {
     /// has it.
     fn count(&self, status: &Status<'_>) -> Result<NodeId, String> {
         // The one that was in force when this began, or the one that followed it in the same step.
-        let latest = Arc::new(status.configuration.clone());
-        let shown = self.ghost(status.identity.member.node).shown.clone();
-        let shown = shown.unwrap_or_else(|| latest.clone());
-        let result = self.count_in(&latest, status);
-        if result.is_err() && shown != latest {
-            return self.count_in(&shown, status);
+        let result = self.count_in(status.configuration, status);
+        match self.ghost(status.identity.member.node).shown.as_deref() {
+            Some(shown) if result.is_err() && shown != status.configuration => {
+                self.count_in(shown, status)
+            }
+            Some(_) | None => result,
         }
-        result
     }
 
     fn count_in(
@@ -72,8 +69,8 @@ impl<S: Machine> Judge<S> {
     ) -> Result<NodeId, String> {
         let index = status.commit_index;
         let claim = format!("counts entry {index} as committed");
-        let links = configuration.members();
-        let mut links = links.iter().filter_map(|m| self.durable(m.node, index));
+        let members = configuration.members();
+        let mut links = members.iter().filter_map(|m| self.durable(m.node, index));
         let Some(link) = links.rfind(|link| link.term == status.term) else {
             return Err(format!(
                 "{claim}; no disk has one of its own term {} there",
@@ -82,17 +79,13 @@ impl<S: Machine> Judge<S> {
         };
         let has = |member: &Member| self.durable(member.node, index) == Some(link);
         if !quorum_has(configuration, has) {
-            let holders = configuration.members();
-            let holders: Vec<u64> = holders
-                .iter()
-                .filter(|m| has(m))
-                .map(|m| m.node.0)
-                .collect();
+            let holders = members.iter().filter(|m| has(m));
+            let holders: Vec<u64> = holders.map(|m| m.node.0).collect();
             return Err(format!(
                 "{claim}; only the disks of nodes {holders:?} have it"
             ));
         }
-        let holder = configuration.members().into_iter().find(|m| has(m));
+        let holder = members.into_iter().find(|m| has(m));
         Ok(holder.map_or(NodeId(1), |member| member.node))
     }
 
@@ -127,8 +120,6 @@ impl<S: Machine> Judge<S> {
         if ghost.leading != Some(status.term) || !ghost.leads_for_certain {
             return;
         }
-        // A member that was removed and added again is counted anew.
-        let anew = self.ghost(node).shown.as_deref() != Some(status.configuration);
         for (member, matched, _) in status.peers() {
             let peer = place(member.node);
             let known = self.ghosts[place(node)].matches[peer];
@@ -140,7 +131,10 @@ impl<S: Machine> Judge<S> {
             // Later leaders may have replaced it since; what counts is that it was there when it was said.
             let said = self.ghost(member.node).acknowledged.get(&status.term);
             let said = said.copied().unwrap_or_default();
-            let fell = matched < known && !(anew && matched == Index(0));
+            // A member that was removed and added again is counted anew.
+            let shown = self.ghost(node).shown.as_deref();
+            let fell =
+                matched < known && (matched != Index(0) || shown == Some(status.configuration));
             if fell || matched > said {
                 let text = format!(
                     "counts entry {matched} for node {}, after {known}; that has said {said}",

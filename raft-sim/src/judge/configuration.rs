@@ -58,8 +58,10 @@ impl<S: Machine> Judge<S> {
             let last = ghost.configurations().next();
             let right = match last {
                 Some(last) => {
-                    last.index == status.configured.index
-                        && *last.configuration == *status.configuration
+                    let shown = status.configuration;
+                    // The node and what it wrote share one, unless it was read back from the disk.
+                    let same = core::ptr::eq(&*last.configuration, shown);
+                    last.index == status.configured.index && (same || *last.configuration == *shown)
                 }
                 None => status.configured.index <= ghost.handed.base(),
             };

@@ -70,10 +70,10 @@ pub(super) struct Ghost {
 impl Pending {
     /// What a log ends with once this is written to it.
     fn end(&self, before: EntryId) -> EntryId {
-        let before = self.installed.as_ref().map_or(before, |chain| EntryId {
-            term: chain.last().term,
-            index: chain.last_index(),
-        });
+        let before = self
+            .installed
+            .as_ref()
+            .map_or(before, |chain| chain.last_id());
         match self.links.last() {
             Some(link) => EntryId {
                 term: link.term,
@@ -116,10 +116,7 @@ impl Ghost {
     pub(super) fn recovered(&mut self, restored: &Restored) -> Result<(), String> {
         let found = restored.terms.last();
         let (term, vote) = (restored.hard_state.term, restored.hard_state.voted_for);
-        let mut end = EntryId {
-            term: self.durable.last().term,
-            index: self.durable.last_index(),
-        };
+        let mut end = self.durable.last_id();
         let mut hard_state = self.hard_state;
         let snapshot = restored.snapshot.as_ref().map(|snapshot| snapshot.id);
         let mut mark = self.mark;

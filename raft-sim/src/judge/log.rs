@@ -46,7 +46,8 @@ impl<S: Machine> Judge<S> {
                 self.report(Some(node), Invariant::I5, text);
             }
             self.append(node, first, &persist.entries, &mut links);
-            if leads {
+            let changes = |e: &Entry| matches!(e.payload, Payload::Configuration(_));
+            if leads && persist.entries.iter().any(changes) {
                 self.check_changes(node, first, status);
             }
         }

@@ -30,6 +30,7 @@ pub use self::invariant::{Invariant, Violation};
 pub(crate) use self::requests::Reference;
 use self::requests::{Broken, Requests};
 use self::sessions::{Asked, GhostSessions};
+pub(crate) use self::snapshot::image_hash;
 use crate::machine::{Execution, Machine, OpId, Witnessed, place};
 
 /// Everything that is known about a cluster from outside.
@@ -361,8 +362,7 @@ impl<S: Machine> Judge<S> {
 
     /// Whether a node's log is what it handed to its disk: only so many writes are handed out at once.
     fn has_handed_all(&self, node: NodeId, status: &Status<'_>) -> bool {
-        let handed = &self.ghost(node).handed;
-        handed.last_index() == status.last.index && handed.last().term == status.last.term
+        self.ghost(node).handed.last_id() == status.last
     }
 
     /// Leader completeness, as soon as all of a new leader's log can be seen.

@@ -1,11 +1,11 @@
 //! Snapshots: what one is said to be is what the log says, and what it contains is the state there (§7).
 
 use raft_core::replica::{Image, ReplicaImage};
-use raft_core::{EntryId, Index, NodeId, SnapshotMeta};
+use raft_core::{EntryId, NodeId, SnapshotMeta};
 
 use super::Judge;
 use super::chain::{Chain, mix_bytes};
-use super::ghost::{Configured, Ghost};
+use super::ghost::Configured;
 use super::invariant::Invariant;
 use crate::machine::Machine;
 
@@ -22,22 +22,12 @@ pub(super) struct Known {
 /// So many places are remembered; older snapshots are in use no more.
 const KNOWN_MAX: usize = 256;
 
-fn hash<I: Image>(image: &I) -> u64 {
+/// All that an image contains, as a number.
+pub(crate) fn image_hash<I: Image>(image: &I) -> u64 {
     let mut bytes = Vec::new();
     let written = image.write(&mut bytes);
     written.unwrap_or_else(|_| unreachable!("memory takes everything"));
     mix_bytes(0, &bytes)
-}
-
-impl Ghost {
-    /// The log is replaced by a snapshot.
-    pub(super) fn installed(chain: &mut Chain, committed: &Chain, index: Index) -> bool {
-        let Some(link) = committed.get(index) else {
-            return false;
-        };
-        *chain = Chain::beginning(index, link);
-        true
-    }
 }
 
 impl<S: Machine> Judge<S> {
@@ -50,7 +40,7 @@ impl<S: Machine> Judge<S> {
     ) {
         self.checks += 1;
         self.check_place(node, meta);
-        let (contents, machine) = (hash(image), hash(image.machine()));
+        let (contents, machine) = (image_hash(image), image_hash(image.machine()));
         let found = Known {
             meta: meta.clone(),
             contents,
@@ -100,11 +90,10 @@ impl<S: Machine> Judge<S> {
     }
 
     /// A node's state machine became what a snapshot says: what was read, and what it is now.
-    pub(crate) fn restored<I: Image>(&mut self, node: NodeId, id: EntryId, read: &[u8], now: &I) {
+    pub(crate) fn restored<I: Image>(&mut self, node: NodeId, id: EntryId, read: u64, now: &I) {
         self.checks += 1;
-        let read = mix_bytes(0, read);
         let known = self.snapshots.get(&id.index).map(|known| known.machine);
-        if known.is_some_and(|known| known != read) || hash(now) != read {
+        if known.is_some_and(|known| known != read) || image_hash(now) != read {
             let text = format!(
                 "what it restores up to entry {} is not what was taken there",
                 id.index
@@ -119,15 +108,17 @@ impl<S: Machine> Judge<S> {
     pub(super) fn installing(&mut self, node: NodeId, meta: &SnapshotMeta) -> bool {
         self.checks += 1;
         let index = meta.id.index;
-        let before = self.ghost(node).handed.clone();
-        let committed = &self.committed;
-        let handed = &mut self.ghosts[super::place(node)].handed;
-        if !Ghost::installed(handed, committed, index) || handed.last().term != meta.id.term {
+        let link = self.committed.get(index);
+        let before = link.map(|link| {
+            let handed = &mut self.ghost_mut(node).handed;
+            core::mem::replace(handed, Chain::beginning(index, link))
+        });
+        let link = link.filter(|link| link.term == meta.id.term);
+        let (Some(link), Some(before)) = (link, before) else {
             let text = format!("installs a snapshot up to entry {index}, which is not committed");
             self.report(Some(node), Invariant::I14, text);
             return false;
-        }
-        let link = handed.last();
+        };
         let end = before.last_index().min(self.commit_index());
         if end > index && before.get(end) == self.committed.get(end) {
             let text = format!(

@@ -1,12 +1,10 @@
 //! The cluster of a scenario: no chance, and no time that nobody asked for.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use raft_core::{
-    Configuration, Envelope, Input, NodeId, Options, Outcome, RequestId, Span, Term, Time,
-};
+use raft_core::{Configuration, Envelope, Input, NodeId, Options, Span, Term, Time};
 
 use crate::judge::Violation;
 use crate::order::{Order, OrderError};
@@ -56,7 +54,6 @@ pub(super) struct Stage {
     cut: BTreeSet<(NodeId, NodeId)>,
     blocks: Vec<Block>,
     answers: Vec<String>,
-    orders: BTreeMap<RequestId, Order>,
     last_op: u64,
     election_timeout: Span,
     shows_logs: bool,
@@ -103,7 +100,6 @@ impl Stage {
             cut: BTreeSet::new(),
             blocks: Vec::new(),
             answers: Vec::new(),
-            orders: BTreeMap::new(),
             last_op: 0,
             election_timeout: options.election_timeout,
             shows_logs: false,
@@ -268,8 +264,7 @@ impl Stage {
             .join(" ")
             .parse()
             .map_err(|error: OrderError| wrong("an order like remove 3", &error.0))?;
-        let request = self.world.order(self.now, node, order);
-        self.orders.insert(request, order);
+        self.world.order(self.now, node, order);
         self.world.drain(node);
         Ok(())
     }
@@ -372,15 +367,10 @@ impl Stage {
             };
             self.answers.push(answer);
         }
-        for (request, result) in self.world.effects.ordered.drain(..) {
-            let order = self.orders.remove(&request).map(|order| order.to_string());
-            let order = order.unwrap_or_default();
-            self.answers.push(match result {
-                Ok(Outcome::Changed(id)) => format!("{order}: done by entry {}", id.index),
-                Ok(_) => format!("{order}: done"),
-                Err(error) => format!("{order}: {error}"),
-            });
+        for (_, order, result) in self.world.effects.ordered.drain(..) {
+            self.answers.push(order.told(&result));
         }
+        self.world.effects.clear_answers();
     }
 
     /// What there is to compare.

@@ -212,9 +212,9 @@ impl<W: Workload> Run<'_, W> {
 
     /// In a healed cluster a change of membership is made, and its joint phase ends (V6).
     fn change_something(&mut self) {
-        let ordered = self.plan.faults.iter();
-        let mut ordered = ordered.filter(|f| matches!(f.kind, FaultKind::Order { .. }));
-        let Some(leader) = self.cluster.leader().filter(|_| ordered.next().is_some()) else {
+        let mut faults = self.plan.faults.iter();
+        let ordered = faults.any(|fault| matches!(fault.kind, FaultKind::Order { .. }));
+        let Some(leader) = self.cluster.leader().filter(|_| ordered) else {
             return;
         };
         let voters = self.voters_of(leader);
@@ -285,13 +285,11 @@ impl<W: Workload> Run<'_, W> {
         let Some((leader, term)) = self.cluster.world.leader() else {
             return false;
         };
-        let Some(last) = self.cluster.world.status(leader).map(|status| status.last) else {
-            return false;
-        };
         let world = &self.cluster.world;
-        let Some(configuration) = world.status(leader).map(|status| status.configuration) else {
+        let Some(status) = world.status(leader) else {
             return false;
         };
+        let (last, configuration) = (status.last, status.configuration);
         // Whoever takes no part has whatever it had when it ended.
         let members = configuration.members();
         !configuration.is_joint()

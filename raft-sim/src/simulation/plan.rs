@@ -88,6 +88,12 @@ impl fmt::Display for Target {
 }
 
 impl Plan {
+    /// How many servers there are, members or not.
+    #[must_use]
+    pub const fn servers(&self) -> u64 {
+        self.nodes + self.spares
+    }
+
     /// Draws what a seed stands for.
     #[must_use]
     pub fn draw(seed: u64, scope: &Scope) -> Self {
@@ -154,7 +160,7 @@ impl Plan {
         }
         if changes {
             self.spares = draw.between(0, 2);
-            self.core = (1..=self.nodes + self.spares).map(NodeId).collect();
+            self.core = (1..=self.servers()).map(NodeId).collect();
             self.cut.clear();
             let election = self.options.election_timeout.0;
             self.options.catch_up_timeout = Span(election * draw.between(2, 12));
@@ -165,11 +171,11 @@ impl Plan {
         let mut at = draw.below(2 * gap);
         while at < self.time.0 {
             let order = if changes && !(transfers && draw.percent(30)) {
-                change(draw, self.nodes + self.spares)
+                change(draw, self.servers())
             } else {
-                handover(draw, self.nodes + self.spares)
+                handover(draw, self.servers())
             };
-            let node = NodeId(draw.between(1, self.nodes + self.spares));
+            let node = NodeId(draw.between(1, self.servers()));
             let target = if draw.percent(at_leader) {
                 Target::Leader
             } else {

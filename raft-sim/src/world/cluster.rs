@@ -20,10 +20,8 @@ use super::clock::LocalClock;
 use super::disk::MemoryDisk;
 use super::mechanism::{Setup, WAL_OPTIONS, World};
 use super::network::{Links, Network};
-use super::server::Death;
 use crate::judge::{Violation, mix};
 use crate::machine::{Machine, OpId};
-use crate::order::Order;
 use crate::schedule::{Recorder, Sent, Step};
 use crate::trace::{Fate, Happening, Trace, message_name, message_text};
 
@@ -43,9 +41,9 @@ pub struct Cluster<S: Machine> {
     /// Messages that may come back much later.
     pub(super) old: Vec<Flight>,
     pub(super) last_op: OpId,
-    replies: BTreeMap<RequestId, Result<S::Reply, RequestError>>,
-    ordered: BTreeMap<RequestId, Result<Outcome, RequestError>>,
-    snapshots: BTreeMap<RequestId, Result<EntryId, SnapshotRefusal>>,
+    pub(super) replies: BTreeMap<RequestId, Result<S::Reply, RequestError>>,
+    pub(super) ordered: BTreeMap<RequestId, Result<Outcome, RequestError>>,
+    pub(super) snapshots: BTreeMap<RequestId, Result<EntryId, SnapshotRefusal>>,
     /// Sessions that began, by the request that asked for each.
     pub(super) session_of: BTreeMap<RequestId, SessionId>,
     /// Whether answers are kept for whoever asks for them.
@@ -80,14 +78,14 @@ pub(super) struct Flight {
 /// Where one server is in time.
 #[derive(Clone, Debug)]
 pub(super) struct Seat {
-    clock: LocalClock,
-    tick: Option<Time>,
+    pub(super) clock: LocalClock,
+    pub(super) tick: Option<Time>,
     lane: Option<Boot>,
     drain: Option<Boot>,
     snapshots: Option<Boot>,
-    paused_until: Time,
+    pub(super) paused_until: Time,
     /// How many times as long as others its disk takes.
-    slow: u64,
+    pub(super) slow: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -151,7 +149,7 @@ impl<S: Machine + Default + 'static> Cluster<S> {
     }
 
     /// The same, and so many more servers that are no members yet: they follow the voters in number, and
-    /// take part once [`Order::Add`] or [`Order::Learner`] says so.
+    /// take part once [`crate::Order::Add`] or [`crate::Order::Learner`] says so.
     ///
     /// # Panics
     ///
@@ -177,8 +175,7 @@ impl<S: Machine + Default + 'static> Cluster<S> {
 impl<S: Machine> Cluster<S> {
     /// A cluster of which no node runs yet.
     pub(crate) fn stopped(setup: Setup<S>, network: Network) -> Self {
-        let nodes = setup.nodes + setup.spares;
-        let nodes = usize::try_from(nodes).unwrap_or(usize::MAX);
+        let nodes = usize::try_from(setup.servers()).unwrap_or(usize::MAX);
         let seat = Seat {
             clock: LocalClock::new(),
             tick: None,
@@ -229,55 +226,10 @@ impl<S: Machine> Cluster<S> {
         Ok(())
     }
 
-    /// The process dies; what it wrote stays in the page cache.
-    pub fn kill(&mut self, node: NodeId) {
-        self.record(|| Step::Kill { node });
-        self.world.kill(node);
-        self.collect(node);
-    }
-
-    /// The machine loses power: any part of what was not synced is gone.
-    pub fn lose_power(&mut self, node: NodeId) {
-        let pattern = self.rng.next_u64();
-        self.lose_power_with(node, pattern);
-    }
-
-    pub(crate) fn lose_power_with(&mut self, node: NodeId, pattern: u64) {
-        self.record(|| Step::LosePower { node, pattern });
-        self.world.lose_power(node, pattern);
-        self.collect(node);
-    }
-
-    /// The process dies in the middle of what it asks for next: so many actions are carried out yet.
-    pub(crate) fn doom(&mut self, node: NodeId, death: Death) {
-        self.record(|| Step::Doom { node, death });
-        self.world.doom(node, death);
-    }
-
     /// A node's disk, running or not.
     #[must_use]
     pub fn disk(&self, node: NodeId) -> MemoryDisk {
         self.world.server(node).disk.clone()
-    }
-
-    /// Cuts every link between the two groups, in both directions.
-    pub fn partition(&mut self, one: &[NodeId], other: &[NodeId]) {
-        for a in one {
-            for b in other {
-                self.links.cut(*a, *b);
-                self.links.cut(*b, *a);
-            }
-        }
-    }
-
-    /// Cuts one direction of one link.
-    pub fn cut(&mut self, from: NodeId, to: NodeId) {
-        self.links.cut(from, to);
-    }
-
-    /// Mends every link.
-    pub fn heal(&mut self) {
-        self.links.mend_all();
     }
 
     /// All nodes, running or not.
@@ -383,71 +335,6 @@ impl<S: Machine> Cluster<S> {
         self.leader().expect("just seen")
     }
 
-    /// Proposes a command at a node; ask [`Cluster::reply`] for what became of it.
-    pub fn propose(&mut self, node: NodeId, command: S::Command) -> RequestId {
-        self.last_op += 1;
-        self.propose_as(self.last_op, node, command);
-        RequestId(self.last_op)
-    }
-
-    /// Asks a linearizable query at a node.
-    pub fn query(&mut self, node: NodeId, query: S::Query) -> RequestId {
-        self.last_op += 1;
-        self.query_as(self.last_op, node, query);
-        RequestId(self.last_op)
-    }
-
-    pub(crate) fn propose_as(&mut self, op: OpId, node: NodeId, command: S::Command) {
-        self.record(|| Step::Request { node, op });
-        let at = self.local(node);
-        self.world.propose(at, node, op, command);
-        self.settle(node);
-    }
-
-    pub(crate) fn query_as(&mut self, op: OpId, node: NodeId, query: S::Query) {
-        self.record(|| Step::Request { node, op });
-        let at = self.local(node);
-        self.world.query(at, node, op, query);
-        self.settle(node);
-    }
-
-    /// What became of a request; `None` while it is not decided, or if its node died.
-    #[must_use]
-    pub fn reply(&self, request: RequestId) -> Option<&Result<S::Reply, RequestError>> {
-        self.replies.get(&request)
-    }
-
-    /// Orders a change of membership or leadership at a node; ask [`Cluster::ordered`] for what became of
-    /// it.
-    pub fn order(&mut self, node: NodeId, order: Order) -> RequestId {
-        self.record(|| Step::Order { node, order });
-        let at = self.local(node);
-        let request = self.world.order(at, node, order);
-        self.settle(node);
-        request
-    }
-
-    /// What became of an order; `None` while it is not decided, or if its node died.
-    #[must_use]
-    pub fn ordered(&self, request: RequestId) -> Option<&Result<Outcome, RequestError>> {
-        self.ordered.get(&request)
-    }
-
-    /// Asks a node for a snapshot; ask [`Cluster::snapshotted`] for what became of it.
-    pub fn snapshot(&mut self, node: NodeId) -> RequestId {
-        self.record(|| Step::Snapshot { node });
-        let at = self.local(node);
-        let request = self.world.snapshot(at, node);
-        self.settle(node);
-        request
-    }
-
-    /// The snapshot that a node was asked for; `None` while the disk does not rely on it, or if its node died.
-    #[must_use]
-    pub fn snapshotted(&self, request: RequestId) -> Option<Result<EntryId, SnapshotRefusal>> {
-        self.snapshots.get(&request).copied()
-    }
-
     /// Runs until something holds.
     ///
     /// # Panics
@@ -510,11 +397,11 @@ impl<S: Machine> Cluster<S> {
         true
     }
 
-    fn seat(&self, node: NodeId) -> &Seat {
+    pub(super) fn seat(&self, node: NodeId) -> &Seat {
         &self.seats[seat_of(node)]
     }
 
-    fn seat_mut(&mut self, node: NodeId) -> &mut Seat {
+    pub(super) fn seat_mut(&mut self, node: NodeId) -> &mut Seat {
         &mut self.seats[seat_of(node)]
     }
 
@@ -685,7 +572,7 @@ impl<S: Machine> Cluster<S> {
                 assert!(before.is_none(), "a request has one outcome");
             }
         }
-        for (request, outcome) in self.world.effects.ordered.drain(..) {
+        for (request, _, outcome) in self.world.effects.ordered.drain(..) {
             self.hash = mix(self.hash, request.0 << 1 | u64::from(outcome.is_ok()));
             if self.keeps_replies {
                 self.ordered.insert(request, outcome);
@@ -743,7 +630,7 @@ impl<S: Machine> Cluster<S> {
         self.schedule(self.now() + takes, What::Lane(node, boot));
     }
 
-    fn schedule_tick(&mut self, node: NodeId) {
+    pub(super) fn schedule_tick(&mut self, node: NodeId) {
         let Some(deadline) = self.world.next_deadline(node) else {
             return;
         };
@@ -757,7 +644,7 @@ impl<S: Machine> Cluster<S> {
         }
     }
 
-    fn record(&mut self, step: impl FnOnce() -> Step) {
+    pub(super) fn record(&mut self, step: impl FnOnce() -> Step) {
         if self.recorder.is_none() {
             return;
         }
@@ -766,71 +653,6 @@ impl<S: Machine> Cluster<S> {
         if let Some(recorder) = &mut self.recorder {
             recorder.note(step, at);
         }
-    }
-
-    /// The node does nothing until then; what comes in meanwhile waits.
-    pub(crate) fn pause(&mut self, node: NodeId, until: Time) {
-        self.world.note(|| Happening::Pause { node, until });
-        let seat = self.seat_mut(node);
-        seat.paused_until = seat.paused_until.max(until);
-    }
-
-    pub(crate) fn paused_until(&self, node: NodeId) -> Time {
-        self.seat(node).paused_until
-    }
-
-    pub(crate) fn set_clock_rate(&mut self, node: NodeId, rate: u64) {
-        let now = self.now();
-        self.seat_mut(node).clock.set_rate(now, rate);
-        // Its timer ends at another moment now.
-        self.seat_mut(node).tick = None;
-        self.schedule_tick(node);
-    }
-
-    pub(crate) fn jump_clock(&mut self, node: NodeId, span: Span) {
-        let now = self.now();
-        self.seat_mut(node).clock.jump(now, span);
-        self.seat_mut(node).tick = None;
-        self.schedule_tick(node);
-    }
-
-    /// A node's disk has room for so many more bytes, or for as many as it wants.
-    pub(crate) fn set_room(&mut self, node: NodeId, bytes: Option<u64>) {
-        self.record(|| Step::Room { node, bytes });
-        let disk = self.disk(node);
-        disk.set_capacity(bytes.map(|bytes| disk.used() + bytes));
-    }
-
-    /// The machine will be off after so many more changes of its disk.
-    pub(crate) fn turn_off_after(&mut self, node: NodeId, operations: u64) {
-        self.record(|| Step::TurnOff { node, operations });
-        let disk = self.disk(node);
-        disk.turn_off_after(disk.operations() + operations);
-    }
-
-    /// A bit of a file on a node's disk is another one from now on.
-    pub(crate) fn flip(&mut self, node: NodeId, file: &str, bit: u64) {
-        let file = file.to_string();
-        self.disk(node).flip(&file, bit);
-        self.record(|| Step::Flip { node, file, bit });
-    }
-
-    pub(crate) fn fail_next_sync(&mut self, node: NodeId) {
-        self.record(|| Step::FailSync { node });
-        self.disk(node).fail_next_sync();
-    }
-
-    pub(crate) fn clear_failing_sync(&self, node: NodeId) {
-        self.disk(node).clear_failing_sync();
-    }
-
-    /// A process that was about to die lives on.
-    pub(crate) fn undoom(&mut self, node: NodeId) {
-        self.world.server_mut(node).death = None;
-    }
-
-    pub(crate) fn set_slow_disk(&mut self, node: NodeId, times: u64) {
-        self.seat_mut(node).slow = times;
     }
 
     /// The greatest index that a running node knows to be committed.

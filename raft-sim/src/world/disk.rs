@@ -3,7 +3,7 @@
 //! Always holds: after a loss of power a file holds its synced contents and any subset of the sectors
 //! written since; names are what they were at the last sync of the directory, or what they were last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -424,10 +424,8 @@ impl Disk for MemoryDisk {
         if !contents.lying {
             let contents = &mut *contents;
             contents.durable_names = contents.names.clone();
-            let names = &contents.names;
-            contents
-                .files
-                .retain(|id, _| names.values().any(|named| named == id));
+            let named: BTreeSet<_> = contents.names.values().collect();
+            contents.files.retain(|id, _| named.contains(id));
         }
         Ok(())
     }

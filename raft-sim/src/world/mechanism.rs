@@ -33,9 +33,19 @@ pub(crate) struct Effects<R> {
     /// What the node was like when it acted last, as a number.
     pub(crate) state: u64,
     pub(crate) replies: Vec<(OpId, Result<R, RequestError>)>,
-    pub(crate) ordered: Vec<(RequestId, Result<Outcome, RequestError>)>,
+    pub(crate) ordered: Vec<(RequestId, Order, Result<Outcome, RequestError>)>,
     pub(crate) snapshots: Vec<(RequestId, Result<EntryId, SnapshotRefusal>)>,
     pub(crate) registered: Vec<(OpId, SessionId)>,
+}
+
+impl<R> Effects<R> {
+    /// Nobody waits for an answer.
+    pub(crate) fn clear_answers(&mut self) {
+        self.replies.clear();
+        self.ordered.clear();
+        self.snapshots.clear();
+        self.registered.clear();
+    }
 }
 
 /// What happened so far, as numbers.
@@ -95,6 +105,13 @@ pub(crate) struct Setup<S: Machine> {
     pub(crate) reference: Reference<S>,
 }
 
+impl<S: Machine> Setup<S> {
+    /// How many servers there are, members or not.
+    pub(crate) const fn servers(&self) -> u64 {
+        self.nodes + self.spares
+    }
+}
+
 /// The log files of simulated nodes: small, so that they are changed often.
 pub(crate) const WAL_OPTIONS: WalOptions = WalOptions {
     segment_bytes: 64 << 10,
@@ -104,8 +121,7 @@ pub(crate) const WAL_OPTIONS: WalOptions = WalOptions {
 impl<S: Machine> World<S> {
     /// Servers with the logs of a new cluster, none of them running.
     pub(crate) fn new(setup: Setup<S>) -> Self {
-        let all = setup.nodes + setup.spares;
-        let members: Vec<Member> = (1..=all).map(|n| member(NodeId(n))).collect();
+        let members: Vec<Member> = (1..=setup.servers()).map(|n| member(NodeId(n))).collect();
         let voters = members.iter().filter(|member| member.node.0 <= setup.nodes);
         let configuration = Configuration::of_voters(voters.copied());
         let nobody = Configuration::default();
@@ -248,11 +264,17 @@ impl<S: Machine> World<S> {
         self.server_mut(node).death = Some(death);
     }
 
+    /// A running node's replica, which is given something to do.
+    pub(super) fn given(&mut self, node: NodeId) -> Option<&mut Replica<Watched<S>>> {
+        let process = self.process_mut(node)?;
+        process.inputs += 1;
+        Some(&mut process.replica)
+    }
+
     /// One input for a node; what follows from it comes with the next drain.
     pub(crate) fn handle(&mut self, at: Time, node: NodeId, input: Input) {
-        if let Some(process) = self.process_mut(node) {
-            process.inputs += 1;
-            process.replica.handle(Event { at, input });
+        if let Some(replica) = self.given(node) {
+            replica.handle(Event { at, input });
         }
     }
 
@@ -260,9 +282,8 @@ impl<S: Machine> World<S> {
         let now = self.now;
         self.note(|| Happening::ask(node, op, format!("{command:?}")));
         let tagged = Tagged { op, command };
-        if let Some(process) = self.process_mut(node) {
-            process.inputs += 1;
-            process.replica.propose(at, RequestId(op), &tagged);
+        if let Some(replica) = self.given(node) {
+            replica.propose(at, RequestId(op), &tagged);
             self.judge.proposed(op, node, now, tagged.command);
         }
     }
@@ -276,11 +297,8 @@ impl<S: Machine> World<S> {
         } else {
             Consistency::Linearizable
         };
-        if let Some(process) = self.process_mut(node) {
-            process.inputs += 1;
-            process
-                .replica
-                .query_with(at, RequestId(op), consistency, query.clone());
+        if let Some(replica) = self.given(node) {
+            replica.query_with(at, RequestId(op), consistency, query.clone());
             self.judge.queried(op, node, now, query);
         }
     }
@@ -301,9 +319,8 @@ impl<S: Machine> World<S> {
     pub(crate) fn snapshot(&mut self, at: Time, node: NodeId) -> RequestId {
         self.last_order += 1;
         let request = RequestId(self.last_order);
-        if let Some(process) = self.process_mut(node) {
-            process.inputs += 1;
-            process.replica.snapshot(at, request);
+        if let Some(replica) = self.given(node) {
+            replica.snapshot(at, request);
         }
         request
     }
@@ -314,7 +331,7 @@ impl<S: Machine> World<S> {
             Some((node, order)) => {
                 self.counts.orders += u64::from(outcome.is_ok());
                 self.note(|| Happening::ordered(node, order, &outcome));
-                self.effects.ordered.push((request, outcome));
+                self.effects.ordered.push((request, order, outcome));
             }
             None => {
                 let text = format!("order {request} has a second outcome: {outcome:?}");

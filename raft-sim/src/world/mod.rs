@@ -3,7 +3,9 @@
 mod clock;
 mod cluster;
 mod disk;
+mod faults;
 mod network;
+mod requests;
 mod server;
 mod sessions;
 mod snapshot_lane;

@@ -13,9 +13,8 @@ use crate::trace::Happening;
 impl<S: Machine> World<S> {
     fn register(&mut self, at: Time, node: NodeId, op: OpId) {
         self.note(|| Happening::ask(node, op, "a session".to_string()));
-        if let Some(process) = self.process_mut(node) {
-            process.inputs += 1;
-            process.replica.register(at, RequestId(op));
+        if let Some(replica) = self.given(node) {
+            replica.register(at, RequestId(op));
         }
     }
 
@@ -26,11 +25,8 @@ impl<S: Machine> World<S> {
         } = serial;
         self.note(|| Happening::ask(node, op, format!("{command:?} as {session}:{sequence}")));
         let tagged = Tagged { op, command };
-        if let Some(process) = self.process_mut(node) {
-            process.inputs += 1;
-            process
-                .replica
-                .propose_in(at, RequestId(op), serial, &tagged);
+        if let Some(replica) = self.given(node) {
+            replica.propose_in(at, RequestId(op), serial, &tagged);
             self.judge.proposed(op, node, now, tagged.command);
         }
     }

@@ -119,21 +119,14 @@ fn sample(shapes: &[Digraph], wanted: Option<u64>) -> Vec<Digraph> {
 /// One graph as a story for each course: who was what in which term, and which links were left.
 fn tell(graph: Digraph, rounds: u64) -> Ending {
     let mut reports = Vec::new();
-    for leader in graph.kinds_of_nodes() {
-        for round in 0..rounds {
-            let course = Course {
-                graph,
-                leader,
-                round,
-            };
-            let (outcome, trace) = course.trace();
-            let wait = outcome.settled.map_or("never".to_string(), |span| {
-                format!("from {} election timeouts after the cut on", timeouts(span))
-            });
-            let text = format!("{course}: commits {wait}\n{}\n", story(&trace));
-            crate::print(&text);
-            reports.push((course, outcome));
-        }
+    for course in Course::all_of(graph, rounds) {
+        let (outcome, trace) = course.trace();
+        let wait = outcome.settled.map_or("never".to_string(), |span| {
+            format!("from {} election timeouts after the cut on", timeouts(span))
+        });
+        let text = format!("{course}: commits {wait}\n{}\n", story(&trace));
+        crate::print(&text);
+        reports.push((course, outcome));
     }
     let report = GraphReport {
         graph,

@@ -49,7 +49,7 @@ impl Source {
                         .next()
                         .unwrap_or_default()
                         .to_string(),
-                    nodes: plan.nodes + plan.spares,
+                    nodes: plan.servers(),
                     trace,
                     violation: report.violation,
                 })
@@ -60,7 +60,7 @@ impl Source {
                 Ok(Seen {
                     title: path.display().to_string(),
                     subtitle: format!("{} steps", schedule.lines.len()),
-                    nodes: schedule.plan.nodes + schedule.plan.spares,
+                    nodes: schedule.plan.servers(),
                     trace: played.trace,
                     violation: played.violation,
                 })
