@@ -190,7 +190,7 @@ impl Node {
         from: Index,
         entries: Vec<Entry>,
     ) {
-        let own = self.is_own_log(from, &entries);
+        let base = self.log.base().index;
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -201,10 +201,17 @@ impl Node {
             return;
         }
         progress.reading = None;
-        if !own {
-            self.halt(HaltReason::LogDamaged { index: from });
-        } else if progress.next_index == from {
+        if progress.next_index != from {
+            // The peer's answers took it further meanwhile. The log may be compacted past what was read
+            // for it, and then there is nothing left to judge these entries by.
+            return;
+        }
+        if from <= base {
+            progress.needs_snapshot();
+        } else if self.is_own_log(from, &entries) {
             self.send_entries(peer, entries.into());
+        } else {
+            self.halt(HaltReason::LogDamaged { index: from });
         }
     }
 

@@ -223,6 +223,21 @@ fn entries_that_were_compacted_while_they_were_read_for_a_peer_are_not_missed() 
     }
 }
 
+/// A read waited behind a full disk. Meanwhile the peer's answers took it past what was read, and the log
+/// was compacted there too: the leader found no terms to judge the entries by, called its own log damaged,
+/// and halted with nothing wrong. Found by D2 in simulation (seed 1210). // S62
+#[test]
+fn entries_read_for_a_peer_that_went_on_without_them_prove_nothing() {
+    let (mut subject, ticket) = reading();
+    subject.matched(2, 6);
+    subject.take_snapshot();
+    assert_eq!(subject.node.status().first, Index(7));
+    let outcome = LogReadOutcome::Entries(log(&[(1, 1), (1, 2)]));
+    let actions = subject.step(Input::LogRead { ticket, outcome });
+    assert_eq!(actions, []);
+    assert_eq!(appends(&subject.propose(6), 2), [6]);
+}
+
 #[test]
 fn a_peer_whose_entries_the_disk_has_compacted_is_offered_a_snapshot() {
     let (mut subject, ticket) = reading();
