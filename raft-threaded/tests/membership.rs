@@ -237,6 +237,8 @@ fn a_node_that_was_detached_while_it_was_away_is_told_and_may_come_back() {
     let leader = cluster.wait_for_leader();
     let to = cluster.nodes[leader].to();
     done(&["detach", "--to", &to, "3"]);
+    // Who removed it goes on telling it for a while through the log; whoever leads after that does not.
+    done(&["transfer", "--to", &to]);
     cluster.nodes[2].start();
     wait_for_log(&cluster, 2, "this node was removed from its cluster");
     cluster.nodes[2].stop();
