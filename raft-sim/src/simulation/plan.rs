@@ -72,8 +72,10 @@ pub struct Scope {
     pub profile: Profile,
 }
 
-/// Which of a seed's streams decides about snapshots.
-const SNAPSHOTS: u64 = u64::MAX;
+/// Which of a seed's streams decide about leases and about snapshots: counted down from the last, because
+/// requests have streams of their own from 1 on.
+const LEASES: u64 = u64::MAX;
+const SNAPSHOTS: u64 = u64::MAX - 1;
 
 const MILLI: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLI;
@@ -378,8 +380,7 @@ fn draw_network(draw: &mut Draw) -> Network {
 /// Whether some reads rest on leases: drawn apart, so that everything else in a seed's plan stays as it is
 /// without them.
 fn draw_leases(options: &mut Options) {
-    const STREAM: u64 = u64::MAX;
-    let mut draw = Draw::new(options.seed, STREAM);
+    let mut draw = Draw::new(options.seed, LEASES);
     if draw.percent(30) {
         let election = options.election_timeout.0;
         options.lease_promise = Span(election / draw.pick(&[1, 2, 4]));
