@@ -230,4 +230,4 @@ pub use self::simulation::{
 pub use self::timeline::Timeline;
 pub use self::trace::{Clock, Fate, Happening, Trace, TraceEvent};
 pub use self::workload::{Draw, Request, Workload};
-pub use self::world::{Cluster, Death, MemoryDisk, MemoryFile, Network};
+pub use self::world::{Cluster, Death, MemoryDisk, MemoryFile, Network, Repeat};

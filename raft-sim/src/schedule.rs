@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use raft_core::wal::RecoveryError;
+use raft_core::replica::{Sequence, SessionId};
 use raft_core::{Envelope, Input, NodeId, Time};
 
 use crate::judge::{Invariant, Violation};
@@ -19,7 +20,7 @@ use crate::machine::{Machine, OpId, place};
 use crate::order::Order;
 use crate::trace::{Fate, Happening, Trace, message_name, message_text};
 use crate::workload::Request;
-use crate::world::{Death, Setup, World};
+use crate::world::{Death, Repeat, Setup, World};
 
 /// A message, named by what it says: among those that say the same, by their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,10 @@ pub enum Step {
     Drain { node: NodeId },
     /// A client asks.
     Request { node: NodeId, op: u64 },
+    /// A client asks for a session.
+    Register { node: NodeId, op: u64 },
+    /// A client asks in a session, for the first time or again.
+    InSession { node: NodeId, op: u64, repeat: Repeat },
     /// A process begins.
     Start { node: NodeId },
     /// A process dies.
@@ -91,6 +96,8 @@ impl Step {
             | Self::Snapshot { node }
             | Self::Drain { node }
             | Self::Request { node, .. }
+            | Self::Register { node, .. }
+            | Self::InSession { node, .. }
             | Self::Start { node }
             | Self::Kill { node }
             | Self::LosePower { node, .. }
@@ -104,10 +111,13 @@ impl Step {
         }
     }
 
-    /// The request that it makes.
-    pub(crate) const fn op(&self) -> Option<u64> {
+    /// The request whose command or query it makes.
+    pub(crate) const fn asks(&self) -> Option<u64> {
         if let Self::Request { op, .. } = self {
             return Some(*op);
+        }
+        if let Self::InSession { repeat, .. } = self {
+            return Some(repeat.command);
         }
         None
     }
@@ -121,6 +131,8 @@ impl Step {
             | Self::Snapshot { node }
             | Self::Drain { node }
             | Self::Request { node, .. }
+            | Self::Register { node, .. }
+            | Self::InSession { node, .. }
             | Self::Start { node }
             | Self::Kill { node }
             | Self::LosePower { node, .. }
@@ -151,6 +163,8 @@ impl Step {
                 | Self::Snapshots { .. }
                 | Self::Snapshot { .. }
                 | Self::Request { .. }
+                | Self::Register { .. }
+                | Self::InSession { .. }
                 | Self::Order { .. }
         )
     }
@@ -265,6 +279,8 @@ pub(crate) struct Player<S: Machine> {
     pool: BTreeMap<String, Vec<Envelope>>,
     clocks: Vec<Time>,
     harmed: BTreeSet<NodeId>,
+    /// Sessions that began, by the request that asked for each.
+    sessions: BTreeMap<OpId, SessionId>,
 }
 
 impl<S: Machine> Player<S> {
@@ -276,6 +292,7 @@ impl<S: Machine> Player<S> {
             pool: BTreeMap::new(),
             clocks: vec![Time(1); nodes],
             harmed: BTreeSet::new(),
+            sessions: BTreeMap::new(),
         }
     }
 
@@ -330,6 +347,14 @@ impl<S: Machine> Player<S> {
                 Some(Request::Query(query)) => world.query(at, node, *op, query),
                 None => {}
             },
+            Step::Register { op, .. } => world.register(at, node, *op),
+            Step::InSession { op, repeat, .. } => {
+                let session = self.sessions.get(&repeat.registers);
+                let command = request(repeat.command).and_then(Request::command);
+                if let (Some(session), Some(command)) = (session, command) {
+                    world.propose_in(at, node, *op, (repeat.serial(*session), command));
+                }
+            }
             Step::Start { .. } => {
                 // A start that fails leaves the node down, as the run did that this was made from.
                 if world.server(node).process.is_none() {
@@ -397,6 +422,8 @@ impl<S: Machine> Player<S> {
             let key = named(&envelope).key();
             self.pool.entry(key).or_default().push(envelope);
         }
+        let registered = self.world.effects.registered.drain(..);
+        self.sessions.extend(registered);
         self.world.effects.clear_answers();
     }
 }
@@ -423,6 +450,12 @@ impl fmt::Display for Line {
             Step::Snapshot { node } => write!(f, "snapshot {node}")?,
             Step::Drain { node } => write!(f, "act {node}")?,
             Step::Request { node, op } => write!(f, "request {node} {op}")?,
+            Step::Register { node, op } => write!(f, "register {node} {op}")?,
+            Step::InSession { node, op, repeat } => write!(
+                f,
+                "in-session {node} {op} {} {} {} {}",
+                repeat.registers, repeat.sequence, repeat.lowest, repeat.command
+            )?,
             Step::Start { node } => write!(f, "start {node}")?,
             Step::Kill { node } => write!(f, "kill {node}")?,
             Step::LosePower { node, pattern } => write!(f, "lose-power {node} {pattern}")?,
@@ -458,7 +491,7 @@ pub struct LineError {
     pub found: String,
 }
 
-const STEPS: &str = "timeout, deliver, disk, snapshots, snapshot, act, request, start, kill, lose-power, doom, fail-sync, \
+const STEPS: &str = "timeout, deliver, disk, snapshots, snapshot, act, request, register, in-session, start, kill, lose-power, doom, fail-sync, \
                      turn-off, flip, room or order, and a node";
 
 impl FromStr for Line {
@@ -537,6 +570,17 @@ fn parse_step(verb: &str, node: &str, rest: &[&str]) -> Option<Step> {
         ("snapshot", []) => Step::Snapshot { node },
         ("act", []) => Step::Drain { node },
         ("request", [op]) => Step::Request { node, op: *op },
+        ("register", [op]) => Step::Register { node, op: *op },
+        ("in-session", [op, registers, sequence, lowest, command]) => Step::InSession {
+            node,
+            op: *op,
+            repeat: Repeat {
+                command: *command,
+                registers: *registers,
+                sequence: Sequence(*sequence),
+                lowest: Sequence(*lowest),
+            },
+        },
         ("start", []) => Step::Start { node },
         ("kill", []) => Step::Kill { node },
         ("lose-power", []) => Step::LosePower { node, pattern: 0 },

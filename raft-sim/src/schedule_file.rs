@@ -10,7 +10,7 @@ use raft_core::{Options, Span};
 
 use crate::judge::Violation;
 use crate::registers::{RegisterCommand, RegisterQuery, RegisterWorkload};
-use crate::schedule::{Line, LineError, Play, Step, play};
+use crate::schedule::{Line, LineError, Play, play};
 use crate::shrink::Shrunk;
 use crate::simulation::{Plan, Scope, Simulation, request};
 use crate::workload::Request;
@@ -273,7 +273,7 @@ impl Schedule {
             expected: "options in their ranges",
             found: error.to_string(),
         })?;
-        let mut asked = self.lines.iter().filter_map(|line| line.step.op());
+        let mut asked = self.lines.iter().filter_map(|line| line.step.asks());
         match asked.find(|op| !self.requests.contains_key(op)) {
             None => Ok(()),
             Some(op) => Err(LineError {
@@ -312,19 +312,21 @@ impl Schedule {
     }
 
     fn take_step(&mut self, line: &str, words: &[&str]) -> Result<(), LineError> {
-        let place = words.iter().position(|word| *word == "request");
-        let what = place.and_then(|place| words.get(place + 3));
+        // What is asked stands behind the number of the request.
+        let verb = words
+            .iter()
+            .position(|word| *word == "request" || *word == "in-session");
+        let behind = verb.map(|verb| verb + if words[verb] == "request" { 3 } else { 7 });
+        let what = behind.and_then(|behind| words.get(behind));
         let Some(what) = what.filter(|what| !what.starts_with('@')) else {
             self.lines.push(line.parse()?);
             return Ok(());
         };
-        let rest = words
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| Some(*at) != place.map(|p| p + 3));
+        let rest = words.iter().enumerate();
+        let rest = rest.filter(|(at, _)| Some(*at) != behind);
         let rest: Vec<&str> = rest.map(|(_, word)| *word).collect();
         let line: Line = rest.join(" ").parse()?;
-        let Step::Request { op, .. } = line.step else {
+        let Some(op) = line.step.asks() else {
             self.lines.push(line);
             return Ok(());
         };
@@ -387,7 +389,7 @@ impl fmt::Display for Schedule {
         }
         for line in &self.lines {
             let text = line.to_string();
-            let Step::Request { op, .. } = line.step else {
+            let Some(op) = line.step.asks() else {
                 writeln!(f, "{text}")?;
                 continue;
             };
@@ -414,7 +416,8 @@ mod tests {
     fn a_schedule_is_what_it_is_printed_as() {
         let text = "nodes 3\nplant E02\noption election_timeout 500000000\nsegment_bytes 4096\n\
                     start 1\nhold timeout 1 @17\n\
-                    deliver 1>2 RequestVote term=1 last=0@0 #2\nrequest 1 7 a:1>2 @99\nrequest 2 8 b\n\
+                    deliver 1>2 RequestVote term=1 last=0@0 #2\nrequest 1 7 a:1>2 @99\nrequest 2 8 b\nregister 1 9\n\
+                    in-session 1 10 9 1 1 7 a:1>2 @5\n\
                     lose-power 2 77\ndoom 3 4\ndoom 3 4 5\nact 1\nflip 1 spare 17\nroom 2 100\nroom 2\n\
                     turn-off 1 3\nfail-sync 3\n";
         let schedule = Schedule::parse(text).unwrap();

@@ -318,7 +318,7 @@ impl Shrunk {
     #[must_use]
     pub fn ops(&self) -> BTreeSet<u64> {
         let steps = self.lines.iter().map(|line| &line.step);
-        steps.filter_map(Step::op).collect()
+        steps.filter_map(Step::asks).collect()
     }
 }
 

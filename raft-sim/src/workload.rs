@@ -16,6 +16,16 @@ pub enum Request<C, Q> {
     Query(Q),
 }
 
+impl<C, Q> Request<C, Q> {
+    /// What changes the state, if that is what is asked for.
+    pub(crate) fn command(self) -> Option<C> {
+        match self {
+            Self::Command(command) => Some(command),
+            Self::Query(_) => None,
+        }
+    }
+}
+
 /// Chance, from a seed.
 #[derive(Debug)]
 pub struct Draw(ChaCha8Rng);

@@ -13,6 +13,7 @@ pub(super) enum Act {
     RollBack(usize),
     Restart(NodeId),
     AskAt(NodeId, u64),
+    Again(u64),
 }
 
 /// What is still to be done, and when the next of it is.

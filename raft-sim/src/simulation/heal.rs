@@ -163,7 +163,7 @@ impl<W: Workload> Run<'_, W> {
                 let place = self.places.get(place).copied();
                 place.is_some_and(|node| !nodes.contains(&node))
             }
-            Act::Ask(_) | Act::AskAt(..) | Act::Restart(_) => true,
+            Act::Ask(_) | Act::AskAt(..) | Act::Again(_) | Act::Restart(_) => true,
         });
         for node in nodes {
             self.start(*node);

@@ -1,6 +1,7 @@
 //! Runs from seeds: what is done to a cluster, and what became of it.
 
 mod agenda;
+mod clients;
 mod fault;
 mod heal;
 mod plan;

@@ -53,6 +53,8 @@ pub struct Plan {
     pub time: Span,
     /// What goes wrong, in order.
     pub faults: Vec<Fault>,
+    /// How many clients hold sessions, and send a command again if they hear nothing.
+    pub clients: u64,
     /// What clients ask, in order.
     pub requests: Vec<Asked>,
     /// The nodes that heal first.
@@ -72,10 +74,11 @@ pub struct Scope {
     pub profile: Profile,
 }
 
-/// Which of a seed's streams decide about leases and about snapshots: counted down from the last, because
+/// Which of a seed's streams decide about leases, snapshots and sessions: counted down from the last, because
 /// requests have streams of their own from 1 on.
 const LEASES: u64 = u64::MAX;
 const SNAPSHOTS: u64 = u64::MAX - 1;
+const SESSIONS: u64 = u64::MAX - 2;
 
 const MILLI: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLI;
@@ -123,6 +126,7 @@ impl Plan {
             network: Network::default(),
             time: scope.time,
             faults: Vec::new(),
+            clients: 0,
             requests: Vec::new(),
             core: Vec::new(),
             cut: Vec::new(),
@@ -134,6 +138,7 @@ impl Plan {
                 plan.options = draw_options(&mut draw, seed);
                 draw_leases(&mut plan.options);
                 draw_snapshots(&mut plan.options);
+                plan.clients = draw_sessions(&mut plan.options);
                 plan.network = draw_network(&mut draw);
                 let segments = [4 << 10, 8 << 10, 16 << 10, 64 << 10];
                 plan.wal_options.segment_bytes = draw.pick(&segments);
@@ -417,6 +422,17 @@ fn draw_options(draw: &mut Draw, seed: u64) -> Options {
     narrow(&mut options.inflight_persists_max, &[1, 2]);
     narrow(&mut options.requests_max, &[1, 8, 100]);
     options
+}
+
+/// How many clients hold sessions; they end when there are too many, or when a client is silent for long.
+fn draw_sessions(options: &mut Options) -> u64 {
+    let mut draw = Draw::new(options.seed, SESSIONS);
+    if draw.percent(60) {
+        return 0;
+    }
+    options.sessions_max = draw.pick(&[1, 2, 8]);
+    options.session_timeout = Span(options.request_timeout.0 * draw.pick(&[1, 3, 20]));
+    draw.between(1, 4)
 }
 
 /// Half of all runs take snapshots all the time. Drawn apart, so that the rest of a plan stays what it is.

@@ -15,6 +15,7 @@ use crate::workload::{Draw, Request, Workload};
 use crate::world::{Cluster, Death, MemoryDisk, Setup, TRUE_RATE};
 
 use super::agenda::{Act, Agenda};
+use super::clients::Clients;
 use super::fault::{Fault, FaultKind};
 use super::plan::{Plan, Target};
 use super::profile::Profile;
@@ -54,6 +55,7 @@ pub(super) struct Run<'a, W: Workload> {
     /// How long a process stays down that is going to die between two actions, and what that counts as.
     doomed: BTreeMap<NodeId, (Span, &'static str)>,
     pub(super) last_op: u64,
+    pub(super) clients: Clients,
 }
 
 /// Runs a plan to its end, or to the first broken rule.
@@ -65,6 +67,7 @@ pub(crate) fn run<W: Workload>(
 ) -> Course {
     let mut cluster = Cluster::stopped(setup, plan.network);
     cluster.keeps_replies = false;
+    cluster.listens = plan.clients > 0;
     if keep.trace {
         cluster.start_trace();
     }
@@ -86,6 +89,7 @@ pub(crate) fn run<W: Workload>(
         dooms: 0,
         doomed: BTreeMap::new(),
         last_op: plan.requests.last().map_or(0, |asked| asked.op),
+        clients: Clients::new(plan.seed, plan.clients),
     };
     let result = catch_unwind(AssertUnwindSafe(|| run.all()));
     if let Err(panic) = result {
@@ -151,6 +155,7 @@ impl<W: Workload> Run<'_, W> {
             } else {
                 self.cluster.step();
             }
+            self.hear();
             self.check_own();
             self.check_halts();
             self.check_dooms();
@@ -262,6 +267,7 @@ impl<W: Workload> Run<'_, W> {
             Act::RollBack(place) => self.roll_back(place),
             Act::Restart(node) => self.start(node),
             Act::AskAt(node, op) => self.ask(node, op),
+            Act::Again(first) => self.send_again(first),
         }
     }
 
@@ -282,6 +288,7 @@ impl<W: Workload> Run<'_, W> {
             return;
         }
         match request(self.workload, self.plan.seed, op) {
+            Request::Command(_) if self.ask_in_session(node, op) => {}
             Request::Command(command) => self.cluster.propose_as(op, node, command),
             Request::Query(query) => self.cluster.query_as(op, node, query),
         }
@@ -576,9 +583,11 @@ impl<W: Workload> Run<'_, W> {
             plan,
             mut cluster,
             mut hits,
+            clients,
             ..
         } = self;
         let odd = cluster.odd;
+        let asked = clients.counts;
         let counted = [
             ("full-disk", cluster.world.counts.full),
             ("lost-message", odd.lost),
@@ -587,6 +596,8 @@ impl<W: Workload> Run<'_, W> {
             ("old-message", odd.old),
             ("flipped-message", odd.flipped),
             ("stray-message", odd.stray),
+            ("repeated-command", asked.repeats),
+            ("ended-session", asked.ended),
         ];
         hits.extend(counted.into_iter().filter(|(_, count)| *count > 0));
         let counts = cluster.world.counts;

@@ -20,6 +20,7 @@ use super::clock::LocalClock;
 use super::disk::MemoryDisk;
 use super::mechanism::{Setup, WAL_OPTIONS, World};
 use super::network::{Links, Network};
+use super::sessions::Heard;
 use crate::judge::{Violation, mix};
 use crate::machine::{Machine, OpId};
 use crate::schedule::{Recorder, Sent, Step};
@@ -48,6 +49,9 @@ pub struct Cluster<S: Machine> {
     pub(super) session_of: BTreeMap<RequestId, SessionId>,
     /// Whether answers are kept for whoever asks for them.
     pub(crate) keeps_replies: bool,
+    /// Whether somebody listens to what is answered.
+    pub(crate) listens: bool,
+    pub(super) heard: Vec<(OpId, Heard)>,
     hash: u64,
     events: u64,
     pub(crate) odd: OddCounts,
@@ -202,6 +206,8 @@ impl<S: Machine> Cluster<S> {
             snapshots: BTreeMap::new(),
             session_of: BTreeMap::new(),
             keeps_replies: true,
+            listens: false,
+            heard: Vec::new(),
             hash: 0,
             events: 0,
             odd: OddCounts::default(),
@@ -567,6 +573,9 @@ impl<S: Machine> Cluster<S> {
         self.world.effects.sent = sent;
         for (op, result) in self.world.effects.replies.drain(..) {
             self.hash = mix(self.hash, op << 1 | u64::from(result.is_ok()));
+            if self.listens {
+                self.heard.push((op, Heard::of(&result)));
+            }
             if self.keeps_replies {
                 let before = self.replies.insert(RequestId(op), result);
                 assert!(before.is_none(), "a request has one outcome");

@@ -19,3 +19,5 @@ pub use self::disk::{MemoryDisk, MemoryFile};
 pub(crate) use self::mechanism::{Setup, WAL_OPTIONS, World};
 pub use self::network::Network;
 pub use self::server::Death;
+pub(crate) use self::sessions::Heard;
+pub use self::sessions::Repeat;
