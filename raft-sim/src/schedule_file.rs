@@ -298,6 +298,12 @@ impl Schedule {
                 let spares = spares.parse().ok().filter(|spares| *spares <= 64);
                 self.plan.spares = spares.ok_or_else(|| wrong("a number of spares up to 64"))?;
             }
+            ["priorities", priorities @ ..] => {
+                let priorities = priorities.iter().map(|priority| priority.parse().ok());
+                let priorities: Option<Vec<u32>> = priorities.collect();
+                self.plan.priorities =
+                    priorities.ok_or_else(|| wrong("priorities and a number for each server"))?;
+            }
             ["plant", bug] => self.plant = Some((*bug).to_string()),
             ["segment_bytes", bytes] => {
                 let bytes = bytes
@@ -374,6 +380,11 @@ impl fmt::Display for Schedule {
         if self.plan.spares > 0 {
             writeln!(f, "spares {}", self.plan.spares)?;
         }
+        if !self.plan.priorities.is_empty() {
+            write!(f, "priorities")?;
+            self.plan.priorities.iter().try_for_each(|p| write!(f, " {p}"))?;
+            writeln!(f)?;
+        }
         if let Some(plant) = &self.plant {
             writeln!(f, "plant {plant}")?;
         }
@@ -414,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_schedule_is_what_it_is_printed_as() {
-        let text = "nodes 3\nplant E02\noption election_timeout 500000000\nsegment_bytes 4096\n\
+        let text = "nodes 3\npriorities 1 2 1\nplant E02\noption election_timeout 500000000\nsegment_bytes 4096\n\
                     start 1\nhold timeout 1 @17\n\
                     deliver 1>2 RequestVote term=1 last=0@0 #2\nrequest 1 7 a:1>2 @99\nrequest 2 8 b\nregister 1 9\n\
                     in-session 1 10 9 1 1 7 a:1>2 @5\n\

@@ -132,6 +132,7 @@ impl Run {
         let setup = Setup {
             nodes: graph.nodes().into(),
             spares: 0,
+            priorities: Vec::new(),
             options: Options {
                 seed,
                 ..Options::default()

@@ -89,6 +89,7 @@ impl Stage {
             nodes,
             spares,
             options,
+            priorities: Vec::new(),
             wal_options: WAL_OPTIONS,
             fresh: Arc::new(Registers::default),
             reference: Box::new(Registers::default()),

@@ -8,6 +8,7 @@ use super::agenda::Act;
 use super::fault::FaultKind;
 use super::run::{Run, request};
 use crate::judge::Invariant;
+use crate::machine::place;
 use crate::order::Order;
 use crate::trace::Happening;
 use crate::workload::{Request, Workload};
@@ -330,10 +331,33 @@ impl<W: Workload> Run<'_, W> {
         }
     }
 
+    /// Who wants to lead most, of those that can, does in the end.
+    fn let_the_willing_lead(&mut self) {
+        if self.plan.priorities.is_empty() || self.is_over() {
+            return;
+        }
+        let end = self.cluster.now() + self.patience();
+        if !self.run_until(end, Self::is_led_by_the_most_willing) && !self.is_over() {
+            let text = "a healed cluster is not led by a node that wants to most";
+            self.report(Invariant::V1, text);
+        }
+    }
+
+    fn is_led_by_the_most_willing(&mut self) -> bool {
+        let Some(leader) = self.cluster.leader() else {
+            return false;
+        };
+        let priority = |node: &NodeId| self.plan.priorities[place(*node)];
+        let voters = self.voters_of(leader);
+        let able = voters.iter().filter(|node| !self.lost.contains(node));
+        able.map(priority).max() == Some(priority(&leader))
+    }
+
     /// A healthy cluster keeps its leader and its term, also when somebody is away for a while.
     fn keep_still(&mut self, nodes: &[NodeId], away: &[NodeId]) {
         let timeout = self.longest_timeout();
         self.run_until(self.cluster.now() + timeout, Self::has_converged);
+        self.let_the_willing_lead();
         let settled = self.cluster.now() + Span(4 * timeout.0);
         self.run_until(settled, |_| false);
         let Some((_, term)) = self.cluster.world.leader() else {

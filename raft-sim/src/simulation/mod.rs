@@ -94,6 +94,7 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
             nodes: plan.nodes,
             spares: plan.spares,
             options: plan.options,
+            priorities: plan.priorities.clone(),
             wal_options: plan.wal_options,
             fresh: Arc::new(move || workload.machine()),
             reference: self.workload.model(),

@@ -45,6 +45,8 @@ pub struct Plan {
     pub profile: Profile,
     /// The nodes' tunables.
     pub options: Options,
+    /// How much each server wants to lead, in their order; as the tunables say where there is none.
+    pub priorities: Vec<u32>,
     /// The logs' tunables.
     pub wal_options: WalOptions,
     /// What happens to messages.
@@ -74,11 +76,12 @@ pub struct Scope {
     pub profile: Profile,
 }
 
-/// Which of a seed's streams decide about leases, snapshots and sessions: counted down from the last, because
+/// Which of a seed's streams decide about leases, snapshots, sessions and who leads: counted down from the last, because
 /// requests have streams of their own from 1 on.
 const LEASES: u64 = u64::MAX;
 const SNAPSHOTS: u64 = u64::MAX - 1;
 const SESSIONS: u64 = u64::MAX - 2;
+const LEADING: u64 = u64::MAX - 3;
 
 const MILLI: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLI;
@@ -122,6 +125,7 @@ impl Plan {
                 seed,
                 ..Options::default()
             },
+            priorities: Vec::new(),
             wal_options: WAL_OPTIONS,
             network: Network::default(),
             time: scope.time,
@@ -149,7 +153,25 @@ impl Plan {
         plan.draw_cut(&mut draw);
         plan.draw_requests(&mut draw);
         plan.draw_orders(&mut draw);
+        plan.draw_leading();
         plan
+    }
+
+    /// In some runs some nodes want to lead more than others, and a stalled disk is noticed soon.
+    fn draw_leading(&mut self) {
+        let drawn = matches!(
+            self.profile,
+            Profile::Tolerated | Profile::Detected | Profile::Outside
+        );
+        let mut draw = Draw::new(self.seed, LEADING);
+        if drawn && draw.percent(25) {
+            let servers = 0..self.servers();
+            self.priorities = servers.map(|_| draw.pick(&[1, 1, 2, 3])).collect();
+        }
+        if drawn && draw.percent(40) {
+            let election = self.options.election_timeout.0;
+            self.options.disk_stall_timeout = Span(election * draw.pick(&[1, 2, 5]));
+        }
     }
 
     /// What an operator orders meanwhile, in some runs: who takes part, and who leads.

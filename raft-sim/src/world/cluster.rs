@@ -164,6 +164,7 @@ impl<S: Machine + Default + 'static> Cluster<S> {
             nodes,
             spares,
             options,
+            priorities: Vec::new(),
             wal_options: WAL_OPTIONS,
             fresh: Arc::new(S::default),
             reference: Box::new(S::default()),

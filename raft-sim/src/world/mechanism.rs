@@ -75,6 +75,7 @@ pub(crate) struct World<S: Machine> {
     servers: Vec<Server<S>>,
     pub(crate) judge: Judge<S>,
     options: Options,
+    priorities: Vec<u32>,
     wal_options: WalOptions,
     fresh: Fresh<S>,
     pub(crate) effects: Effects<S::Reply>,
@@ -100,6 +101,8 @@ pub(crate) struct Setup<S: Machine> {
     /// Servers that are no members at first.
     pub(crate) spares: u64,
     pub(crate) options: Options,
+    /// How much each server wants to lead, where that is not as the options say.
+    pub(crate) priorities: Vec<u32>,
     pub(crate) wal_options: WalOptions,
     pub(crate) fresh: Fresh<S>,
     pub(crate) reference: Reference<S>,
@@ -153,6 +156,7 @@ impl<S: Machine> World<S> {
             last_order: ORDERS,
             removed: BTreeSet::new(),
             options,
+            priorities: setup.priorities,
             wal_options: setup.wal_options,
             fresh: setup.fresh,
             effects: Effects {
@@ -222,7 +226,12 @@ impl<S: Machine> World<S> {
         }
         let boot = restored.boot;
         let machine = Watched::new((self.fresh)());
-        match Replica::new(at, self.options, restored, machine) {
+        let priority = self.priorities.get(place(node)).copied();
+        let options = Options {
+            priority: priority.unwrap_or(self.options.priority),
+            ..self.options
+        };
+        match Replica::new(at, options, restored, machine) {
             Ok(replica) => {
                 let server = self.server_mut(node);
                 server.halted = None;
