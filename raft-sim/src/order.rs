@@ -9,7 +9,7 @@ use raft_core::{
 };
 
 /// A change of membership or of leadership, as text: `add 4`, `learner 4`, `remove 3`, `promote 4`,
-/// `demote 3`, `replace 3 4`, `transfer 2`, `transfer`, `step-down`.
+/// `demote 3`, `replace 3 4`, `transfer 2`, `transfer`, `step-down`, `reset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -33,21 +33,23 @@ pub enum Order {
     Transfer { to: Option<NodeId> },
     /// The leader is to lead no longer.
     StepDown,
+    /// The node that takes the order forgets everything: its store is another one then, and no member.
+    Reset,
 }
 
 /// Text that is no order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected add N, learner N, remove N, promote N, demote N, replace N M, transfer [N] or step-down, \
-     found {0:?}"
+    "expected add N, learner N, remove N, promote N, demote N, replace N M, transfer [N], step-down or \
+     reset, found {0:?}"
 )]
 pub struct OrderError(pub String);
 
-/// Who a simulated server is.
-pub(crate) fn member(node: NodeId) -> Member {
+/// Who a simulated server is after its store was emptied so many times.
+pub(crate) fn member(node: NodeId, emptied: u32) -> Member {
     Member {
         node,
-        store: StorageId(u128::from(node.0) + 0x5700),
+        store: StorageId(u128::from(emptied) << 32 | (u128::from(node.0) + 0x5700)),
     }
 }
 
@@ -67,6 +69,7 @@ impl Order {
         match self {
             Self::Transfer { .. } => "transfer",
             Self::StepDown => "step-down",
+            Self::Reset => "reset",
             Self::Add { .. }
             | Self::Learner { .. }
             | Self::Remove { .. }
@@ -76,9 +79,23 @@ impl Order {
         }
     }
 
-    /// What the node that takes the order is given.
-    pub(crate) fn input(&self, request: RequestId) -> Input {
+    /// What the node that takes the order is given; `member` says who a server is now, and `emptied` who the
+    /// one that takes the order is once it has forgotten everything.
+    pub(crate) fn input(
+        &self,
+        request: RequestId,
+        member: &dyn Fn(NodeId) -> Member,
+        emptied: Member,
+    ) -> Input {
+        let add = |node| MemberChange::AddVoter {
+            member: member(node),
+            address: String::new(),
+        };
         let changes = match *self {
+            Self::Reset => {
+                let store = emptied.store;
+                return Input::Reset { request, store };
+            }
             Self::Transfer { to } => return Input::TransferLeadership { request, to },
             Self::StepDown => return Input::StepDown { request },
             Self::Add { node } => vec![add(node)],
@@ -108,16 +125,9 @@ impl Order {
                 *old = number(*old)?;
                 *new = number(*new)?;
             }
-            Self::Transfer { to: None } | Self::StepDown => {}
+            Self::Transfer { to: None } | Self::StepDown | Self::Reset => {}
         }
         Some(())
-    }
-}
-
-fn add(node: NodeId) -> MemberChange {
-    MemberChange::AddVoter {
-        member: member(node),
-        address: String::new(),
     }
 }
 
@@ -133,6 +143,7 @@ impl fmt::Display for Order {
             Self::Transfer { to: Some(node) } => write!(f, "transfer {node}"),
             Self::Transfer { to: None } => f.write_str("transfer"),
             Self::StepDown => f.write_str("step-down"),
+            Self::Reset => f.write_str("reset"),
         }
     }
 }
@@ -159,6 +170,7 @@ impl FromStr for Order {
             }),
             ["transfer"] => Ok(Self::Transfer { to: None }),
             ["step-down"] => Ok(Self::StepDown),
+            ["reset"] => Ok(Self::Reset),
             _ => Err(wrong()),
         }
     }
@@ -180,6 +192,7 @@ mod tests {
             "transfer 2",
             "transfer",
             "step-down",
+            "reset",
         ] {
             let order: Order = text.parse().expect("an order");
             assert_eq!(order.to_string(), text);

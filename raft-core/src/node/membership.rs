@@ -163,7 +163,9 @@ impl Node {
 
     /// Another node says that this one is no member any more. That is only worth telling: its own log decides.
     pub(super) fn on_not_a_member(&mut self, from: Member, configured: EntryId) {
-        if configured > self.configurations.latest_id() && self.told_outside != Some(configured) {
+        // Those who say so may know of different changes; what is older is no news.
+        let known = self.told_outside.max(Some(self.configurations.latest_id()));
+        if Some(configured) > known {
             self.told_outside = Some(configured);
             self.outbox.push(Action::Alert(Alert::Removed {
                 by: from,

@@ -49,9 +49,9 @@ impl<S: Machine> Judge<S> {
         }
     }
 
-    /// Counts for itself whether an entry nobody counted as committed before is; returns a node that
-    /// has it.
-    fn count(&self, status: &Status<'_>) -> Result<NodeId, String> {
+    /// Counts for itself whether an entry nobody counted as committed before is; returns a member
+    /// that has it.
+    fn count(&self, status: &Status<'_>) -> Result<Member, String> {
         // The one that was in force when this began, or the one that followed it in the same step.
         let result = self.count_in(status.configuration, status);
         match self.ghost(status.identity.member.node).shown.as_deref() {
@@ -66,18 +66,18 @@ impl<S: Machine> Judge<S> {
         &self,
         configuration: &Configuration,
         status: &Status<'_>,
-    ) -> Result<NodeId, String> {
+    ) -> Result<Member, String> {
         let index = status.commit_index;
         let claim = format!("counts entry {index} as committed");
         let members = configuration.members();
-        let mut links = members.iter().filter_map(|m| self.durable(m.node, index));
+        let mut links = members.iter().filter_map(|m| self.durable_of(*m, index));
         let Some(link) = links.rfind(|link| link.term == status.term) else {
             return Err(format!(
                 "{claim}; no disk has one of its own term {} there",
                 status.term
             ));
         };
-        let has = |member: &Member| self.durable(member.node, index) == Some(link);
+        let has = |member: &Member| self.durable_of(*member, index) == Some(link);
         if !quorum_has(configuration, has) {
             let holders = members.iter().filter(|m| has(m));
             let holders: Vec<u64> = holders.map(|m| m.node.0).collect();
@@ -86,17 +86,26 @@ impl<S: Machine> Judge<S> {
             ));
         }
         let holder = members.into_iter().find(|m| has(m));
-        Ok(holder.map_or(NodeId(1), |member| member.node))
+        Ok(holder.unwrap_or(status.identity.member))
+    }
+
+    /// What a member has durably, or had when its store was emptied.
+    fn durable_of(&self, member: Member, index: Index) -> Option<Link> {
+        let ghost = self.ghosts.get(place(member.node))?;
+        if ghost.member == member {
+            return ghost.durable.get(index);
+        }
+        self.graves.get(&member)?.get(index)
     }
 
     pub(super) fn durable(&self, node: NodeId, index: Index) -> Option<Link> {
         self.ghosts.get(place(node))?.durable.get(index)
     }
 
-    fn commit(&mut self, node: NodeId, holder: NodeId, to: Index) {
+    fn commit(&mut self, node: NodeId, holder: Member, to: Index) {
         let mut index = self.commit_index().next();
         while index <= to {
-            let Some(link) = self.durable(holder, index) else {
+            let Some(link) = self.durable_of(holder, index) else {
                 break;
             };
             self.committed.push(link);
@@ -114,6 +123,18 @@ impl<S: Machine> Judge<S> {
         self.check(node, result);
     }
 
+    /// What a leader has counted for a follower so far; from now on it is `matched`.
+    fn counted(&mut self, leader: NodeId, member: Member, matched: Index) -> Index {
+        let matches = &mut self.ghost_mut(leader).matches;
+        match matches.iter_mut().find(|(known, _)| *known == member) {
+            Some((_, counted)) => core::mem::replace(counted, matched),
+            None => {
+                matches.push((member, matched));
+                Index(0)
+            }
+        }
+    }
+
     /// What a leader counts for its followers.
     pub(super) fn check_matches(&mut self, node: NodeId, status: &Status<'_>) {
         let ghost = self.ghost(node);
@@ -121,12 +142,11 @@ impl<S: Machine> Judge<S> {
             return;
         }
         for (member, matched, _) in status.peers() {
-            let peer = place(member.node);
-            let known = self.ghosts[place(node)].matches[peer];
-            if matched == known {
+            let known = self.counted(node, member, matched);
+            // What another store of the node has said went with it.
+            if matched == known || self.ghost(member.node).member != member {
                 continue;
             }
-            self.ghosts[place(node)].matches[peer] = matched;
             self.checks += 1;
             // Later leaders may have replaced it since; what counts is that it was there when it was said.
             let said = self.ghost(member.node).acknowledged.get(&status.term);

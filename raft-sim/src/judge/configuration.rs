@@ -38,6 +38,19 @@ impl Ghost {
         known.find(|known| known.index <= index).cloned()
     }
 
+    /// Whether it is part of a cluster, as far as was seen.
+    pub(super) fn takes_part(&self) -> bool {
+        let shown = self.shown.as_ref().or(self.shown_before.as_ref());
+        shown.is_some_and(|shown| shown.is_voter(self.member))
+    }
+
+    /// Whether its log, as it is or as it was shown, has somebody as a member.
+    pub(super) fn knows(&self, member: Member) -> bool {
+        let last = self.configurations().next().map(|known| &known.configuration);
+        let shown = self.shown.as_ref().or(self.shown_before.as_ref());
+        shown.into_iter().chain(last).any(|known| known.contains(member))
+    }
+
     /// The configurations that are in the log still, latest first.
     fn configurations(&self) -> impl Iterator<Item = &Configured> {
         let known = self.configurations.iter().rev();
@@ -136,7 +149,7 @@ mod tests {
     use crate::order::member;
 
     fn of(nodes: &[u64]) -> Configuration {
-        Configuration::of_voters(nodes.iter().map(|node| member(NodeId(*node))))
+        Configuration::of_voters(nodes.iter().map(|node| member(NodeId(*node), 0)))
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use raft_core::{Configuration, EntryId, HardState, Index, NodeId, PersistId, Restored, Term};
+use raft_core::{
+    Configuration, EntryId, HardState, Index, Member, NodeId, PersistId, Restored, Term,
+};
 
 use super::chain::{Chain, Link};
 
@@ -28,9 +30,11 @@ pub(super) struct Configured {
     pub(super) configuration: Arc<Configuration>,
 }
 
-/// One node's promises, over all its lives.
-#[derive(Clone, Debug, Default)]
+/// The promises of one node's store, over all its lives.
+#[derive(Clone, Debug)]
 pub(super) struct Ghost {
+    /// Who has promised.
+    pub(super) member: Member,
     /// The log as it was handed to the disk.
     pub(super) handed: Chain,
     /// The log as it is on the disk for certain.
@@ -63,8 +67,10 @@ pub(super) struct Ghost {
     pub(super) replaced: Option<Vec<Configured>>,
     /// The configuration it showed last.
     pub(super) shown: Option<Arc<Configuration>>,
+    /// The configuration that it showed last in lives before.
+    pub(super) shown_before: Option<Arc<Configuration>>,
     /// What it counted for each follower, in this leadership.
-    pub(super) matches: Vec<Index>,
+    pub(super) matches: Vec<(Member, Index)>,
 }
 
 impl Pending {
@@ -85,6 +91,32 @@ impl Pending {
 }
 
 impl Ghost {
+    /// A store that has promised nothing.
+    pub(super) fn new(member: Member) -> Self {
+        Self {
+            member,
+            handed: Chain::default(),
+            durable: Chain::default(),
+            hard_state: HardState::default(),
+            mark: None,
+            lane: VecDeque::new(),
+            votes: BTreeMap::new(),
+            term: Term(0),
+            commit: Index(0),
+            applied: Index(0),
+            compared: Index(0),
+            lost: false,
+            leading: None,
+            leads_for_certain: false,
+            acknowledged: BTreeMap::new(),
+            configurations: Vec::new(),
+            replaced: None,
+            shown: None,
+            shown_before: None,
+            matches: Vec::new(),
+        }
+    }
+
     /// Everything up to this write is durable.
     pub(super) fn synced(&mut self, id: PersistId) {
         while self.lane.front().is_some_and(|pending| pending.id <= id)
@@ -165,7 +197,7 @@ impl Ghost {
         self.compared = Index(0);
         self.applied = Index(0);
         self.leading = None;
-        self.shown = None;
+        self.shown_before = self.shown.take().or(self.shown_before.take());
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    AppendOutcome, Body, Envelope, Index, NodeId, Options, Persist, PersistId, Restored, RoleKind,
+    AppendOutcome, Body, Envelope, Index, Member, NodeId, Options, Persist, PersistId, Restored, RoleKind,
     Span, Status, Term, Time,
 };
 
@@ -36,6 +36,8 @@ use crate::machine::{Execution, Machine, OpId, Witnessed, place};
 /// Everything that is known about a cluster from outside.
 pub(crate) struct Judge<S: Machine> {
     ghosts: Vec<Ghost>,
+    /// What stores had that were emptied: what they said counts on.
+    graves: BTreeMap<Member, Chain>,
     /// What entries there are at each index above `known_base`: by term, with what it asks.
     known: VecDeque<Vec<(Link, Asked)>>,
     known_base: Index,
@@ -75,7 +77,8 @@ const LINKS_KEPT: u64 = 1_024;
 const PRUNE_EVERY: u32 = 1_024;
 
 impl<S: Machine> Judge<S> {
-    pub(crate) fn new(nodes: usize, options: &Options, reference: Reference<S>) -> Self {
+    pub(crate) fn new(members: &[Member], options: &Options, reference: Reference<S>) -> Self {
+        let nodes = members.len();
         let largest = options.command_bytes_max.min(1 << 20) + 4_096;
         let limits = Limits {
             requests: options.requests_max,
@@ -89,7 +92,8 @@ impl<S: Machine> Judge<S> {
                 + options.inflight_persists_max as usize,
         };
         Self {
-            ghosts: vec![Ghost::default(); nodes],
+            ghosts: members.iter().copied().map(Ghost::new).collect(),
+            graves: BTreeMap::new(),
             known: VecDeque::new(),
             sessions: GhostSessions::default(),
             known_base: Index(0),
@@ -139,6 +143,19 @@ impl<S: Machine> Judge<S> {
     /// A store takes no further part: nothing has to be remembered for it.
     pub(crate) fn lost(&mut self, node: NodeId) {
         self.ghost_mut(node).lost = true;
+    }
+
+    /// A node's store is another one now: it has promised nothing, and has nothing.
+    pub(crate) fn replaced(&mut self, member: Member) {
+        let before = core::mem::replace(self.ghost_mut(member.node), Ghost::new(member));
+        self.graves.insert(before.member, before.durable);
+    }
+
+    /// Whether others decide, and none of them has this member as one of theirs.
+    pub(crate) fn is_nobody(&self, member: Member) -> bool {
+        let others = self.ghosts.iter();
+        let mut others = others.filter(|ghost| ghost.member != member && !ghost.lost);
+        others.clone().any(Ghost::takes_part) && !others.any(|ghost| ghost.knows(member))
     }
 
     /// What was broken after that.
@@ -352,12 +369,10 @@ impl<S: Machine> Judge<S> {
                 format!("leads term {term} by a vote of its own that its disk does not have");
             self.report(Some(node), Invariant::I11, text);
         }
-        let nodes = self.ghosts.len();
         let ghost = self.ghost_mut(node);
         ghost.leading = Some(term);
         ghost.leads_for_certain = false;
         ghost.matches.clear();
-        ghost.matches.resize(nodes, Index(0));
     }
 
     /// Whether a node's log is what it handed to its disk: only so many writes are handed out at once.
@@ -523,7 +538,11 @@ impl<S: Machine> Judge<S> {
             }
         });
         let agreed = agreed.min().unwrap_or_default();
+        // A snapshot that somebody has may be installed by somebody else.
+        let marks = self.ghosts.iter().filter_map(|ghost| ghost.mark);
+        let oldest = marks.map(|mark| mark.index.previous()).min();
         let floor = Index(agreed.0.saturating_sub(LINKS_KEPT));
+        let floor = oldest.map_or(floor, |oldest| floor.min(oldest));
         if floor <= self.known_base {
             return;
         }
@@ -534,6 +553,9 @@ impl<S: Machine> Judge<S> {
         for ghost in &mut self.ghosts {
             ghost.durable.forget_below(floor);
             ghost.handed.forget_below(floor);
+        }
+        for chain in self.graves.values_mut() {
+            chain.forget_below(floor);
         }
         self.requests.forget_below(floor);
     }

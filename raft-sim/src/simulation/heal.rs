@@ -2,7 +2,7 @@
 //!
 //! Always holds: bounds are in election timeouts and in the length of the longest log, never in real time.
 
-use raft_core::{NodeId, Span, Term};
+use raft_core::{Member, NodeId, Span, Term};
 
 use super::agenda::Act;
 use super::fault::FaultKind;
@@ -73,7 +73,7 @@ impl<W: Workload> Run<'_, W> {
     /// Whether a majority of the voters, by the leader's own configuration, is in its term and knows it.
     fn is_followed(&self, leader: NodeId, term: Term) -> bool {
         let world = &self.cluster.world;
-        let voters = self.voters_of(leader);
+        let (voters, _) = self.voters_of(leader);
         let follow = voters.iter().filter(|node| {
             let status = world.status(**node);
             status.is_some_and(|s| s.term == term && s.leader.is_some())
@@ -81,10 +81,20 @@ impl<W: Workload> Run<'_, W> {
         2 * follow.count() > voters.len()
     }
 
-    fn voters_of(&self, leader: NodeId) -> Vec<NodeId> {
+    /// The voters by a node's configuration, and those of them whose stores are lost or emptied.
+    fn voters_of(&self, leader: NodeId) -> (Vec<NodeId>, Vec<NodeId>) {
         let status = self.cluster.world.status(leader);
         let voters = status.map(|status| status.configuration.voters.iter());
-        voters.into_iter().flatten().map(|m| m.node).collect()
+        let voters: Vec<Member> = voters.into_iter().flatten().copied().collect();
+        let dead = voters.iter().filter(|voter| !self.takes_part(**voter));
+        let dead = dead.map(|voter| voter.node).collect();
+        (voters.iter().map(|voter| voter.node).collect(), dead)
+    }
+
+    /// Whether a member is one still: its store is not lost, and no other one took its place.
+    fn takes_part(&self, member: Member) -> bool {
+        let server = self.cluster.world.server(member.node);
+        server.member == member && !self.lost.contains(&member.node)
     }
 
     /// Whatever is proposed to a healed majority commits; tried again while it is refused.
@@ -199,10 +209,10 @@ impl<W: Workload> Run<'_, W> {
         self.keep_still(&whole, &[]);
         // One that was away and comes back takes nobody's term (dissertation §9.6).
         let leader = self.cluster.leader();
-        let voters = leader
+        let (voters, dead) = leader
             .map(|leader| self.voters_of(leader))
             .unwrap_or_default();
-        let left = voters.iter().filter(|node| !self.lost.contains(node));
+        let left = voters.iter().filter(|node| !dead.contains(node));
         let follower = left.clone().find(|node| Some(**node) != leader);
         if let Some(follower) = follower.copied()
             && left.count() > 1 + voters.len() / 2
@@ -215,11 +225,14 @@ impl<W: Workload> Run<'_, W> {
     fn change_something(&mut self) {
         let mut faults = self.plan.faults.iter();
         let ordered = faults.any(|fault| matches!(fault.kind, FaultKind::Order { .. }));
+        if ordered {
+            self.replace_emptied();
+        }
         let Some(leader) = self.cluster.leader().filter(|_| ordered) else {
             return;
         };
-        let voters = self.voters_of(leader);
-        let left = voters.iter().filter(|node| !self.lost.contains(node));
+        let (voters, dead) = self.voters_of(leader);
+        let left = voters.iter().filter(|node| !dead.contains(node));
         let follower = left.clone().find(|node| **node != leader).copied();
         // Those whose stores are lost vote no more, and have to be outvoted by the rest.
         let enough = 2 * left.count() > voters.len() + 1;
@@ -230,6 +243,22 @@ impl<W: Workload> Run<'_, W> {
         self.carry_out(Order::Promote { node });
         self.carry_out(Order::Transfer { to: None });
         self.tell_outsiders();
+    }
+
+    /// Whose store was emptied comes back as another member, in its own place.
+    fn replace_emptied(&mut self) {
+        let Some(leader) = self.cluster.leader() else {
+            return;
+        };
+        let (_, dead) = self.voters_of(leader);
+        for node in dead {
+            if !self.lost.contains(&node) && !self.is_over() {
+                self.carry_out(Order::Replace {
+                    old: node,
+                    new: node,
+                });
+            }
+        }
     }
 
     /// Whoever was removed knows it, or has been told (V6).
@@ -259,25 +288,51 @@ impl<W: Workload> Run<'_, W> {
 
     /// An order is given until it is carried out: one may come too early, or while another one is.
     fn carry_out(&mut self, order: Order) {
-        let done = self.cluster.world.counts.orders;
+        let mut given = Vec::new();
         let pause = Span(self.longest_timeout().0 / 4);
         let mut next = self.cluster.now();
         let end = self.cluster.now() + self.patience();
         let carried_out = self.run_until(end, |run| {
             let world = &run.cluster.world;
-            if world.counts.orders > done {
+            let done = world.carried_out.is_some_and(|done| given.contains(&done));
+            // Whoever lost its answer looks.
+            if done || (!given.is_empty() && run.is_as_ordered(order)) {
                 return run.has_converged();
             }
             if world.orders.is_empty() && run.cluster.now() >= next {
                 next = run.cluster.now() + pause;
                 let leader = run.cluster.leader().unwrap_or(NodeId(1));
-                run.cluster.order(leader, order);
+                given.push(run.cluster.order(leader, order));
             }
             false
         });
         if !carried_out && !self.is_over() {
             let text = format!("a healed cluster does not carry out an order: {order}");
             self.report(Invariant::V6, &text);
+        }
+    }
+
+    /// Whether the membership is what an order asks for.
+    fn is_as_ordered(&self, order: Order) -> bool {
+        let world = &self.cluster.world;
+        let Some((leader, _)) = world.leader() else {
+            return false;
+        };
+        let Some(configuration) = world.status(leader).map(|status| status.configuration) else {
+            return false;
+        };
+        let member = |node| world.server(node).member;
+        match order {
+            Order::Add { node } | Order::Promote { node } => configuration.is_voter(member(node)),
+            Order::Replace { old, new } => {
+                configuration.is_voter(member(new))
+                    && (old == new || !configuration.contains(member(old)))
+            }
+            Order::Learner { node } | Order::Demote { node } => {
+                configuration.learners.contains(&member(node))
+            }
+            Order::Remove { node } => !configuration.contains(member(node)),
+            Order::Transfer { .. } | Order::StepDown | Order::Reset => false,
         }
     }
 
@@ -296,8 +351,8 @@ impl<W: Workload> Run<'_, W> {
         !configuration.is_joint()
             && members
                 .iter()
+                .filter(|member| self.takes_part(**member))
                 .map(|member| member.node)
-                .filter(|node| !self.lost.contains(node))
                 .all(|node| {
                     world.status(node).is_some_and(|status| {
                         status.last == last
@@ -348,8 +403,8 @@ impl<W: Workload> Run<'_, W> {
             return false;
         };
         let priority = |node: &NodeId| self.plan.priorities[place(*node)];
-        let voters = self.voters_of(leader);
-        let able = voters.iter().filter(|node| !self.lost.contains(node));
+        let (voters, dead) = self.voters_of(leader);
+        let able = voters.iter().filter(|node| !dead.contains(node));
         able.map(priority).max() == Some(priority(&leader))
     }
 

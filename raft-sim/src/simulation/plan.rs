@@ -76,12 +76,14 @@ pub struct Scope {
     pub profile: Profile,
 }
 
-/// Which of a seed's streams decide about leases, snapshots, sessions and who leads: counted down from the last, because
+/// Which of a seed's streams decide about leases, snapshots, sessions, who leads and who is
+/// replaced: counted down from the last, because
 /// requests have streams of their own from 1 on.
 const LEASES: u64 = u64::MAX;
 const SNAPSHOTS: u64 = u64::MAX - 1;
 const SESSIONS: u64 = u64::MAX - 2;
 const LEADING: u64 = u64::MAX - 3;
+const REPLACING: u64 = u64::MAX - 4;
 
 const MILLI: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLI;
@@ -182,8 +184,12 @@ impl Plan {
             self.profile,
             Profile::Tolerated | Profile::Detected | Profile::Outside
         );
-        // Whether enough stores are left to vote is only certain where membership stays as it is.
+        // Whether enough stores are left to vote is only certain where membership stays as it is, but for those
+        // who come back in their own places.
         let changes = changes && !ended;
+        if ended {
+            self.draw_replacements();
+        }
         if !ordered || !(changes || transfers) {
             return;
         }
@@ -191,9 +197,7 @@ impl Plan {
             self.spares = draw.between(0, 2);
             self.core = (1..=self.servers()).map(NodeId).collect();
             self.cut.clear();
-            let election = self.options.election_timeout.0;
-            self.options.catch_up_timeout = Span(election * draw.between(2, 12));
-            self.options.catch_up_rounds = draw.pick(&[1, 3, 10]);
+            self.draw_catch_up(draw);
         }
         let gap = draw.pick(&[300 * MILLI, SECOND, 3 * SECOND]);
         let at_leader = draw.pick(&[30, 90]);
@@ -219,6 +223,51 @@ impl Plan {
             at += draw.below(2 * gap) + 1;
         }
         self.faults.sort_by_key(|fault| fault.at);
+    }
+
+    /// Stores that were lost are emptied, in half of these runs, and come back as other members in the places of
+    /// those they were.
+    fn draw_replacements(&mut self) {
+        let mut draw = Draw::new(self.seed, REPLACING);
+        if draw.percent(50) {
+            return;
+        }
+        self.draw_catch_up(&mut draw);
+        let ended: Vec<(Time, Target)> = self
+            .faults
+            .iter()
+            .filter(|fault| fault.kind.ends_a_store())
+            .map(|fault| (fault.at + fault.lasts, fault.target))
+            .collect();
+        for (since, target) in ended {
+            let Target::Node(node) = target else {
+                continue;
+            };
+            let order = |at, target, order| Fault {
+                at,
+                target,
+                kind: FaultKind::Order { order },
+                lasts: Span(0),
+            };
+            let mut at = since + Span(draw.below(5 * SECOND));
+            self.faults.push(order(at, target, Order::Reset));
+            for _ in 0..draw.between(0, 6) {
+                at = at + Span(draw.below(3 * SECOND));
+                let back = Order::Replace {
+                    old: node,
+                    new: node,
+                };
+                self.faults.push(order(at, Target::Leader, back));
+            }
+        }
+        self.faults.retain(|fault| fault.at.0 < self.time.0);
+        self.faults.sort_by_key(|fault| fault.at);
+    }
+
+    fn draw_catch_up(&mut self, draw: &mut Draw) {
+        let election = self.options.election_timeout.0;
+        self.options.catch_up_timeout = Span(election * draw.between(2, 12));
+        self.options.catch_up_rounds = draw.pick(&[1, 3, 10]);
     }
 
     /// Leaves only these of its faults and requests, by their places.
@@ -345,12 +394,13 @@ impl Plan {
 fn change(draw: &mut Draw, nodes: u64) -> Order {
     let node = NodeId(draw.between(1, nodes));
     let other = NodeId(draw.between(1, nodes));
-    match draw.below(8) {
+    match draw.below(9) {
         0 | 1 => Order::Add { node },
         2 => Order::Learner { node },
         3 | 4 => Order::Remove { node },
         5 => Order::Promote { node },
         6 => Order::Demote { node },
+        7 => Order::Reset,
         _ => Order::Replace {
             old: node,
             new: other,

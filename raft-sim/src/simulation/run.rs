@@ -9,6 +9,7 @@ use raft_core::wal::RecoveryError;
 use raft_core::{HaltReason, Index, NodeId, Span, Time};
 
 use crate::judge::Invariant;
+use crate::order::Order;
 use crate::schedule::Recorder;
 use crate::trace::{Happening, Trace};
 use crate::workload::{Draw, Request, Workload};
@@ -206,11 +207,11 @@ impl<W: Workload> Run<'_, W> {
                 HaltReason::CommittedConflict { .. } if excused => {
                     self.lose(node, "its log contradicts what is committed");
                 }
+                HaltReason::Emptied => self.emptied(node),
                 HaltReason::StorageFailed
                 | HaltReason::LogDamaged { .. }
                 | HaltReason::SnapshotDamaged { .. }
                 | HaltReason::CommittedConflict { .. }
-                | HaltReason::Emptied
                 | HaltReason::TermExhausted => {
                     let text = format!("halts, though nothing harmed it: {reason}");
                     let judge = &mut self.cluster.world.judge;
@@ -218,6 +219,34 @@ impl<W: Workload> Run<'_, W> {
                 }
             }
         }
+    }
+
+    /// An operator empties a store that cannot be believed, or that nobody counts on.
+    fn reset(&mut self, node: NodeId) -> bool {
+        let useless = self.lost.contains(&node) || self.harmed.contains(&node);
+        let member = self.cluster.world.server(node).member;
+        let counted_on = !useless && !self.cluster.world.judge.is_nobody(member);
+        if counted_on || self.cluster.paused_until(node) > self.cluster.now() {
+            return false;
+        }
+        let runs = self.cluster.is_running(node);
+        self.cluster.order(node, Order::Reset);
+        let emptied = self.cluster.world.server(node).member != member;
+        if emptied {
+            self.emptied(node);
+        } else if !runs {
+            // Its disk did not take the new store either.
+            self.harmed.insert(node);
+        }
+        runs || emptied
+    }
+
+    /// A node has forgotten everything, and is started again as one that waits to be attached.
+    fn emptied(&mut self, node: NodeId) {
+        self.lost.remove(&node);
+        self.harmed.remove(&node);
+        let at = self.cluster.now() + self.plan.options.election_timeout;
+        self.agenda.insert(at, Act::Restart(node));
     }
 
     /// A store that cannot be believed takes no further part.
@@ -366,6 +395,9 @@ impl<W: Workload> Run<'_, W> {
             | FaultKind::Wipe
             | FaultKind::Rollback { .. }
             | FaultKind::Lies { .. } => self.strike_disk(place, node, &fault.kind),
+            FaultKind::Order {
+                order: Order::Reset,
+            } => self.reset(node),
             FaultKind::Order { order } => {
                 let takes = runs && self.cluster.paused_until(node) <= self.cluster.now();
                 if takes {

@@ -227,6 +227,9 @@ impl<S: Machine> Cluster<S> {
     /// If it runs already, or what was recovered contradicts itself.
     pub fn start(&mut self, node: NodeId) -> Result<(), RecoveryError> {
         self.record(|| Step::Start { node });
+        let seat = self.seat_mut(node);
+        // The lives of an emptied store are counted anew, and what was to happen in those before is not.
+        (seat.lane, seat.drain, seat.snapshots) = (None, None, None);
         let at = self.local(node);
         self.world.start(at, node)?;
         self.collect(node);

@@ -64,8 +64,6 @@ pub(crate) struct Counts {
     pub(crate) full: u64,
     /// Commands that state machines executed.
     pub(crate) executed: u64,
-    /// Orders that were carried out.
-    pub(crate) orders: u64,
 }
 
 /// Servers and a judge.
@@ -84,6 +82,8 @@ pub(crate) struct World<S: Machine> {
     /// Orders without an outcome: to whom, and what.
     pub(crate) orders: BTreeMap<RequestId, (NodeId, Order)>,
     last_order: u64,
+    /// The order that was carried out last.
+    pub(crate) carried_out: Option<RequestId>,
     /// Nodes that were told that they are no members any more.
     pub(crate) removed: BTreeSet<NodeId>,
     /// Whose state machine executed something last.
@@ -121,10 +121,25 @@ pub(crate) const WAL_OPTIONS: WalOptions = WalOptions {
     tail_bytes_max: 16 << 10,
 };
 
+/// A store that begins, as a member of a cluster or of none.
+fn create(
+    disk: &mut MemoryDisk,
+    member: Member,
+    cluster: ClusterId,
+    begins: &Configuration,
+) -> Result<(), RecoveryError> {
+    let identity = Identity {
+        group: GroupId(0),
+        cluster,
+        member,
+    };
+    Wal::create(disk, identity, begins)
+}
+
 impl<S: Machine> World<S> {
     /// Servers with the logs of a new cluster, none of them running.
     pub(crate) fn new(setup: Setup<S>) -> Self {
-        let members: Vec<Member> = (1..=setup.servers()).map(|n| member(NodeId(n))).collect();
+        let members: Vec<Member> = (1..=setup.servers()).map(|n| member(NodeId(n), 0)).collect();
         let voters = members.iter().filter(|member| member.node.0 <= setup.nodes);
         let configuration = Configuration::of_voters(voters.copied());
         let nobody = Configuration::default();
@@ -136,12 +151,7 @@ impl<S: Machine> World<S> {
                 (&nobody, ClusterId::NONE)
             };
             let mut disk = MemoryDisk::new();
-            let identity = Identity {
-                group: GroupId(0),
-                cluster,
-                member: *member,
-            };
-            Wal::create(&mut disk, identity, begins).expect("an empty disk takes a log");
+            create(&mut disk, *member, cluster, begins).expect("an empty disk takes a log");
             Server::new(*member, disk)
         });
         let options = Options {
@@ -151,9 +161,10 @@ impl<S: Machine> World<S> {
         Self {
             now: Time(1),
             servers: servers.collect(),
-            judge: Judge::new(members.len(), &options, setup.reference),
+            judge: Judge::new(&members, &options, setup.reference),
             orders: BTreeMap::new(),
             last_order: ORDERS,
+            carried_out: None,
             removed: BTreeSet::new(),
             options,
             priorities: setup.priorities,
@@ -218,6 +229,7 @@ impl<S: Machine> World<S> {
         let disk = server.disk.clone();
         let (wal, restored) = Wal::recover(disk.clone(), self.wal_options)?;
         let snapshots = SnapshotLane::new(disk)?;
+        self.is_now(node, restored.identity.member);
         self.judge.started(node, &restored);
         self.counts.starts += 1;
         self.note(|| Happening::up(node, &restored));
@@ -317,11 +329,43 @@ impl<S: Machine> World<S> {
         self.last_order += 1;
         let request = RequestId(self.last_order);
         self.note(|| Happening::order(node, order));
+        let mut emptied = self.server(node).member;
+        if order == Order::Reset {
+            let server = self.server_mut(node);
+            server.emptied += 1;
+            emptied = member(node, server.emptied);
+        }
         if self.server(node).process.is_some() {
             self.orders.insert(request, (node, order));
-            self.handle(at, node, order.input(request));
+            let members = |other| self.server(other).member;
+            let input = order.input(request, &members, emptied);
+            self.handle(at, node, input);
+        } else if order == Order::Reset {
+            self.empty(emptied);
         }
         request
+    }
+
+    /// The store of a node that does not run is emptied, and becomes another one, if the disk lets it.
+    fn empty(&mut self, member: Member) {
+        let server = self.server_mut(member.node);
+        server.halted = None;
+        let mut disk = server.disk.clone();
+        disk.become_image(&MemoryDisk::new());
+        let nobody = Configuration::default();
+        if create(&mut disk, member, ClusterId::NONE, &nobody).is_ok() {
+            self.is_now(member.node, member);
+        }
+    }
+
+    /// A server's store is this one: what another one promised ended with it.
+    fn is_now(&mut self, node: NodeId, member: Member) {
+        let server = self.server_mut(node);
+        if server.member != member {
+            server.member = member;
+            self.judge.replaced(member);
+            self.removed.remove(&node);
+        }
     }
 
     /// An operator asks for a snapshot.
@@ -338,7 +382,9 @@ impl<S: Machine> World<S> {
     fn ordered(&mut self, request: RequestId, outcome: Result<Outcome, RequestError>) {
         match self.orders.remove(&request) {
             Some((node, order)) => {
-                self.counts.orders += u64::from(outcome.is_ok());
+                if outcome.is_ok() {
+                    self.carried_out = Some(request);
+                }
                 self.note(|| Happening::ordered(node, order, &outcome));
                 self.effects.ordered.push((request, order, outcome));
             }
@@ -369,6 +415,10 @@ impl<S: Machine> World<S> {
                 });
             }
             self.handle(at, node, Input::Persisted { store, boot, id });
+        }
+        if let Some(wiped) = done.wiped {
+            self.is_now(node, Member { node, store: wiped });
+            self.handle(at, node, Input::Wiped { store: wiped });
         }
         for (ticket, outcome) in done.read {
             self.handle(at, node, Input::LogRead { ticket, outcome });
@@ -490,6 +540,11 @@ impl<S: Machine> World<S> {
             Output::Action(Action::CompactLog(compact)) => {
                 if let Some(process) = self.process_mut(node) {
                     process.lane_push(LogJob::Compact(compact));
+                }
+            }
+            Output::Action(Action::Wipe { store }) => {
+                if let Some(process) = self.process_mut(node) {
+                    process.lane_push(LogJob::Wipe(store));
                 }
             }
             Output::Action(_) => unreachable!("an action that the simulator does not know"),

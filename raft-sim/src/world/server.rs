@@ -9,7 +9,7 @@ use raft_core::replica::Replica;
 use raft_core::wal::{DiskError, Wal};
 use raft_core::{
     Boot, CompactLog, HaltReason, Input, LogReadOutcome, Member, Persist, PersistId, ReadLog,
-    ReadTicket,
+    ReadTicket, StorageId,
 };
 
 use super::disk::MemoryDisk;
@@ -23,6 +23,8 @@ pub(crate) struct Server<S: Machine> {
     pub(crate) process: Option<Process<S>>,
     pub(crate) halted: Option<HaltReason>,
     pub(crate) death: Option<Death>,
+    /// How often its store was to be emptied.
+    pub(crate) emptied: u32,
 }
 
 /// How a process is going to die: after so many more actions, with the machine's power or without.
@@ -48,6 +50,8 @@ pub(crate) struct Process<S: Machine> {
     pub(crate) reads: VecDeque<ReadLog>,
     pub(crate) snapshots: SnapshotLane<S>,
     full: bool,
+    /// The store is empty and another one, which nobody was told yet.
+    wiped: Option<StorageId>,
     /// The lane is over: nothing is done in it any more.
     failed: bool,
 }
@@ -59,12 +63,16 @@ pub(crate) enum LogJob {
     Persist(Persist),
     /// Let the log begin later.
     Compact(CompactLog),
+    /// Forget everything, and be another store.
+    Wipe(StorageId),
 }
 
 /// What came of a step of the log lane.
 #[derive(Debug, Default)]
 pub(crate) struct LaneStep {
     pub(crate) synced: Option<PersistId>,
+    /// The store is another one from now on.
+    pub(crate) wiped: Option<StorageId>,
     /// The disk really has it: nothing was left in a cache.
     pub(crate) is_real: bool,
     pub(crate) read: Vec<(ReadTicket, LogReadOutcome)>,
@@ -80,6 +88,7 @@ impl<S: Machine> Server<S> {
             process: None,
             halted: None,
             death: None,
+            emptied: 0,
         }
     }
 }
@@ -101,13 +110,15 @@ impl<S: Machine> Process<S> {
             reads: VecDeque::new(),
             snapshots,
             full: false,
+            wiped: None,
             failed: false,
         }
     }
 
     /// Whether the lane has something to finish.
     pub(crate) fn lane_is_busy(&self) -> bool {
-        !self.failed && (self.written.is_some() || !self.reads.is_empty() || self.full)
+        let told = self.wiped.is_none() && self.reads.is_empty();
+        !self.failed && (self.written.is_some() || !told || self.full)
     }
 
     /// Whether a sync is under way.
@@ -136,9 +147,13 @@ impl<S: Machine> Process<S> {
                 LogJob::Persist(persist) => self.wal.append(persist).map(|()| {
                     self.written = Some(persist.id);
                 }),
-                // It syncs by itself, so what was written before has to have its turn.
-                LogJob::Compact(_) if self.written.is_some() => break,
+                // They sync by themselves, so what was written before has to have its turn.
+                LogJob::Compact(_) | LogJob::Wipe(_) if self.written.is_some() => break,
                 LogJob::Compact(compact) => compacted(self.wal.compact(compact)),
+                LogJob::Wipe(store) => {
+                    let store = *store;
+                    self.wipe(store)
+                }
             };
             if result.is_err() {
                 // Found out again, and reported, by the step that follows.
@@ -183,6 +198,7 @@ impl<S: Machine> Process<S> {
                 return step;
             }
         }
+        step.wiped = self.wiped.take();
         for read in self.reads.drain(..) {
             step.read.push((read.ticket, self.wal.read(&read)));
         }
@@ -194,6 +210,14 @@ impl<S: Machine> Process<S> {
         step
     }
 
+    /// A file that was written for a snapshot afterwards would come back, so nobody works on them any more.
+    fn wipe(&mut self, store: StorageId) -> Result<(), DiskError> {
+        self.snapshots.end();
+        self.wal.wipe(store)?;
+        self.wiped = Some(store);
+        Ok(())
+    }
+
     /// A full disk has room again only if the next segment fits, too.
     fn make_room(&mut self) -> Result<(), DiskError> {
         while let Some(job) = self.waiting.front() {
@@ -202,8 +226,12 @@ impl<S: Machine> Process<S> {
                     self.wal.append(persist)?;
                     self.written = Some(persist.id);
                 }
-                LogJob::Compact(_) if self.written.is_some() => break,
+                LogJob::Compact(_) | LogJob::Wipe(_) if self.written.is_some() => break,
                 LogJob::Compact(compact) => compacted(self.wal.compact(compact))?,
+                LogJob::Wipe(store) => {
+                    let store = *store;
+                    self.wipe(store)?;
+                }
             }
             self.waiting.pop_front();
         }

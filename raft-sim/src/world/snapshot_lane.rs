@@ -57,6 +57,11 @@ impl<S: Machine> SnapshotLane<S> {
         })
     }
 
+    /// What was to be done is not any more.
+    pub(super) fn end(&mut self) {
+        self.jobs.clear();
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
         !self.jobs.is_empty()
     }
