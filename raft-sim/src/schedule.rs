@@ -11,8 +11,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
-use raft_core::wal::RecoveryError;
 use raft_core::replica::{Sequence, SessionId};
+use raft_core::wal::RecoveryError;
 use raft_core::{Envelope, Input, NodeId, Time};
 
 use crate::judge::{Invariant, Violation};
@@ -60,7 +60,11 @@ pub enum Step {
     /// A client asks for a session.
     Register { node: NodeId, op: u64 },
     /// A client asks in a session, for the first time or again.
-    InSession { node: NodeId, op: u64, repeat: Repeat },
+    InSession {
+        node: NodeId,
+        op: u64,
+        repeat: Repeat,
+    },
     /// A process begins.
     Start { node: NodeId },
     /// A process dies.

@@ -382,7 +382,10 @@ impl fmt::Display for Schedule {
         }
         if !self.plan.priorities.is_empty() {
             write!(f, "priorities")?;
-            self.plan.priorities.iter().try_for_each(|p| write!(f, " {p}"))?;
+            self.plan
+                .priorities
+                .iter()
+                .try_for_each(|p| write!(f, " {p}"))?;
             writeln!(f)?;
         }
         if let Some(plant) = &self.plant {

@@ -372,7 +372,7 @@ impl Node {
     /// When to come back with `Input::Tick`, if nothing happens before; `None` after a halt.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        if self.halted.is_some() {
+        if self.halted.is_some() || self.is_emptying() {
             return None;
         }
         let role = match &self.role {

@@ -46,9 +46,15 @@ impl Ghost {
 
     /// Whether its log, as it is or as it was shown, has somebody as a member.
     pub(super) fn knows(&self, member: Member) -> bool {
-        let last = self.configurations().next().map(|known| &known.configuration);
+        let last = self
+            .configurations()
+            .next()
+            .map(|known| &known.configuration);
         let shown = self.shown.as_ref().or(self.shown_before.as_ref());
-        shown.into_iter().chain(last).any(|known| known.contains(member))
+        shown
+            .into_iter()
+            .chain(last)
+            .any(|known| known.contains(member))
     }
 
     /// The configurations that are in the log still, latest first.

@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    AppendOutcome, Body, Envelope, Index, Member, NodeId, Options, Persist, PersistId, Restored, RoleKind,
-    Span, Status, Term, Time,
+    AppendOutcome, Body, Envelope, Index, Member, NodeId, Options, Persist, PersistId, Restored,
+    RoleKind, Span, Status, Term, Time,
 };
 
 pub(crate) use self::chain::mix;

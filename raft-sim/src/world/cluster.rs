@@ -21,7 +21,7 @@ use super::disk::MemoryDisk;
 use super::mechanism::{Setup, WAL_OPTIONS, World};
 use super::network::{Links, Network};
 use super::sessions::Heard;
-use crate::judge::{Violation, mix};
+use crate::judge::{Invariant, Violation, mix};
 use crate::machine::{Machine, OpId};
 use crate::schedule::{Recorder, Sent, Step};
 use crate::trace::{Fate, Happening, Trace, message_name, message_text};
@@ -84,6 +84,8 @@ pub(super) struct Flight {
 pub(super) struct Seat {
     pub(super) clock: LocalClock,
     pub(super) tick: Option<Time>,
+    /// The deadline that was met last, and how often.
+    met: (Time, u32),
     lane: Option<Boot>,
     drain: Option<Boot>,
     snapshots: Option<Boot>,
@@ -124,6 +126,8 @@ impl PartialOrd for Scheduled {
 const PATIENCE: Span = Span(60_000_000_000);
 /// How long a full disk is left alone before it is tried again.
 const FULL_RETRY: Span = Span::from_millis(200);
+/// How often the same deadline may be met: several things may be due then, one after the other.
+const MET_MAX: u32 = 16;
 /// The longest that reading entries back takes.
 const READ_MAX: Span = Span(100_000);
 
@@ -184,6 +188,7 @@ impl<S: Machine> Cluster<S> {
         let seat = Seat {
             clock: LocalClock::new(),
             tick: None,
+            met: (Time(0), 0),
             lane: None,
             drain: None,
             snapshots: None,
@@ -524,17 +529,25 @@ impl<S: Machine> Cluster<S> {
         }
         self.seat_mut(node).tick = None;
         let at = self.local(node);
-        if self
-            .world
-            .next_deadline(node)
-            .is_some_and(|deadline| deadline <= at)
-        {
+        let deadline = self.world.next_deadline(node);
+        if let Some(deadline) = deadline.filter(|deadline| *deadline <= at) {
+            self.meet(node, deadline);
             self.count(3, node);
             self.record(|| Step::Timeout { node });
             self.world.handle(at, node, Input::Tick);
             self.settle(node);
         } else {
             self.schedule_tick(node);
+        }
+    }
+
+    /// A deadline that stays what it is after it was met would keep a processor busy for nothing.
+    fn meet(&mut self, node: NodeId, deadline: Time) {
+        let met = &mut self.seat_mut(node).met;
+        *met = (deadline, if met.0 == deadline { met.1 + 1 } else { 1 });
+        if met.1 > MET_MAX {
+            let text = format!("its timer ended {} times, and is due at once again", met.1);
+            self.world.judge.report(Some(node), Invariant::I21, text);
         }
     }
 

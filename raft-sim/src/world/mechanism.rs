@@ -139,7 +139,9 @@ fn create(
 impl<S: Machine> World<S> {
     /// Servers with the logs of a new cluster, none of them running.
     pub(crate) fn new(setup: Setup<S>) -> Self {
-        let members: Vec<Member> = (1..=setup.servers()).map(|n| member(NodeId(n), 0)).collect();
+        let members: Vec<Member> = (1..=setup.servers())
+            .map(|n| member(NodeId(n), 0))
+            .collect();
         let voters = members.iter().filter(|member| member.node.0 <= setup.nodes);
         let configuration = Configuration::of_voters(voters.copied());
         let nobody = Configuration::default();
