@@ -4,6 +4,7 @@ mod command;
 mod connection;
 mod front;
 mod glob;
+mod kept;
 mod local;
 mod machine;
 mod orders;
