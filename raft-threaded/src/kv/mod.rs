@@ -7,6 +7,7 @@ mod glob;
 mod kept;
 mod local;
 mod machine;
+mod once;
 mod orders;
 mod serve;
 mod shards;

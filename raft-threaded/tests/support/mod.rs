@@ -291,6 +291,12 @@ impl Value {
     pub fn ok() -> Self {
         Self::Simple("OK".to_string())
     }
+
+    /// Whether the answer is that a command of a session is to be sent again.
+    pub fn says_again(&self) -> bool {
+        let kinds = ["BUSY ", "CLUSTERDOWN ", "NOTLEADER ", "UNKNOWN "];
+        matches!(self, Self::Error(error) if kinds.iter().any(|kind| error.starts_with(kind)))
+    }
 }
 
 /// A connection to one node.
