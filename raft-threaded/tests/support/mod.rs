@@ -292,7 +292,8 @@ impl Value {
         Self::Simple("OK".to_string())
     }
 
-    /// Whether the answer is that a command of a session is to be sent again.
+    /// Whether the answer is to send the same again: a write that may have taken effect only in a session, or
+    /// if that does no harm.
     pub fn says_again(&self) -> bool {
         let kinds = ["BUSY ", "CLUSTERDOWN ", "NOTLEADER ", "UNKNOWN "];
         matches!(self, Self::Error(error) if kinds.iter().any(|kind| error.starts_with(kind)))
