@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use support::{Client, Cluster, Value, done, eventually};
+use support::{Client, Cluster, Node, Value, done, eventually, request};
 
 /// Writes keys of its own through one node until told to stop; returns how many keys were
 /// acknowledged, without gaps in what it counts: a key is acknowledged or not counted.
@@ -202,4 +202,108 @@ fn a_follower_that_missed_much_catches_up() {
             .ok()?;
         (applied >= commit).then_some(())
     });
+}
+
+/// A client's session, whose commands are sent again until they are answered.
+struct Session {
+    name: String,
+    /// Where the next command is tried first.
+    place: usize,
+}
+
+impl Session {
+    fn begin(cluster: &Cluster) -> Self {
+        let mut place = 0;
+        let name = eventually("a session", || {
+            place += 1;
+            let node = &cluster.nodes[place % cluster.nodes.len()];
+            match Client::connect(node.client).ok()?.call(&["RAFT.SESSION"]) {
+                Ok(Value::Bulk(Some(name))) => String::from_utf8(name).ok(),
+                _ => None,
+            }
+        });
+        Self { name, place }
+    }
+
+    fn words(&self, sequence: i64) -> [String; 5] {
+        let sequence = sequence.to_string();
+        ["RAFT.ONCE", &self.name, &sequence, "INCR", "n"].map(str::to_string)
+    }
+
+    /// Sends a command to one node after the other until one answers it.
+    fn once(&mut self, cluster: &Cluster, sequence: i64) -> Value {
+        eventually("the answer to a command of a session", || {
+            self.place += 1;
+            let node = &cluster.nodes[self.place % cluster.nodes.len()];
+            self.ask(node, sequence)
+        })
+    }
+
+    /// Sends a command to one node until that one answers it.
+    fn once_at(&self, node: &Node, sequence: i64) -> Value {
+        eventually("a node's answer to a command of a session", || {
+            self.ask(node, sequence)
+        })
+    }
+
+    fn ask(&self, node: &Node, sequence: i64) -> Option<Value> {
+        let mut client = Client::connect(node.client).ok()?;
+        let reply = client.call(&self.words(sequence)).ok()?;
+        (!reply.says_again()).then_some(reply)
+    }
+}
+
+fn count_at(node: &Node) -> i64 {
+    eventually("the count", || {
+        let mut client = Client::connect(node.client).ok()?;
+        match client.call(&["GET", "n"]).ok()? {
+            Value::Bulk(None) => Some(0),
+            Value::Bulk(Some(count)) => String::from_utf8(count).ok()?.parse().ok(),
+            _ => None,
+        }
+    })
+}
+
+/// Dissertation §6.3. The reply is lost with the leader, so that only sending the command again tells.
+#[test]
+fn a_retried_write_of_a_session_takes_effect_once_across_leader_changes_snapshots_and_restarts() {
+    let mut cluster = Cluster::started(3);
+    let mut session = Session::begin(&cluster);
+    for sequence in 1..=3 {
+        let leader = cluster.wait_for_leader();
+        let mut client = Client::connect(cluster.nodes[leader].client).unwrap();
+        let write = request(&session.words(sequence));
+        client.send(&write).unwrap();
+        if sequence != 2 {
+            // It has taken effect for certain, and of the second nobody knows.
+            eventually("the write to take effect", || {
+                client.send(&write).unwrap();
+                (count_at(&cluster.nodes[(leader + 1) % 3]) >= sequence).then_some(())
+            });
+        }
+        cluster.nodes[leader].kill();
+        let answer = session.once(&cluster, sequence);
+        assert_eq!(answer, Value::Integer(sequence), "sequence {sequence}");
+        cluster.nodes[leader].start();
+    }
+    for node in &cluster.nodes {
+        let answer = session.once_at(node, 3);
+        assert_eq!(answer, Value::Integer(3), "at node {}", node.id);
+        done(&["snapshot", "--to", &node.to()]);
+    }
+    let leader = cluster.wait_for_leader();
+    let follower = &mut cluster.nodes[(leader + 1) % 3];
+    follower.kill();
+    follower.start();
+    // Its state, with the answer, comes from its snapshot.
+    let answer = session.once_at(follower, 3);
+    assert_eq!(answer, Value::Integer(3), "from the snapshot");
+    assert_eq!(session.once(&cluster, 4), Value::Integer(4));
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    cluster.start_all();
+    for node in &cluster.nodes {
+        let answer = session.once_at(node, 4);
+        assert_eq!(answer, Value::Integer(4), "restarted, at node {}", node.id);
+        assert_eq!(count_at(node), 4, "at node {}", node.id);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use raft_core::replica::RequestError;
+use raft_core::replica::{RequestError, Serial, SessionId};
 use raft_core::{ChangeRefusal, Rejection, RequestId, TransferRefusal};
 use tracing::warn;
 
@@ -21,6 +21,7 @@ use crate::status::ServerStatus;
 use super::connection::{Connection, Slot, Waiting};
 use super::local::{self, Seen};
 use super::machine::KvStore;
+use super::once;
 use super::orders;
 use super::table::{self, Local, Parsed};
 
@@ -42,13 +43,21 @@ pub(super) struct RespFront {
     accept_again: bool,
     connections: BTreeMap<Token, Connection>,
     last_token: usize,
-    /// Whose reply each request is.
-    asked: BTreeMap<RequestId, (Token, Slot)>,
+    asked: BTreeMap<RequestId, Asked>,
     /// Connections that may have commands to take.
     ready: BTreeSet<Token>,
     /// Connections that may have something to write.
     unsent: BTreeSet<Token>,
     commands: u64,
+}
+
+/// Whose reply a request's is.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    connection: Token,
+    slot: Slot,
+    /// For a command of a session.
+    serial: Option<Serial>,
 }
 
 impl RespFront {
@@ -106,15 +115,16 @@ impl RespFront {
         self.ready.insert(token);
     }
 
-    /// A request has its reply.
-    fn answer(&mut self, request: RequestId, reply: Reply) {
-        let Some((token, slot)) = self.asked.remove(&request) else {
+    /// A request has its reply, which may depend on what was asked.
+    fn answer(&mut self, request: RequestId, reply: impl FnOnce(Asked) -> Reply) {
+        let Some(asked) = self.asked.remove(&request) else {
             return;
         };
+        let token = asked.connection;
         let Some(connection) = self.connections.get_mut(&token) else {
             return;
         };
-        connection.replied(slot, reply);
+        connection.replied(asked.slot, reply(asked));
         self.unsent.insert(token);
         self.ready.insert(token);
     }
@@ -166,7 +176,7 @@ impl RespFront {
                 },
             };
             let kind = match &parsed {
-                Parsed::Write(_) => Waiting::Writes,
+                Parsed::Write(_) | Parsed::Session | Parsed::Once(..) => Waiting::Writes,
                 Parsed::Order(_) => Waiting::Order,
                 Parsed::Read(_) => Waiting::Reads,
                 Parsed::Local(Local::Hello(_)) if !connection.is_answered() => {
@@ -189,10 +199,19 @@ impl RespFront {
                 connection.held = Some(parsed);
                 return;
             }
-            let (id, slot) = (ids.next(), connection.asked(kind));
-            self.asked.insert(id, (token, slot));
+            let id = ids.next();
+            let asked = Asked {
+                connection: token,
+                slot: connection.asked(kind),
+                serial: parsed.serial(),
+            };
+            self.asked.insert(id, asked);
             match parsed {
                 Parsed::Write(command) => requests.push(Request::Propose(id, command)),
+                Parsed::Session => requests.push(Request::Register(id)),
+                Parsed::Once(serial, command) => {
+                    requests.push(Request::ProposeIn(id, serial, command));
+                }
                 Parsed::Read(query) => requests.push(Request::Query(id, query)),
                 Parsed::Order(order) => requests.push(Request::Order(id, order)),
                 Parsed::Local(_) => {}
@@ -240,7 +259,18 @@ impl Front<KvStore> for RespFront {
     }
 
     fn reply(&mut self, request: RequestId, result: Result<Reply, RequestError>) {
-        self.answer(request, result.unwrap_or_else(|error| explain(&error)));
+        self.answer(request, |asked| {
+            result.unwrap_or_else(|error| {
+                let in_session = asked
+                    .serial
+                    .and_then(|serial| once::explain(&error, serial));
+                in_session.map_or_else(|| explain(&error), Reply::Error)
+            })
+        });
+    }
+
+    fn registered(&mut self, request: RequestId, session: SessionId) {
+        self.answer(request, |_| Reply::text(session.to_string()));
     }
 
     fn done(&mut self, request: RequestId, result: Result<Carried, ClientError>) {
@@ -248,7 +278,7 @@ impl Front<KvStore> for RespFront {
             Ok(carried) => orders::outcome(carried),
             Err(error) => refuse(&error),
         };
-        self.answer(request, reply);
+        self.answer(request, |_| reply);
     }
 
     fn flush(&mut self, registry: &Registry) {

@@ -12,6 +12,7 @@ use crate::resp::Reply;
 
 use super::command::{Condition, KvCommand, KvQuery};
 use super::glob;
+use super::kept;
 use super::shards::Shards;
 
 /// What a command or a query answers: a Redis reply.
@@ -247,6 +248,14 @@ impl StateMachine for KvStore {
             } => self.scan(*cursor, pattern.as_ref(), *count, kind.as_ref()),
             KvQuery::DbSize => Reply::number(self.values.len()),
         }
+    }
+
+    fn encode_reply(reply: &KvReply) -> Option<Bytes> {
+        kept::encode(reply)
+    }
+
+    fn decode_reply(bytes: &Bytes) -> Option<KvReply> {
+        kept::decode(bytes)
     }
 
     type Image = KvImage;

@@ -51,7 +51,7 @@ impl<'a> Words<'a> {
 
     /// The entry that made the configuration which is expected to be in force.
     fn expected(&self) -> Result<Option<EntryId>, String> {
-        self.expect.map(entry_id).transpose()
+        self.expect.map(expected_id).transpose()
     }
 
     fn change(&self, changes: impl IntoIterator<Item = MemberChange>) -> Result<Parsed, String> {
@@ -74,7 +74,7 @@ impl<'a> Words<'a> {
     }
 }
 
-fn number<N: FromStr>(word: &[u8]) -> Option<N> {
+pub(super) fn number<N: FromStr>(word: &[u8]) -> Option<N> {
     core::str::from_utf8(word).ok()?.parse().ok()
 }
 
@@ -88,17 +88,19 @@ fn node_id(word: &Bytes) -> Result<NodeId, String> {
     })
 }
 
-fn entry_id(word: &Bytes) -> Result<EntryId, String> {
-    let dot = word.iter().position(|byte| *byte == b'.');
-    let id = dot.and_then(|dot| {
-        Some(EntryId {
-            term: Term(number(&word[..dot])?),
-            index: Index(number(&word[dot + 1..])?),
-        })
-    });
+/// `TERM.INDEX`.
+pub(super) fn entry_id(word: &Bytes) -> Option<EntryId> {
+    let dot = word.iter().position(|byte| *byte == b'.')?;
+    Some(EntryId {
+        term: Term(number(&word[..dot])?),
+        index: Index(number(&word[dot + 1..])?),
+    })
+}
+
+fn expected_id(word: &Bytes) -> Result<EntryId, String> {
     let expected =
         "ERR EXPECT takes TERM.INDEX, as RAFT.STATUS shows it for the configuration in force";
-    id.ok_or_else(|| expected.to_string())
+    entry_id(word).ok_or_else(|| expected.to_string())
 }
 
 fn address(word: &Bytes) -> Result<String, String> {

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use raft_core::replica::Serial;
 
 use crate::runtime::order::Order;
 
 use super::command::{Condition, KvCommand, KvQuery};
 use super::machine::parse_number;
+use super::once;
 use super::orders;
 
 /// A command as `COMMAND` describes it.
@@ -34,12 +36,28 @@ enum Parse {
 pub(super) enum Parsed {
     /// A change, to be replicated.
     Write(KvCommand),
+    /// A session.
+    Session,
+    /// A change that is made once, however often it is asked for.
+    Once(Serial, KvCommand),
     /// A linearizable question.
     Read(KvQuery),
     /// Something the node itself is to do.
     Order(Order),
     /// Something this node answers by itself.
     Local(Local),
+}
+
+impl Parsed {
+    /// Which command of which session it is.
+    pub(super) const fn serial(&self) -> Option<Serial> {
+        match self {
+            Self::Once(serial, _) => Some(*serial),
+            Self::Write(_) | Self::Session | Self::Read(_) | Self::Order(_) | Self::Local(_) => {
+                None
+            }
+        }
+    }
 }
 
 /// What a node answers by itself.
@@ -86,6 +104,8 @@ pub(super) const COMMANDS: &[Spec] = &[
     order("RAFT.SOLO", -1, orders::solo),
     order("RAFT.RESET", -1, orders::reset),
     order("RAFT.SNAPSHOT", 1, orders::snapshot),
+    spec("RAFT.SESSION", 1, WRITE, (0, 0, 0), |_| Ok(Parsed::Session)),
+    spec("RAFT.ONCE", -4, WRITE, (0, 0, 0), once::once),
     spec("GET", 2, READ, (1, 1, 1), |a| {
         read(KvQuery::Get(a[1].clone()))
     }),

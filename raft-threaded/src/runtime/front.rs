@@ -6,7 +6,7 @@ use std::io;
 use mio::Registry;
 use mio::event::Event;
 use raft_core::RequestId;
-use raft_core::replica::{RequestError, StateMachine};
+use raft_core::replica::{RequestError, Serial, SessionId, StateMachine};
 
 use crate::error::ClientError;
 use crate::runtime::order::{Carried, Order};
@@ -21,6 +21,10 @@ use crate::status::ServerStatus;
 pub(crate) enum Request<S: StateMachine> {
     /// Replicate it.
     Propose(RequestId, S::Command),
+    /// Begin a session.
+    Register(RequestId),
+    /// Replicate it as a command of a session.
+    ProposeIn(RequestId, Serial, S::Command),
     /// Answer it linearizably.
     Query(RequestId, S::Query),
     /// Carry it out.
@@ -62,6 +66,9 @@ pub(crate) trait Front<S: StateMachine>: Send {
     /// A request of its own has its answer.
     fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>);
 
+    /// A session that it asked for has begun.
+    fn registered(&mut self, request: RequestId, session: SessionId);
+
     /// An order of its own has its outcome, unless it got there as a request's error.
     fn done(&mut self, request: RequestId, result: Result<Carried, ClientError>);
 
@@ -96,6 +103,8 @@ impl<S: StateMachine> Front<S> for NoFront {
     }
 
     fn reply(&mut self, _request: RequestId, _result: Result<S::Reply, RequestError>) {}
+
+    fn registered(&mut self, _request: RequestId, _session: SessionId) {}
 
     fn done(&mut self, _request: RequestId, _result: Result<Carried, ClientError>) {}
 

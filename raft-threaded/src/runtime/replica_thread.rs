@@ -229,6 +229,10 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
         for request in requests.drain(..) {
             match request {
                 Request::Propose(id, command) => self.replica.propose(now, id, &command),
+                Request::Register(id) => self.replica.register(now, id),
+                Request::ProposeIn(id, serial, command) => {
+                    self.replica.propose_in(now, id, serial, &command);
+                }
                 Request::Query(id, query) => self.replica.query(now, id, query),
                 Request::Order(id, order) => self.on_order(id, order),
             }

@@ -63,8 +63,9 @@ impl<S: StateMachine, F: Front<S>> ReplicaThread<S, F> {
     }
 
     pub(super) fn registered(&mut self, request: RequestId, session: SessionId) {
-        if let Some(waiter) = self.state.answers.remove(&request) {
-            waiter.session(session);
+        match self.state.answers.remove(&request) {
+            Some(waiter) => waiter.session(session),
+            None => self.front.registered(request, session),
         }
     }
 

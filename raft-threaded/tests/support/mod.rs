@@ -291,6 +291,13 @@ impl Value {
     pub fn ok() -> Self {
         Self::Simple("OK".to_string())
     }
+
+    /// Whether the answer is to send the same again: a write that may have taken effect only in a session, or
+    /// if that does no harm.
+    pub fn says_again(&self) -> bool {
+        let kinds = ["BUSY ", "CLUSTERDOWN ", "NOTLEADER ", "UNKNOWN "];
+        matches!(self, Self::Error(error) if kinds.iter().any(|kind| error.starts_with(kind)))
+    }
 }
 
 /// A connection to one node.
