@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::planted::{Bug, planted};
 use crate::quorum::{self, Tally};
 use crate::types::{EntryId, Index, Member, NodeId};
 
@@ -84,7 +85,7 @@ impl Configuration {
     /// Counts a ballot over every set of voters.
     pub fn tally(&self, ballot: impl Fn(Member) -> Option<bool>) -> Tally {
         let voters = quorum::tally(self.voters.iter().map(|m| ballot(*m)));
-        if self.outgoing.is_empty() {
+        if self.outgoing.is_empty() || planted(Bug::OneMajorityElects) {
             return voters;
         }
         match (
@@ -99,10 +100,13 @@ impl Configuration {
 
     /// The greatest value that a majority of every set of voters has reached; `None` without voters.
     pub fn reached<T: Copy + Ord + Default>(&self, value: impl Fn(Member) -> T) -> Option<T> {
+        if planted(Bug::LearnersCount) {
+            return quorum::reached(self.members().into_iter().map(value));
+        }
         let voters = quorum::reached(self.voters.iter().map(|m| value(*m)))?;
         match quorum::reached(self.outgoing.iter().map(|m| value(*m))) {
-            Some(outgoing) => Some(voters.min(outgoing)),
-            None => Some(voters),
+            Some(outgoing) if !planted(Bug::OneMajority) => Some(voters.min(outgoing)),
+            Some(_) | None => Some(voters),
         }
     }
 

@@ -6,6 +6,7 @@
 use alloc::collections::VecDeque;
 
 use crate::message::{Cause, LeaderRound};
+use crate::planted::{Bug, planted};
 use crate::types::{Index, Round, Span, Time};
 
 /// How long a leader may rely on a promise, by its own clock, from when it asked for it.
@@ -34,7 +35,7 @@ impl Promise {
     /// What a node must assume that starts at `at` and has never promised more than `longest`.
     pub(crate) fn restored(at: Time, longest: Span) -> Self {
         Self {
-            restored: if longest == Span(0) {
+            restored: if longest == Span(0) || planted(Bug::PromiseForgotten) {
                 Time(0)
             } else {
                 at + longest

@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    Input, Member, MemberChange, MembershipChange, NodeId, Outcome, RequestId, StorageId,
+    ChangeWay, Input, Member, MemberChange, MembershipChange, NodeId, Outcome, RequestId, StorageId,
 };
 
 /// A change of membership or of leadership, as text: `add 4`, `learner 4`, `remove 3`, `promote 4`,
-/// `demote 3`, `replace 3 4`, `transfer 2`, `transfer`, `step-down`, `reset`.
+/// `demote 3`, `replace 3 4`, `add 4 at-once`, `remove 3 at-once`, `transfer 2`, `transfer`, `step-down`,
+/// `reset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -29,6 +30,10 @@ pub enum Order {
     Demote { node: NodeId },
     /// A node takes the place of another, in one change.
     Replace { old: NodeId, new: NodeId },
+    /// A node becomes a voter without a joint phase.
+    AddAtOnce { node: NodeId },
+    /// A member ends its part without a joint phase.
+    RemoveAtOnce { node: NodeId },
     /// A voter is to lead; any that can if none is named.
     Transfer { to: Option<NodeId> },
     /// The leader is to lead no longer.
@@ -40,8 +45,8 @@ pub enum Order {
 /// Text that is no order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected add N, learner N, remove N, promote N, demote N, replace N M, transfer [N], step-down or \
-     reset, found {0:?}"
+    "expected add N [at-once], learner N, remove N [at-once], promote N, demote N, replace N M, \
+     transfer [N], step-down or reset, found {0:?}"
 )]
 pub struct OrderError(pub String);
 
@@ -75,7 +80,9 @@ impl Order {
             | Self::Remove { .. }
             | Self::Promote { .. }
             | Self::Demote { .. }
-            | Self::Replace { .. } => "membership",
+            | Self::Replace { .. }
+            | Self::AddAtOnce { .. }
+            | Self::RemoveAtOnce { .. } => "membership",
         }
     }
 
@@ -98,17 +105,22 @@ impl Order {
             }
             Self::Transfer { to } => return Input::TransferLeadership { request, to },
             Self::StepDown => return Input::StepDown { request },
-            Self::Add { node } => vec![add(node)],
+            Self::Add { node } | Self::AddAtOnce { node } => vec![add(node)],
             Self::Learner { node } => vec![MemberChange::AddLearner {
                 member: member(node),
                 address: String::new(),
             }],
-            Self::Remove { node } => vec![MemberChange::Remove { node }],
+            Self::Remove { node } | Self::RemoveAtOnce { node } => {
+                vec![MemberChange::Remove { node }]
+            }
             Self::Promote { node } => vec![MemberChange::Promote { node }],
             Self::Demote { node } => vec![MemberChange::Demote { node }],
             Self::Replace { old, new } => vec![MemberChange::Remove { node: old }, add(new)],
         };
-        let change = MembershipChange::new(changes);
+        let mut change = MembershipChange::new(changes);
+        if matches!(self, Self::AddAtOnce { .. } | Self::RemoveAtOnce { .. }) {
+            change.way = ChangeWay::Single;
+        }
         Input::ChangeMembership { request, change }
     }
 
@@ -120,6 +132,8 @@ impl Order {
             | Self::Remove { node }
             | Self::Promote { node }
             | Self::Demote { node }
+            | Self::AddAtOnce { node }
+            | Self::RemoveAtOnce { node }
             | Self::Transfer { to: Some(node) } => *node = number(*node)?,
             Self::Replace { old, new } => {
                 *old = number(*old)?;
@@ -140,6 +154,8 @@ impl fmt::Display for Order {
             Self::Promote { node } => write!(f, "promote {node}"),
             Self::Demote { node } => write!(f, "demote {node}"),
             Self::Replace { old, new } => write!(f, "replace {old} {new}"),
+            Self::AddAtOnce { node } => write!(f, "add {node} at-once"),
+            Self::RemoveAtOnce { node } => write!(f, "remove {node} at-once"),
             Self::Transfer { to: Some(node) } => write!(f, "transfer {node}"),
             Self::Transfer { to: None } => f.write_str("transfer"),
             Self::StepDown => f.write_str("step-down"),
@@ -165,6 +181,8 @@ impl FromStr for Order {
                 old: id(old)?,
                 new: id(new)?,
             }),
+            ["add", node, "at-once"] => Ok(Self::AddAtOnce { node: id(node)? }),
+            ["remove", node, "at-once"] => Ok(Self::RemoveAtOnce { node: id(node)? }),
             ["transfer", node] => Ok(Self::Transfer {
                 to: Some(id(node)?),
             }),
@@ -189,6 +207,8 @@ mod tests {
             "promote 4",
             "demote 3",
             "replace 3 4",
+            "add 4 at-once",
+            "remove 3 at-once",
             "transfer 2",
             "transfer",
             "step-down",

@@ -17,7 +17,7 @@ fn files() -> Vec<PathBuf> {
 #[test]
 fn every_scenario_goes_as_it_says() {
     let files = files();
-    assert!(files.len() >= 11);
+    assert!(files.len() >= 16);
     for path in files {
         let text = std::fs::read_to_string(&path).unwrap();
         if std::env::var_os("UPDATE_EXPECT").is_some() {

@@ -132,7 +132,7 @@ impl Node {
             return Err(refused(ChangeRefusal::InProgress));
         }
         // Without an entry of its own term it cannot know that there is no other change (S26).
-        if self.commit_index < leader.noop {
+        if self.commit_index < leader.noop && !planted(Bug::ChangeTooEarly) {
             return Err(refused(ChangeRefusal::TooEarly));
         }
         if change.expect.is_some_and(|expected| expected != latest) {
@@ -189,7 +189,7 @@ impl Node {
         }
         // One uncommitted configuration at a time, and none before it is known what is committed.
         let uncommitted = latest > committed && !planted(Bug::TwoChanges);
-        let unknown = committed < leader.noop;
+        let unknown = committed < leader.noop && !planted(Bug::ChangeTooEarly);
         if uncommitted || unknown {
             return false;
         }
@@ -263,7 +263,8 @@ impl Node {
         }
         let CatchUp { new, way, .. } = catch_up;
         let present = self.configuration().clone();
-        let single = way == ChangeWay::Single || present.voters == new.voters;
+        let single =
+            way == ChangeWay::Single || present.voters == new.voters || planted(Bug::NoJoint);
         if single {
             self.append_configuration(new);
             self.set_change(asker, Stage::Last);

@@ -148,7 +148,7 @@ impl Node {
                         .contact
                         .is_some_and(|at| self.now < at + self.options.election_timeout)
             }
-            Role::PreCandidate(_) | Role::Candidate(_) => false,
+            Role::PreCandidate(_) | Role::Candidate(_) => planted(Bug::PreVoteKeepsLeader),
         }
     }
 
@@ -225,7 +225,7 @@ impl Node {
             session,
             ballots,
         });
-        let last = self.log.last();
+        let last = self.shown_last();
         for voter in self.other_voters() {
             self.send(voter, session, Body::RequestPreVote { last });
         }
@@ -238,6 +238,10 @@ impl Node {
             !self.is_bound(cause),
             "a node that promised not to does not campaign"
         );
+        if planted(Bug::NoTermBump) && self.hard_state.voted_for == Some(self.me()) {
+            self.campaign_in_present_term(cause);
+            return;
+        }
         if let Some(term) = self.next_term() {
             self.hard_state.term = term;
             self.campaign_in_present_term(cause);
@@ -264,10 +268,19 @@ impl Node {
             session,
             ballots: BTreeMap::new(),
         });
-        let last = self.log.last();
+        let last = self.shown_last();
         for voter in self.other_voters() {
             self.send_when_durable(voter, session, Body::RequestVote { last, cause });
         }
+    }
+
+    /// The last entry, as voters are told of it.
+    fn shown_last(&self) -> EntryId {
+        let mut last = self.log.last();
+        if planted(Bug::TornPair) {
+            last.term = self.hard_state.term;
+        }
+        last
     }
 
     /// The term an election would begin; none is ever used twice, so the last one ends the node.
@@ -315,6 +328,9 @@ impl Node {
     }
 
     fn become_leader(&mut self) {
+        if planted(Bug::DropUncommitted) {
+            self.truncate(self.commit_index.next());
+        }
         let leader = Leader::new(
             self.now,
             self.options.heartbeat_interval,
@@ -434,6 +450,7 @@ impl Node {
                 return;
             };
             // The first answer stands, so that a repeated one counts once (S9).
+            let granted = granted || planted(Bug::RejectionCounts);
             campaign.ballots.entry(voter).or_insert(granted);
             self.count_ballots();
         }

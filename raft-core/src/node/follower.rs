@@ -152,6 +152,7 @@ impl Node {
         }
         match self.log.term(previous.index) {
             Some(term) if term == previous.term => Ok(true),
+            Some(_) if planted(Bug::IndexMatches) => Ok(true),
             Some(term) if previous.index <= self.commit_index => {
                 Err(HaltReason::CommittedConflict {
                     index: previous.index,
@@ -241,7 +242,12 @@ impl Node {
         let Role::Follower(follower) = &self.role else {
             return;
         };
-        let (received, matched) = (follower.verified, follower.verified.min(durable));
+        let received = if planted(Bug::AckOwnTail) {
+            self.log.last().index
+        } else {
+            follower.verified
+        };
+        let matched = received.min(durable);
         let verified = if planted(Bug::CommitLast) {
             self.log.last().index
         } else {

@@ -36,6 +36,7 @@
 
 use crate::lease::worth;
 use crate::message::{Cause, Envelope, LeaderRound};
+use crate::planted::{Bug, planted};
 use crate::types::{Member, Round, Span, Time};
 
 use super::{Node, Role};
@@ -125,7 +126,7 @@ impl Node {
             return false;
         }
         let until = self.of_majority(Time(u64::MAX), |peer| peer.promised_until);
-        until.is_some_and(|until| self.now < until)
+        until.is_some_and(|until| self.now < until || planted(Bug::LeaseWithoutEnd))
     }
 
     /// Gives back all promises: what `TimeoutNow` must name. There is no lease again before an entry is
@@ -135,6 +136,9 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else {
             unreachable!("only a leader has promises to give back");
         };
+        if planted(Bug::LeaseThroughTransfer) {
+            return leader.round;
+        }
         leader.rounds.release(leader.round, last);
         for peer in leader.peers.values_mut() {
             peer.promised_until = Time(0);

@@ -50,7 +50,7 @@ use crate::options::Options;
 use crate::persistence::Persistence;
 use crate::planted::{Bug, planted};
 use crate::proposal_queue::ProposalQueue;
-use crate::snapshot::SnapshotMeta;
+use crate::snapshot::{SnapshotMark, SnapshotMeta};
 use crate::term_runs::TermRuns;
 use crate::types::{
     Boot, EntryId, HardState, Identity, Index, Member, PersistId, ReadTicket, RequestId, Span,
@@ -450,22 +450,31 @@ impl Node {
             };
             let to = entries.last().map_or(last, |entry| entry.id.index);
             let write = self.persistence.begin(to, self.now);
+            let hard_state = self.hard_state_to_write(write.mark.as_ref());
             self.outbox.push(Action::Persist(Persist {
                 id: write.id,
                 store: self.me().store,
                 boot: self.boot,
-                hard_state: write.with_hard_state.then_some(HardState {
-                    voted_for: self
-                        .hard_state
-                        .voted_for
-                        .filter(|_| !planted(Bug::VoteAmnesia)),
-                    ..self.hard_state
-                }),
+                hard_state: write.with_hard_state.then_some(hard_state),
                 snapshot: write.mark,
                 identity: write.identity,
                 entries,
             }));
         }
+    }
+
+    /// Term, vote and promises as a write has them that carries this mark.
+    fn hard_state_to_write(&self, mark: Option<&SnapshotMark>) -> HardState {
+        let mut hard_state = self.hard_state;
+        if planted(Bug::VoteAmnesia) || (planted(Bug::RewriteDropsVote) && mark.is_some()) {
+            hard_state.voted_for = None;
+        }
+        if let Some(mark) = mark
+            && planted(Bug::TermFromSnapshot)
+        {
+            hard_state.term = mark.meta().term;
+        }
+        hard_state
     }
 
     fn observe(&mut self) {
@@ -600,7 +609,7 @@ impl Node {
 
     /// A request of this node is about to be taken in: whether there is room.
     fn admit(&mut self, request: RequestId) -> bool {
-        if self.pending_requests >= self.options.requests_max {
+        if self.pending_requests >= self.options.requests_max && !planted(Bug::NoRequestLimit) {
             let full = Rejection::Busy(crate::action::Quota::Requests);
             self.pending_requests += 1;
             self.resolve(request, Outcome::Rejected(full));

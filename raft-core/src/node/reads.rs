@@ -162,6 +162,10 @@ impl Node {
         if planted(Bug::ReadBeforeRound) {
             confirmed = latest;
         }
+        if planted(Bug::AckMiscount) {
+            let answered = leader.peers.values().map(|peer| peer.round);
+            confirmed = answered.max().unwrap_or(confirmed);
+        }
         while let Role::Leader(leader) = &mut self.role
             && let Some((index, readers)) = leader.reads.confirmed(confirmed, committed)
         {

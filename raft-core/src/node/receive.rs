@@ -2,6 +2,7 @@
 
 use crate::action::Refusal;
 use crate::message::{Body, Envelope};
+use crate::planted::{Bug, planted};
 use crate::types::Boot;
 
 use super::{Node, Role};
@@ -171,10 +172,12 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else {
             return false;
         };
-        let current = leader
-            .peers
-            .get(&from)
-            .is_some_and(|peer| peer.session == envelope.session);
+        let peer = leader.peers.get(&from);
+        assert!(
+            !planted(Bug::ReplyAfterRemoval) || peer.is_some(),
+            "only peers answer"
+        );
+        let current = peer.is_some_and(|peer| peer.session == envelope.session);
         if envelope.term != self.hard_state.term || !current {
             self.refuse(from, Refusal::StaleSession);
             return false;

@@ -84,6 +84,9 @@ impl Leader {
 impl Node {
     /// Appends an entry of this leadership.
     pub(super) fn append_own(&mut self, payload: Payload) -> EntryId {
+        if planted(Bug::WrongSlot) {
+            self.truncate(self.log.durable().max(self.commit_index).next());
+        }
         let id = EntryId {
             term: self.hard_state.term,
             index: self.log.last().index.next(),
@@ -176,7 +179,12 @@ impl Node {
             leader.noop
         };
         let read_index = commit.max(noop);
-        leader.reads.begin(round, read_index);
+        let confirming = if planted(Bug::RoundReused) {
+            Round(round.0 - 1)
+        } else {
+            round
+        };
+        leader.reads.begin(confirming, read_index);
         leader
             .rounds
             .begin(round, self.now, self.options.election_timeout);
@@ -219,6 +227,9 @@ impl Node {
         // Without the entry before the next one nothing can be appended (S54).
         let compacted = peer.next_index.previous() < self.log.base().index;
         if compacted && peer.state != ProgressState::Snapshot {
+            if planted(Bug::FullyPurged) {
+                return;
+            }
             peer.needs_snapshot();
         }
         let (appends, bytes) = (

@@ -9,6 +9,7 @@
 use crate::action::{Action, HaltReason, Refusal};
 use crate::configuration::Configurations;
 use crate::message::Envelope;
+use crate::planted::{Bug, planted};
 use crate::snapshot::SnapshotMeta;
 use crate::types::{Boot, EntryId, Index, Member, SnapshotTicket};
 
@@ -83,7 +84,11 @@ impl Node {
             return None;
         }
         let term = self.log.term(applied)?;
-        let (configured, configuration) = self.configurations.at(applied);
+        let (mut configured, mut configuration) = self.configurations.at(applied);
+        if planted(Bug::NewestInSnapshot) {
+            configured = self.configurations.latest_id();
+            configuration = self.configurations.latest();
+        }
         Some(SnapshotMeta {
             id: EntryId {
                 term,

@@ -10,6 +10,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::event::{Event, Input};
+use crate::planted::{Bug, planted};
 use crate::snapshot::SnapshotMeta;
 use crate::types::{EntryId, Index, RequestId, Time};
 
@@ -200,7 +201,9 @@ impl<S: StateMachine> Replica<S> {
         );
         self.snapshots.restoring = None;
         self.snapshots.bytes = 0;
-        self.machine.restore(image.machine);
+        if !planted(Bug::MergeRestore) {
+            self.machine.restore(image.machine);
+        }
         self.sessions = image.sessions;
         self.restored_to(id);
         self.settle(id);
@@ -233,7 +236,11 @@ impl<S: StateMachine> Replica<S> {
         if !whole || !self.snapshots.is_due(self.now, log_bytes) {
             return;
         }
-        let Some(snapshot) = self.node.snapshot_meta(self.applied) else {
+        let mut end = self.applied;
+        if planted(Bug::TornMetadata) {
+            end = self.node.commit_index();
+        }
+        let Some(snapshot) = self.node.snapshot_meta(end) else {
             // There is nothing new.
             self.snapshots.wanted = false;
             return;

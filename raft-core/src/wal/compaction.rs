@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use crate::action::CompactLog;
+use crate::planted::{Bug, planted};
 
 use super::Wal;
 use super::disk::{Disk, DiskError};
@@ -46,6 +47,10 @@ impl<D: Disk> Wal<D> {
         match above {
             Some(place) => drop(self.points.drain(..place)),
             None => self.points.clear(),
+        }
+        if planted(Bug::DropBeforeSync) {
+            self.oldest_synced = self.state.oldest;
+            return self.drop_unneeded();
         }
         self.sync()
     }

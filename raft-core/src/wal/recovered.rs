@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::node::Restored;
+use crate::planted::{Bug, planted};
 use crate::term_runs::TermRuns;
 use crate::types::{EntryId, Identity, Index};
 
@@ -101,7 +102,10 @@ impl Recovered {
         let base = self.state.base.id;
         self.configurations.retain(|(at, _)| *at < first);
         self.points.retain(|point| point.first < first);
-        let (last, before) = (added.last().index, self.terms.last().index);
+        let (mut last, before) = (added.last().index, self.terms.last().index);
+        if planted(Bug::TruncateForgotten) {
+            last = last.max(before);
+        }
         let fits = if first > base.index {
             self.terms.splice(first, added.runs(), last)
         } else {

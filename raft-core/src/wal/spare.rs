@@ -127,7 +127,9 @@ pub(super) fn name_segment<D: Disk>(
     file: &D::File,
     number: u64,
 ) -> Result<(), DiskError> {
-    disk.sync(file).map_err(no_retry)?;
+    if !planted(Bug::NamedBeforeSync) {
+        disk.sync(file).map_err(no_retry)?;
+    }
     disk.rename(SPARE_NAME, &segment_name(number))
         .map_err(no_retry)?;
     if planted(Bug::NoDirectorySync) {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::{CompactLog, Persist};
 use crate::codec;
 use crate::configuration::Configuration;
+use crate::planted::{Bug, planted};
 use crate::snapshot::{SnapshotMark, SnapshotMeta};
 use crate::types::{Boot, EntryId, HardState, Identity};
 
@@ -134,6 +135,6 @@ impl Content {
     /// Whether everything in the log before this record is void.
     pub(super) fn voids_log(&self) -> bool {
         let change = self.change.as_ref();
-        change.is_some_and(|change| change.installed().is_some())
+        change.is_some_and(|change| change.installed().is_some()) && !planted(Bug::ConflictLeft)
     }
 }

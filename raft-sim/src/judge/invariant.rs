@@ -75,6 +75,40 @@ pub enum Invariant {
 }
 
 impl Invariant {
+    /// All of them.
+    pub const ALL: [Self; 30] = [
+        Self::I1,
+        Self::I2,
+        Self::I3,
+        Self::I4,
+        Self::I5,
+        Self::I6,
+        Self::I7,
+        Self::I8,
+        Self::I9,
+        Self::I10,
+        Self::I11,
+        Self::I12,
+        Self::I13,
+        Self::I14,
+        Self::I15,
+        Self::I16,
+        Self::I17,
+        Self::I19,
+        Self::I20,
+        Self::I21,
+        Self::V1,
+        Self::V2,
+        Self::V3,
+        Self::V4,
+        Self::V5,
+        Self::V6,
+        Self::V7,
+        Self::D1,
+        Self::D2,
+        Self::Own,
+    ];
+
     /// The code, as reports show it.
     #[must_use]
     pub const fn code(self) -> &'static str {

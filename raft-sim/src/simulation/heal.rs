@@ -323,7 +323,9 @@ impl<W: Workload> Run<'_, W> {
         };
         let member = |node| world.server(node).member;
         match order {
-            Order::Add { node } | Order::Promote { node } => configuration.is_voter(member(node)),
+            Order::Add { node } | Order::AddAtOnce { node } | Order::Promote { node } => {
+                configuration.is_voter(member(node))
+            }
             Order::Replace { old, new } => {
                 configuration.is_voter(member(new))
                     && (old == new || !configuration.contains(member(old)))
@@ -331,7 +333,9 @@ impl<W: Workload> Run<'_, W> {
             Order::Learner { node } | Order::Demote { node } => {
                 configuration.learners.contains(&member(node))
             }
-            Order::Remove { node } => !configuration.contains(member(node)),
+            Order::Remove { node } | Order::RemoveAtOnce { node } => {
+                !configuration.contains(member(node))
+            }
             Order::Transfer { .. } | Order::StepDown | Order::Reset => false,
         }
     }

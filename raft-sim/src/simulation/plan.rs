@@ -394,13 +394,15 @@ impl Plan {
 fn change(draw: &mut Draw, nodes: u64) -> Order {
     let node = NodeId(draw.between(1, nodes));
     let other = NodeId(draw.between(1, nodes));
-    match draw.below(9) {
+    match draw.below(11) {
         0 | 1 => Order::Add { node },
         2 => Order::Learner { node },
         3 | 4 => Order::Remove { node },
         5 => Order::Promote { node },
         6 => Order::Demote { node },
         7 => Order::Reset,
+        8 => Order::AddAtOnce { node },
+        9 => Order::RemoveAtOnce { node },
         _ => Order::Replace {
             old: node,
             new: other,

@@ -17,9 +17,15 @@ pub(crate) struct Arguments {
     /// The files.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// A bug to plant in the code under test, by its id.
+    #[cfg(raft_planted)]
+    #[arg(long)]
+    plant: Option<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Ending, Failure> {
+    #[cfg(raft_planted)]
+    crate::scope::plant(arguments.plant.as_deref())?;
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let mut ending = Ending::Held;
     for path in &arguments.files {
