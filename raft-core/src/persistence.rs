@@ -12,7 +12,7 @@ use alloc::collections::VecDeque;
 use crate::message::Envelope;
 use crate::planted::{Bug, planted};
 use crate::snapshot::{SnapshotMark, SnapshotMeta};
-use crate::types::{EntryId, Identity, Index, PersistId, Time};
+use crate::types::{EntryId, Identity, Index, PersistId, StorageId, Time};
 
 /// The log lane as the node sees it.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub(crate) struct Write {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     id: PersistId,
+    /// The store that it was handed out for: a node that goes on alone has another one from then on.
+    store: StorageId,
     /// The end of the log it makes durable.
     last: Index,
     /// When it was handed out.
@@ -167,7 +169,7 @@ impl Persistence {
     }
 
     /// Hands out a write up to the entry `to`.
-    pub(crate) fn begin(&mut self, to: Index, now: Time) -> Write {
+    pub(crate) fn begin(&mut self, store: StorageId, to: Index, now: Time) -> Write {
         assert!(
             to.next() >= self.next,
             "entries are written once, and in order"
@@ -176,6 +178,7 @@ impl Persistence {
         self.next = to.next();
         self.pending.push_back(Pending {
             id: self.handed,
+            store,
             last: to,
             since: now,
         });
@@ -196,6 +199,12 @@ impl Persistence {
     /// Since when the oldest write is under way.
     pub(crate) fn waits_since(&self) -> Option<Time> {
         self.pending.front().map(|write| write.since)
+    }
+
+    /// Whether a write that is not durable yet was handed out for this store.
+    pub(crate) fn is_pending(&self, store: StorageId, id: PersistId) -> bool {
+        let mut pending = self.pending.iter();
+        pending.any(|write| write.id == id && write.store == store)
     }
 
     /// Every write up to `id` is durable: the end of the log that is. `None` if that is not news, or

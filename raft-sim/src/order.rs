@@ -5,12 +5,13 @@ use std::str::FromStr;
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    ChangeWay, Input, Member, MemberChange, MembershipChange, NodeId, Outcome, RequestId, StorageId,
+    ChangeWay, ClusterId, Input, Member, MemberChange, MembershipChange, NodeId, Outcome,
+    RequestId, StorageId,
 };
 
 /// A change of membership or of leadership, as text: `add 4`, `learner 4`, `remove 3`, `promote 4`,
 /// `demote 3`, `replace 3 4`, `add 4 at-once`, `remove 3 at-once`, `transfer 2`, `transfer`, `step-down`,
-/// `reset`.
+/// `reset`, `solo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -38,6 +39,8 @@ pub enum Order {
     Transfer { to: Option<NodeId> },
     /// The leader is to lead no longer.
     StepDown,
+    /// The node that takes the order leaves its cluster with everything it has, and is one of its own.
+    Solo,
     /// The node that takes the order forgets everything: its store is another one then, and no member.
     Reset,
 }
@@ -46,7 +49,7 @@ pub enum Order {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected add N [at-once], learner N, remove N [at-once], promote N, demote N, replace N M, \
-     transfer [N], step-down or reset, found {0:?}"
+     transfer [N], step-down, reset or solo, found {0:?}"
 )]
 pub struct OrderError(pub String);
 
@@ -75,6 +78,7 @@ impl Order {
             Self::Transfer { .. } => "transfer",
             Self::StepDown => "step-down",
             Self::Reset => "reset",
+            Self::Solo => "solo",
             Self::Add { .. }
             | Self::Learner { .. }
             | Self::Remove { .. }
@@ -86,13 +90,14 @@ impl Order {
         }
     }
 
-    /// What the node that takes the order is given; `member` says who a server is now, and `emptied` who the
-    /// one that takes the order is once it has forgotten everything.
+    /// What the node that takes the order is given; `member` says who a server is now, and `next` who the one
+    /// that takes the order is once its store has become another one, and in which cluster if it is alone.
     pub(crate) fn input(
         &self,
         request: RequestId,
         member: &dyn Fn(NodeId) -> Member,
-        emptied: Member,
+        next: Member,
+        clusters: (ClusterId, ClusterId),
     ) -> Input {
         let add = |node| MemberChange::AddVoter {
             member: member(node),
@@ -100,8 +105,16 @@ impl Order {
         };
         let changes = match *self {
             Self::Reset => {
-                let store = emptied.store;
+                let store = next.store;
                 return Input::Reset { request, store };
+            }
+            Self::Solo => {
+                return Input::Solo {
+                    request,
+                    expect: clusters.0,
+                    cluster: clusters.1,
+                    store: next.store,
+                };
             }
             Self::Transfer { to } => return Input::TransferLeadership { request, to },
             Self::StepDown => return Input::StepDown { request },
@@ -124,6 +137,24 @@ impl Order {
         Input::ChangeMembership { request, change }
     }
 
+    /// Who becomes a member by it.
+    pub(crate) const fn joins(&self) -> Option<NodeId> {
+        match *self {
+            Self::Add { node }
+            | Self::AddAtOnce { node }
+            | Self::Learner { node }
+            | Self::Replace { new: node, .. } => Some(node),
+            Self::Remove { .. }
+            | Self::RemoveAtOnce { .. }
+            | Self::Promote { .. }
+            | Self::Demote { .. }
+            | Self::Transfer { .. }
+            | Self::StepDown
+            | Self::Reset
+            | Self::Solo => None,
+        }
+    }
+
     /// Gives every node another number; `None` if one has none.
     pub(crate) fn rename(&mut self, number: &dyn Fn(NodeId) -> Option<NodeId>) -> Option<()> {
         match self {
@@ -139,7 +170,7 @@ impl Order {
                 *old = number(*old)?;
                 *new = number(*new)?;
             }
-            Self::Transfer { to: None } | Self::StepDown | Self::Reset => {}
+            Self::Transfer { to: None } | Self::StepDown | Self::Reset | Self::Solo => {}
         }
         Some(())
     }
@@ -160,6 +191,7 @@ impl fmt::Display for Order {
             Self::Transfer { to: None } => f.write_str("transfer"),
             Self::StepDown => f.write_str("step-down"),
             Self::Reset => f.write_str("reset"),
+            Self::Solo => f.write_str("solo"),
         }
     }
 }
@@ -189,6 +221,7 @@ impl FromStr for Order {
             ["transfer"] => Ok(Self::Transfer { to: None }),
             ["step-down"] => Ok(Self::StepDown),
             ["reset"] => Ok(Self::Reset),
+            ["solo"] => Ok(Self::Solo),
             _ => Err(wrong()),
         }
     }
@@ -213,6 +246,7 @@ mod tests {
             "transfer",
             "step-down",
             "reset",
+            "solo",
         ] {
             let order: Order = text.parse().expect("an order");
             assert_eq!(order.to_string(), text);

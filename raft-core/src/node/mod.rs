@@ -415,7 +415,9 @@ impl Node {
     }
 
     fn on_persisted(&mut self, store: StorageId, boot: Boot, id: PersistId) {
-        if store != self.me().store || boot != self.boot {
+        // What was handed out before the store became another one is written, and counts, all the same.
+        let own = store == self.me().store || self.persistence.is_pending(store, id);
+        if !own || boot != self.boot {
             self.refused.stale_completions += 1;
             return;
         }
@@ -449,7 +451,7 @@ impl Node {
                 Arc::default()
             };
             let to = entries.last().map_or(last, |entry| entry.id.index);
-            let write = self.persistence.begin(to, self.now);
+            let write = self.persistence.begin(self.me().store, to, self.now);
             let hard_state = self.hard_state_to_write(write.mark.as_ref());
             self.outbox.push(Action::Persist(Persist {
                 id: write.id,

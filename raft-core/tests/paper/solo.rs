@@ -1,8 +1,8 @@
 //! Leaving a cluster: alone with everything, or empty. Both end a chain of promises.
 
 use raft_core::{
-    Action, ClusterId, HaltReason, IdentityRefusal, Index, Input, NodeId, Outcome, Rejection,
-    RequestId, RoleKind, Span, StorageId,
+    Action, Bytes, ClusterId, HaltReason, IdentityRefusal, Index, Input, NodeId, Options, Outcome,
+    Rejection, RequestId, RoleKind, Span, StorageId,
 };
 
 use super::group::Group;
@@ -171,6 +171,36 @@ fn a_reset_forgets_everything_resolves_once_that_is_durable_and_ends_the_node() 
     });
     assert_eq!(outcomes(&done), [(1, Outcome::Emptied)]);
     assert_eq!(halted(&done), Some(HaltReason::Emptied));
+}
+
+/// A survivor under load was told to go on alone while its disk was writing. The completions of those writes named
+/// the store that it had been, and were thrown away as late ones: the window stayed full, the new identity was
+/// never written, and the operator waited for ever. Found by simulation (tolerated, seed 181).
+#[test]
+fn a_node_goes_on_alone_though_its_disk_was_busy() {
+    let options = Options {
+        inflight_persists_max: 1,
+        ..Options::default()
+    };
+    let mut subject = Subject::with(3, options);
+    subject.elect();
+    subject.matched(2, 1);
+    let writing = subject.step(Input::Propose {
+        request: RequestId(1),
+        command: Bytes::from_static(b"x"),
+    });
+    assert_eq!(persists(&writing).count(), 1);
+    assert_eq!(persists(&subject.step(solo(2, 1))).count(), 0, "no room");
+    let written = subject.persisted(&writing);
+    let alone = persists(&written).next().expect("there is room now");
+    assert_eq!(alone.identity.map(|id| id.cluster), Some(ClusterId(2)));
+    let mut done = subject.persisted(&written);
+    done.extend(subject.persisted(&done.clone()));
+    let expected = Outcome::Alone {
+        committed: Index(1),
+        last: Index(2),
+    };
+    assert!(outcomes(&done).contains(&(2, expected)), "{done:?}");
 }
 
 /// While a slow disk was being wiped, the node's timer stayed due: its driver came back for it without end, and

@@ -55,6 +55,8 @@ pub(super) struct Ghost {
     pub(super) compared: Index,
     /// It takes no further part.
     pub(super) lost: bool,
+    /// It is part of a cluster that is not judged.
+    pub(super) stranger: bool,
     /// The term it leads.
     pub(super) leading: Option<Term>,
     /// In this leadership there was a moment when all of its log had been handed out.
@@ -106,6 +108,7 @@ impl Ghost {
             applied: Index(0),
             compared: Index(0),
             lost: false,
+            stranger: false,
             leading: None,
             leads_for_certain: false,
             acknowledged: BTreeMap::new(),

@@ -16,6 +16,9 @@ use crate::machine::Machine;
 impl<S: Machine> Judge<S> {
     /// A write goes to the log lane.
     pub(crate) fn persisting(&mut self, node: NodeId, persist: &Persist, status: &Status<'_>) {
+        if self.is_stranger(node) {
+            return;
+        }
         let ghost = self.ghost(node);
         let leads = status.role == RoleKind::Leader
             && ghost.leading == Some(status.term)

@@ -151,10 +151,44 @@ impl<S: Machine> Judge<S> {
         self.graves.insert(before.member, before.durable);
     }
 
+    /// Whether a node's disk has everything that was acknowledged, and it can be judged by that.
+    pub(crate) fn may_go_alone(&self, node: NodeId) -> bool {
+        !self.lenient && !self.is_stranger(node) && !self.ghost(node).lost && self.has_all(node)
+    }
+
+    /// A node leaves its cluster with everything it has: that is what is judged from here on.
+    pub(crate) fn alone(&mut self, member: Member) {
+        let own = self.ghost_mut(member.node);
+        own.member = member;
+        let own = own.handed.clone();
+        let base = self.known_base.0;
+        for (known, index) in self.known.iter_mut().zip(base + 1..) {
+            known.retain(|(link, _)| own.get(Index(index)) == Some(*link));
+        }
+        // Terms of the others are nothing to it, and it has all that was committed in those before.
+        let commit = self.commit_index();
+        self.leaders.clear();
+        self.commits = BTreeMap::from([(Term(0), commit)]);
+    }
+
+    /// A node is part of a cluster that is not judged, until its store is emptied.
+    pub(crate) fn estrange(&mut self, node: NodeId) {
+        if !self.is_stranger(node) {
+            self.ghost_mut(node).stranger = true;
+            self.requests.node_died(node);
+        }
+    }
+
+    /// Whether a node is part of a cluster that is not judged.
+    pub(crate) fn is_stranger(&self, node: NodeId) -> bool {
+        self.ghost(node).stranger
+    }
+
     /// Whether others decide, and none of them has this member as one of theirs.
     pub(crate) fn is_nobody(&self, member: Member) -> bool {
         let others = self.ghosts.iter();
-        let mut others = others.filter(|ghost| ghost.member != member && !ghost.lost);
+        let mut others =
+            others.filter(|ghost| ghost.member != member && !ghost.lost && !ghost.stranger);
         others.clone().any(Ghost::takes_part) && !others.any(|ghost| ghost.knows(member))
     }
 
@@ -206,6 +240,9 @@ impl<S: Machine> Judge<S> {
 
     /// A node begins a life from what recovery found.
     pub(crate) fn started(&mut self, node: NodeId, restored: &Restored) {
+        if self.is_stranger(node) {
+            return;
+        }
         if let Err(text) = self.ghost_mut(node).recovered(restored) {
             self.report(Some(node), Invariant::D1, text);
         }
@@ -213,6 +250,9 @@ impl<S: Machine> Judge<S> {
 
     /// A node's process ended, however.
     pub(crate) fn ended(&mut self, node: NodeId) {
+        if self.is_stranger(node) {
+            return;
+        }
         self.ghost_mut(node).leading = None;
         self.requests.node_died(node);
     }
@@ -224,11 +264,17 @@ impl<S: Machine> Judge<S> {
 
     /// The disk has everything up to this write, and nothing that is only in a cache.
     pub(crate) fn synced(&mut self, node: NodeId, id: PersistId) {
+        if self.is_stranger(node) {
+            return;
+        }
         self.ghost_mut(node).synced(id);
     }
 
     /// A message leaves.
     pub(crate) fn sending(&mut self, node: NodeId, envelope: &Envelope) {
+        if self.is_stranger(node) {
+            return;
+        }
         let session = envelope.session;
         match &envelope.body {
             Body::VoteReply { granted: true } => {
@@ -359,6 +405,9 @@ impl<S: Machine> Judge<S> {
 
     /// A node says that it leads now.
     pub(crate) fn became_leader(&mut self, node: NodeId, term: Term, status: &Status<'_>) {
+        if self.is_stranger(node) {
+            return;
+        }
         self.leads(node, term);
         let durable = self.ghost(node).hard_state;
         // One that its own log has removed leads by the votes of others alone (dissertation §4.2.2).
@@ -417,6 +466,9 @@ impl<S: Machine> Judge<S> {
         inputs: usize,
         actions: usize,
     ) {
+        if self.is_stranger(node) {
+            return;
+        }
         self.checks += 1;
         if status.halted.is_some() {
             return;
@@ -483,6 +535,9 @@ impl<S: Machine> Judge<S> {
 
     /// A node's state machine executed an operation.
     pub(crate) fn executed(&mut self, node: NodeId, execution: &Execution<S::Reply>) {
+        if self.is_stranger(node) {
+            return;
+        }
         let ghost = self.ghost_mut(node);
         let before = ghost.applied;
         ghost.applied = execution.at;
@@ -497,10 +552,16 @@ impl<S: Machine> Judge<S> {
     }
 
     pub(crate) fn proposed(&mut self, op: OpId, node: NodeId, at: Time, command: S::Command) {
+        if self.is_stranger(node) {
+            return;
+        }
         self.requests.proposed(op, node, at, command);
     }
 
     pub(crate) fn queried(&mut self, op: OpId, node: NodeId, at: Time, query: S::Query) {
+        if self.is_stranger(node) {
+            return;
+        }
         self.requests.queried(op, node, at, query);
     }
 
@@ -511,6 +572,9 @@ impl<S: Machine> Judge<S> {
         op: OpId,
         result: &Result<Witnessed<S::Reply>, RequestError>,
     ) {
+        if self.is_stranger(node) {
+            return;
+        }
         let result = self.requests.answered(op, result);
         let result = result.and_then(|()| self.requests.advance());
         self.check(node, result);
@@ -528,8 +592,9 @@ impl<S: Machine> Judge<S> {
 
     /// Forgets what every node has on its disk.
     fn prune(&mut self) {
-        let ghosts = self.ghosts.iter().filter(|ghost| !ghost.lost);
-        let agreed = ghosts.map(|ghost| {
+        let ghosts = self.ghosts.iter();
+        let ghosts = ghosts.filter(|ghost| !ghost.lost && !ghost.stranger);
+        let agreed = ghosts.clone().map(|ghost| {
             let index = ghost.durable.last_index().min(self.commit_index());
             if ghost.durable.get(index) == self.committed.get(index) {
                 index
@@ -539,7 +604,7 @@ impl<S: Machine> Judge<S> {
         });
         let agreed = agreed.min().unwrap_or_default();
         // A snapshot that somebody has may be installed by somebody else.
-        let marks = self.ghosts.iter().filter_map(|ghost| ghost.mark);
+        let marks = ghosts.filter_map(|ghost| ghost.mark);
         let oldest = marks.map(|mark| mark.index.previous()).min();
         let floor = Index(agreed.0.saturating_sub(LINKS_KEPT));
         let floor = oldest.map_or(floor, |oldest| floor.min(oldest));

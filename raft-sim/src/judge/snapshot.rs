@@ -38,6 +38,9 @@ impl<S: Machine> Judge<S> {
         meta: &SnapshotMeta,
         image: &ReplicaImage<I>,
     ) {
+        if self.is_stranger(node) {
+            return;
+        }
         self.checks += 1;
         self.check_place(node, meta);
         let (contents, machine) = (image_hash(image), image_hash(image.machine()));
@@ -91,6 +94,9 @@ impl<S: Machine> Judge<S> {
 
     /// A node's state machine became what a snapshot says: what was read, and what it is now.
     pub(crate) fn restored<I: Image>(&mut self, node: NodeId, id: EntryId, read: u64, now: &I) {
+        if self.is_stranger(node) {
+            return;
+        }
         self.checks += 1;
         let known = self.snapshots.get(&id.index).map(|known| known.machine);
         if known.is_some_and(|known| known != read) || image_hash(now) != read {

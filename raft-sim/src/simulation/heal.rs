@@ -26,7 +26,9 @@ const AWAY: FaultKind = FaultKind::Isolate {
 impl<W: Workload> Run<'_, W> {
     /// A majority heals; all other faults stay as they are. It must elect, and commit.
     pub(super) fn heal_core(&mut self) {
-        let core: Vec<NodeId> = self.plan.core.clone();
+        // Where one went on alone, all that came to it since are the core.
+        let core = self.plan.core.iter().copied();
+        let core: Vec<NodeId> = core.filter(|node| !self.is_stranger(*node)).collect();
         self.note("a majority heals, and everything else stays as it is");
         self.heal(&core);
         self.cut(&self.plan.cut);
@@ -50,6 +52,10 @@ impl<W: Workload> Run<'_, W> {
             );
         }
         self.commit_something(&core);
+    }
+
+    fn is_stranger(&self, node: NodeId) -> bool {
+        self.cluster.world.judge.is_stranger(node)
     }
 
     fn cut(&mut self, links: &[(NodeId, NodeId)]) {
@@ -94,7 +100,9 @@ impl<W: Workload> Run<'_, W> {
     /// Whether a member is one still: its store is not lost, and no other one took its place.
     fn takes_part(&self, member: Member) -> bool {
         let server = self.cluster.world.server(member.node);
-        server.member == member && !self.lost.contains(&member.node)
+        server.member == member
+            && !self.lost.contains(&member.node)
+            && !self.is_stranger(member.node)
     }
 
     /// Whatever is proposed to a healed majority commits; tried again while it is refused.
@@ -143,7 +151,7 @@ impl<W: Workload> Run<'_, W> {
         let entries = last.max().unwrap_or(0);
         // With the narrowest windows one entry takes a way there and back, and two syncs.
         let network = &self.plan.network;
-        let each = 2 * (network.sync_max + network.batch_max + 1_000_000);
+        let each = 2 * (network.delay_max + network.sync_max + network.batch_max + 1_000_000);
         Span(ELECTION_TIMEOUTS * self.longest_timeout().0 + entries * each)
     }
 
@@ -195,6 +203,8 @@ impl<W: Workload> Run<'_, W> {
         self.agenda.clear();
         self.cluster.links.mend_all();
         self.heal(&whole);
+        let strangers = |node: &NodeId| self.is_stranger(*node);
+        let whole: Vec<NodeId> = whole.into_iter().filter(|n| !strangers(n)).collect();
         let end = self.cluster.now() + self.patience();
         let converged = self.run_until(end, Self::has_converged);
         if !converged && !self.is_over() {
@@ -275,7 +285,8 @@ impl<W: Workload> Run<'_, W> {
     fn uninformed(&self) -> Option<NodeId> {
         let world = &self.cluster.world;
         let leader = world.leader().and_then(|(node, _)| world.status(node))?;
-        world.nodes().find(|node| {
+        let mut nodes = world.nodes().filter(|node| !self.is_stranger(*node));
+        nodes.find(|node| {
             let Some(status) = world.status(*node) else {
                 return false;
             };
@@ -336,7 +347,7 @@ impl<W: Workload> Run<'_, W> {
             Order::Remove { node } | Order::RemoveAtOnce { node } => {
                 !configuration.contains(member(node))
             }
-            Order::Transfer { .. } | Order::StepDown | Order::Reset => false,
+            Order::Transfer { .. } | Order::StepDown | Order::Reset | Order::Solo => false,
         }
     }
 

@@ -76,14 +76,15 @@ pub struct Scope {
     pub profile: Profile,
 }
 
-/// Which of a seed's streams decide about leases, snapshots, sessions, who leads and who is
-/// replaced: counted down from the last, because
+/// Which of a seed's streams decide about leases, snapshots, sessions, who leads, who is
+/// replaced and who goes on alone: counted down from the last, because
 /// requests have streams of their own from 1 on.
 const LEASES: u64 = u64::MAX;
 const SNAPSHOTS: u64 = u64::MAX - 1;
 const SESSIONS: u64 = u64::MAX - 2;
 const LEADING: u64 = u64::MAX - 3;
 const REPLACING: u64 = u64::MAX - 4;
+const SOLO: u64 = u64::MAX - 5;
 
 const MILLI: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLI;
@@ -156,6 +157,7 @@ impl Plan {
         plan.draw_requests(&mut draw);
         plan.draw_orders(&mut draw);
         plan.draw_leading();
+        plan.draw_solo();
         plan
     }
 
@@ -258,6 +260,48 @@ impl Plan {
                     new: node,
                 };
                 self.faults.push(order(at, Target::Leader, back));
+            }
+        }
+        self.faults.retain(|fault| fault.at.0 < self.time.0);
+        self.faults.sort_by_key(|fault| fault.at);
+    }
+
+    /// In a few runs one node goes on alone, and others come to it after their stores were emptied, or stay away
+    /// as the cluster they were.
+    fn draw_solo(&mut self) {
+        let drawn = matches!(self.profile, Profile::Tolerated | Profile::Outside);
+        let mut draw = Draw::new(self.seed, SOLO);
+        if !drawn || !draw.percent(10) {
+            return;
+        }
+        self.draw_catch_up(&mut draw);
+        self.core = (1..=self.servers()).map(NodeId).collect();
+        self.cut.clear();
+        let third = self.time.0 / 3;
+        let mut order = |at, target, order| {
+            self.faults.push(Fault {
+                at: Time(at),
+                target,
+                kind: FaultKind::Order { order },
+                lasts: Span(0),
+            });
+        };
+        // Not every node has what it takes when it is asked.
+        let mut at = draw.below(third);
+        for _ in 0..draw.between(1, 8) {
+            let node = NodeId(draw.between(1, self.nodes));
+            order(at, Target::Node(node), Order::Solo);
+            at += draw.below(SECOND);
+        }
+        for node in (1..=self.nodes).map(NodeId) {
+            if draw.percent(30) {
+                continue;
+            }
+            let mut at = at + draw.below(third);
+            order(at, Target::Node(node), Order::Reset);
+            for _ in 0..draw.between(0, 6) {
+                at += draw.below(3 * SECOND);
+                order(at, Target::Leader, Order::Add { node });
             }
         }
         self.faults.retain(|fault| fault.at.0 < self.time.0);

@@ -223,9 +223,10 @@ impl<W: Workload> Run<'_, W> {
 
     /// An operator empties a store that cannot be believed, or that nobody counts on.
     fn reset(&mut self, node: NodeId) -> bool {
-        let useless = self.lost.contains(&node) || self.harmed.contains(&node);
         let member = self.cluster.world.server(node).member;
-        let counted_on = !useless && !self.cluster.world.judge.is_nobody(member);
+        let judge = &self.cluster.world.judge;
+        let useless = self.lost.contains(&node) || self.harmed.contains(&node);
+        let counted_on = !useless && !judge.is_stranger(node) && !judge.is_nobody(member);
         if counted_on || self.cluster.paused_until(node) > self.cluster.now() {
             return false;
         }
@@ -239,6 +240,17 @@ impl<W: Workload> Run<'_, W> {
             self.harmed.insert(node);
         }
         runs || emptied
+    }
+
+    /// An operator lets a node go on alone, if nothing is lost by that.
+    fn solo(&mut self, node: NodeId) -> bool {
+        let paused = self.cluster.paused_until(node) > self.cluster.now();
+        if paused || !self.cluster.world.may_go_alone(node) {
+            return false;
+        }
+        let member = self.cluster.world.server(node).member;
+        self.cluster.order(node, Order::Solo);
+        self.cluster.world.server(node).member != member
     }
 
     /// A node has forgotten everything, and is started again as one that waits to be attached.
@@ -398,8 +410,14 @@ impl<W: Workload> Run<'_, W> {
             FaultKind::Order {
                 order: Order::Reset,
             } => self.reset(node),
+            FaultKind::Order { order: Order::Solo } => self.solo(node),
             FaultKind::Order { order } => {
-                let takes = runs && self.cluster.paused_until(node) <= self.cluster.now();
+                // Whoever belongs to another cluster says so when it is asked to join this one.
+                let joins = order.joins();
+                let refused =
+                    joins.is_some_and(|joins| self.cluster.world.judge.is_stranger(joins));
+                let paused = self.cluster.paused_until(node) > self.cluster.now();
+                let takes = runs && !paused && !refused;
                 if takes {
                     self.cluster.order(node, *order);
                 }

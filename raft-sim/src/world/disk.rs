@@ -177,6 +177,12 @@ impl MemoryDisk {
         self.contents().failing_sync = true;
     }
 
+    /// Whether it has all the room that is wanted, and the next sync does not fail.
+    pub(crate) fn is_sound(&self) -> bool {
+        let contents = self.contents();
+        contents.capacity.is_none() && !contents.failing_sync
+    }
+
     /// No sync fails any more.
     pub fn clear_failing_sync(&self) {
         self.contents().failing_sync = false;

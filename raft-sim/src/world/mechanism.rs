@@ -71,6 +71,8 @@ pub(crate) struct World<S: Machine> {
     /// The time of the world, which no node sees.
     pub(crate) now: Time,
     servers: Vec<Server<S>>,
+    /// The cluster that is judged.
+    cluster: ClusterId,
     pub(crate) judge: Judge<S>,
     options: Options,
     priorities: Vec<u32>,
@@ -92,6 +94,8 @@ pub(crate) struct World<S: Machine> {
     outputs: Vec<Output<Watched<S>>>,
 }
 
+/// The cluster that every world begins with.
+const CLUSTER: ClusterId = ClusterId(0xc1);
 /// Orders are numbered above the requests of clients.
 const ORDERS: u64 = 1 << 62;
 
@@ -148,7 +152,7 @@ impl<S: Machine> World<S> {
         let servers = members.iter().map(|member| {
             // A store that is no member yet belongs to no cluster, and is filled by a snapshot.
             let (begins, cluster) = if configuration.is_voter(*member) {
-                (&configuration, ClusterId(0xc1))
+                (&configuration, CLUSTER)
             } else {
                 (&nobody, ClusterId::NONE)
             };
@@ -163,6 +167,7 @@ impl<S: Machine> World<S> {
         Self {
             now: Time(1),
             servers: servers.collect(),
+            cluster: CLUSTER,
             judge: Judge::new(&members, &options, setup.reference),
             orders: BTreeMap::new(),
             last_order: ORDERS,
@@ -232,6 +237,10 @@ impl<S: Machine> World<S> {
         let (wal, restored) = Wal::recover(disk.clone(), self.wal_options)?;
         let snapshots = SnapshotLane::new(disk)?;
         self.is_now(node, restored.identity.member);
+        if restored.identity.cluster == ClusterId::NONE && self.judge.is_stranger(node) {
+            // It has lost what made it a stranger with its power.
+            self.judge.replaced(restored.identity.member);
+        }
         self.judge.started(node, &restored);
         self.counts.starts += 1;
         self.note(|| Happening::up(node, &restored));
@@ -331,21 +340,76 @@ impl<S: Machine> World<S> {
         self.last_order += 1;
         let request = RequestId(self.last_order);
         self.note(|| Happening::order(node, order));
-        let mut emptied = self.server(node).member;
-        if order == Order::Reset {
+        let mut next = self.server(node).member;
+        if matches!(order, Order::Reset | Order::Solo) {
             let server = self.server_mut(node);
-            server.emptied += 1;
-            emptied = member(node, server.emptied);
+            server.changes += 1;
+            next = member(node, server.changes);
         }
-        if self.server(node).process.is_some() {
+        if order == Order::Solo && !self.may_go_alone(node) {
+            return request;
+        }
+        if let Some(status) = self.status(node) {
+            let cluster = status.identity.cluster;
+            let clusters = (cluster, ClusterId(cluster.0 + 1));
             self.orders.insert(request, (node, order));
             let members = |other| self.server(other).member;
-            let input = order.input(request, &members, emptied);
+            let input = order.input(request, &members, next, clusters);
             self.handle(at, node, input);
         } else if order == Order::Reset {
-            self.empty(emptied);
+            self.empty(next);
+        }
+        if order == Order::Solo {
+            self.go_alone(at, next);
         }
         request
+    }
+
+    /// Whether nothing that was acknowledged is lost if a node goes on alone, as far as an operator can wish, and
+    /// nothing keeps it from doing so.
+    pub(crate) fn may_go_alone(&self, node: NodeId) -> bool {
+        let server = self.server(node);
+        let sound = server.process.as_ref().is_some_and(Process::lane_is_sound);
+        let voter = |status: Status<'_>| status.configuration.is_voter(status.identity.member);
+        sound
+            && server.death.is_none()
+            && server.disk.is_sound()
+            && self.status(node).is_some_and(voter)
+            && self.judge.may_go_alone(node)
+    }
+
+    fn belongs_to_a_cluster(&self, node: NodeId) -> bool {
+        if let Some(status) = self.status(node) {
+            return status.identity.cluster != ClusterId::NONE;
+        }
+        // A full disk, for one, does not say.
+        let disk = self.server(node).disk.image();
+        let found = Wal::recover(disk, self.wal_options);
+        found.map_or(true, |(_, restored)| restored.identity.cluster != ClusterId::NONE)
+    }
+
+    /// A node that was told to goes on alone, and has that on its disk before anything else happens.
+    fn go_alone(&mut self, at: Time, member: Member) {
+        let node = member.node;
+        let status = self.status(node);
+        if status.is_none_or(|status| status.identity.member != member) {
+            return;
+        }
+        self.server_mut(node).member = member;
+        self.removed.clear();
+        self.cluster = ClusterId(self.cluster.0 + 1);
+        self.judge.alone(member);
+        let others: Vec<NodeId> = self.nodes().filter(|other| *other != node).collect();
+        for other in others {
+            if self.belongs_to_a_cluster(other) {
+                self.judge.estrange(other);
+            }
+        }
+        self.drain(node);
+        while self.lane_is_busy(node) {
+            self.lane(at, node);
+            self.drain(node);
+        }
     }
 
     /// The store of a node that does not run is emptied, and becomes another one, if the disk lets it.
@@ -400,13 +464,12 @@ impl<S: Machine> World<S> {
     /// The log lane gets to the end of what it is doing, and takes what waits.
     pub(crate) fn lane(&mut self, at: Time, node: NodeId) {
         let server = self.server_mut(node);
-        let store = server.member.store;
         let Some(process) = &mut server.process else {
             return;
         };
         let boot = process.boot;
         let done = process.lane_step(&server.disk);
-        if let Some(id) = done.synced {
+        if let Some((store, id)) = done.synced {
             // A disk that was not synced holds nothing for certain, whoever says otherwise.
             if done.is_real {
                 self.judge.synced(node, id);
@@ -466,6 +529,10 @@ impl<S: Machine> World<S> {
         };
         let status = process.replica.status();
         let judge = &mut self.judge;
+        let cluster = status.identity.cluster;
+        if cluster != ClusterId::NONE && cluster != self.cluster {
+            judge.estrange(node);
+        }
         for output in outputs {
             if let Output::Action(Action::Persist(persist)) = output {
                 judge.persisting(node, persist, &status);
@@ -507,7 +574,10 @@ impl<S: Machine> World<S> {
             Output::Reply { request, result } => self.answer(node, request.0, result),
             Output::Done { request, outcome } => self.ordered(request, Ok(outcome)),
             Output::Registered { request, session } => {
-                self.effects.registered.push((request.0, session));
+                // What another cluster calls a session may be somebody else's here.
+                if !self.judge.is_stranger(node) {
+                    self.effects.registered.push((request.0, session));
+                }
             }
             Output::Action(Action::Persist(persist)) => self.persist(node, persist),
             Output::Action(Action::ReadLog(request)) => {
@@ -665,6 +735,7 @@ impl<S: Machine> World<S> {
     pub(crate) fn leader(&self) -> Option<(NodeId, Term)> {
         let statuses = self
             .nodes()
+            .filter(|node| !self.judge.is_stranger(*node))
             .filter_map(|node| Some((node, self.status(node)?)));
         statuses
             .filter(|(_, status)| status.role == RoleKind::Leader)
@@ -676,6 +747,7 @@ impl<S: Machine> World<S> {
     pub(crate) fn commit_index(&self) -> Index {
         let commits = self
             .nodes()
+            .filter(|node| !self.judge.is_stranger(*node))
             .filter_map(|n| Some(self.status(n)?.commit_index));
         commits.max().unwrap_or_default()
     }

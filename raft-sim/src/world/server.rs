@@ -23,8 +23,8 @@ pub(crate) struct Server<S: Machine> {
     pub(crate) process: Option<Process<S>>,
     pub(crate) halted: Option<HaltReason>,
     pub(crate) death: Option<Death>,
-    /// How often its store was to be emptied.
-    pub(crate) emptied: u32,
+    /// How often its store was to become another one.
+    pub(crate) changes: u32,
 }
 
 /// How a process is going to die: after so many more actions, with the machine's power or without.
@@ -46,7 +46,7 @@ pub(crate) struct Process<S: Machine> {
     /// Handed to the log lane, and not written.
     waiting: VecDeque<LogJob>,
     /// Written, and about to be synced.
-    written: Option<PersistId>,
+    written: Option<(StorageId, PersistId)>,
     pub(crate) reads: VecDeque<ReadLog>,
     pub(crate) snapshots: SnapshotLane<S>,
     full: bool,
@@ -70,7 +70,7 @@ pub(crate) enum LogJob {
 /// What came of a step of the log lane.
 #[derive(Debug, Default)]
 pub(crate) struct LaneStep {
-    pub(crate) synced: Option<PersistId>,
+    pub(crate) synced: Option<(StorageId, PersistId)>,
     /// The store is another one from now on.
     pub(crate) wiped: Option<StorageId>,
     /// The disk really has it: nothing was left in a cache.
@@ -88,7 +88,7 @@ impl<S: Machine> Server<S> {
             process: None,
             halted: None,
             death: None,
-            emptied: 0,
+            changes: 0,
         }
     }
 }
@@ -126,6 +126,11 @@ impl<S: Machine> Process<S> {
         self.written.is_some()
     }
 
+    /// Whether whatever is asked of the lane now is done.
+    pub(crate) const fn lane_is_sound(&self) -> bool {
+        !self.full && !self.failed
+    }
+
     /// Whether the lane only waits for room.
     pub(crate) const fn is_full(&self) -> bool {
         self.full
@@ -145,7 +150,7 @@ impl<S: Machine> Process<S> {
         while let Some(job) = self.waiting.front() {
             let result = match job {
                 LogJob::Persist(persist) => self.wal.append(persist).map(|()| {
-                    self.written = Some(persist.id);
+                    self.written = Some((persist.store, persist.id));
                 }),
                 // They sync by themselves, so what was written before has to have its turn.
                 LogJob::Compact(_) | LogJob::Wipe(_) if self.written.is_some() => break,
@@ -224,7 +229,7 @@ impl<S: Machine> Process<S> {
             match job {
                 LogJob::Persist(persist) => {
                     self.wal.append(persist)?;
-                    self.written = Some(persist.id);
+                    self.written = Some((persist.store, persist.id));
                 }
                 LogJob::Compact(_) | LogJob::Wipe(_) if self.written.is_some() => break,
                 LogJob::Compact(compact) => compacted(self.wal.compact(compact))?,
