@@ -16,6 +16,16 @@ pub struct OptionsError {
     pub high: u64,
 }
 
+/// Text that names no cluster or store: whoever wrote it must act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected an id as it is printed, 32 hexadecimal digits, found {found} characters that are not one"
+)]
+pub struct IdentityError {
+    /// How many characters there are.
+    pub found: usize,
+}
+
 /// A node cannot be made from what was restored: the operator must act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {

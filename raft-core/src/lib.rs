@@ -149,7 +149,7 @@ pub use self::change::{
 };
 pub use self::configuration::{Configuration, Configurations};
 pub use self::entry::{Entry, Payload, RunError, check_run};
-pub use self::error::{OptionsError, RestoreError};
+pub use self::error::{IdentityError, OptionsError, RestoreError};
 pub use self::event::{Consistency, Event, Input, LogReadOutcome};
 pub use self::inflight::Inflight;
 pub use self::message::{

@@ -4,8 +4,11 @@
 
 use core::fmt;
 use core::ops::{Add, Sub};
+use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::IdentityError;
 
 macro_rules! counter {
     ($(#[$doc:meta])* $name:ident) => {
@@ -116,6 +119,18 @@ macro_rules! identity {
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!(stringify!($name), "({:032x})"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdentityError;
+
+            /// Takes what `Display` prints, and nothing shorter: a part of an id is no id.
+            fn from_str(text: &str) -> Result<Self, IdentityError> {
+                let found = text.chars().count();
+                let whole = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                let id = whole.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+                id.map(Self).ok_or(IdentityError { found })
             }
         }
     };
@@ -242,5 +257,32 @@ impl Sub for Time {
     /// The span since an earlier moment; zero if that lies ahead.
     fn sub(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::ClusterId;
+
+    #[test]
+    fn an_id_is_what_it_is_printed_as_and_no_part_of_it() {
+        let id = ClusterId(0xc1);
+        let printed = id.to_string();
+        assert_eq!(printed.parse(), Ok(id));
+        for other in [
+            "c1",
+            "",
+            "-0000000000000000000000000000000c1",
+            &printed[1..],
+        ] {
+            assert!(other.parse::<ClusterId>().is_err(), "{other}");
+        }
+        assert!(
+            "+000000000000000000000000000000c"
+                .parse::<ClusterId>()
+                .is_err()
+        );
     }
 }

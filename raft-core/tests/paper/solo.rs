@@ -149,14 +149,14 @@ fn a_reset_forgets_everything_resolves_once_that_is_durable_and_ends_the_node() 
         store: StorageId(77),
     };
     let asked = subject.step(input);
-    assert!(asked.contains(&raft_core::Action::Wipe {
+    assert!(asked.contains(&Action::Wipe {
         store: StorageId(77)
     }));
     assert_eq!(outcomes(&asked), []);
     // It is fenced from the moment of the request.
     let refused = subject.step(Input::Propose {
         request: RequestId(2),
-        command: raft_core::Bytes::new(),
+        command: Bytes::new(),
     });
     assert_eq!(
         outcomes(&refused),

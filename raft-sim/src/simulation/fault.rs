@@ -50,6 +50,8 @@ pub enum FaultKind {
     Rollback { age: Span },
     /// A disk says that it syncs, and does not, until the power fails.
     Lies { pattern: u64 },
+    /// A server that is no member is started with a copy of a node's disk: there are two of it.
+    Clone,
     /// An operator changes who takes part, or who leads: nothing goes wrong, but everything changes.
     Order { order: Order },
 }
@@ -91,6 +93,7 @@ impl FaultKind {
             Self::Wipe => "wipe",
             Self::Rollback { .. } => "rollback",
             Self::Lies { .. } => "lying-disk",
+            Self::Clone => "clone",
             Self::Order { order } => order.name(),
         }
     }
@@ -152,6 +155,7 @@ impl fmt::Display for Fault {
             FaultKind::Rollback { age } => {
                 write!(f, "the disk of node {node} goes back by {} ns", age.0)
             }
+            FaultKind::Clone => write!(f, "a server begins with a copy of the disk of node {node}"),
             FaultKind::Order { order } => return write!(f, "node {node} is ordered: {order}"),
             FaultKind::Lies { .. } => {
                 write!(
@@ -222,13 +226,14 @@ const DETECTED: [DrawKind; 3] = [
     |_, _| FaultKind::Wipe,
 ];
 
-const OUTSIDE: [DrawKind; 2] = [
+const OUTSIDE: [DrawKind; 3] = [
     |draw, _| FaultKind::Rollback {
         age: Span(draw.below(5_000_000_000)),
     },
     |draw, _| FaultKind::Lies {
         pattern: pattern(draw),
     },
+    |_, _| FaultKind::Clone,
 ];
 
 /// What a profile's faults are drawn from.

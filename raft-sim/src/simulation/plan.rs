@@ -158,6 +158,9 @@ impl Plan {
         plan.draw_orders(&mut draw);
         plan.draw_leading();
         plan.draw_solo();
+        if plan.faults.iter().any(|f| f.kind == FaultKind::Clone) {
+            plan.spares = plan.spares.max(1);
+        }
         plan
     }
 

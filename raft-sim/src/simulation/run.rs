@@ -406,6 +406,7 @@ impl<W: Workload> Run<'_, W> {
             | FaultKind::Damage { .. }
             | FaultKind::Wipe
             | FaultKind::Rollback { .. }
+            | FaultKind::Clone
             | FaultKind::Lies { .. } => self.strike_disk(place, node, &fault.kind),
             FaultKind::Order {
                 order: Order::Reset,
@@ -438,6 +439,9 @@ impl<W: Workload> Run<'_, W> {
         }
         if let FaultKind::Damage { chance } = kind {
             return self.damage(node, *chance);
+        }
+        if let FaultKind::Clone = kind {
+            return self.clone_of(node);
         }
         if let FaultKind::Rollback { age } = kind {
             self.images.insert(place, self.cluster.disk(node).image());
@@ -491,6 +495,7 @@ impl<W: Workload> Run<'_, W> {
             | FaultKind::Wipe
             | FaultKind::Rollback { .. }
             | FaultKind::Lies { .. }
+            | FaultKind::Clone
             | FaultKind::Order { .. } => Vec::new(),
         }
     }
@@ -541,6 +546,20 @@ impl<W: Workload> Run<'_, W> {
         true
     }
 
+    /// The last server, if it is a spare one, begins with what a node's disk holds now.
+    fn clone_of(&mut self, node: NodeId) -> bool {
+        let double = NodeId(self.plan.servers());
+        if self.plan.spares == 0 || node == double || !self.cluster.links.double(node, double) {
+            return false;
+        }
+        self.excuse();
+        self.cluster.kill(double);
+        let image = self.cluster.disk(node).image();
+        self.cluster.disk(double).become_image(&image);
+        self.start(double);
+        true
+    }
+
     fn roll_back(&mut self, place: usize) {
         let fault = &self.plan.faults[place];
         let Some(image) = self.images.remove(&place) else {
@@ -580,6 +599,7 @@ impl<W: Workload> Run<'_, W> {
                 self.start(node);
             }
             FaultKind::Pause
+            | FaultKind::Clone
             | FaultKind::Order { .. }
             | FaultKind::ClockJump { .. }
             | FaultKind::Crash { actions: Some(_) }

@@ -236,7 +236,10 @@ impl<S: Machine> World<S> {
         let disk = server.disk.clone();
         let (wal, restored) = Wal::recover(disk.clone(), self.wal_options)?;
         let snapshots = SnapshotLane::new(disk)?;
-        self.is_now(node, restored.identity.member);
+        // A copy of another node's disk is believed to be that node by everybody else.
+        if restored.identity.member.node == node {
+            self.is_now(node, restored.identity.member);
+        }
         if restored.identity.cluster == ClusterId::NONE && self.judge.is_stranger(node) {
             // It has lost what made it a stranger with its power.
             self.judge.replaced(restored.identity.member);
@@ -385,7 +388,9 @@ impl<S: Machine> World<S> {
         // A full disk, for one, does not say.
         let disk = self.server(node).disk.image();
         let found = Wal::recover(disk, self.wal_options);
-        found.map_or(true, |(_, restored)| restored.identity.cluster != ClusterId::NONE)
+        found.map_or(true, |(_, restored)| {
+            restored.identity.cluster != ClusterId::NONE
+        })
     }
 
     /// A node that was told to goes on alone, and has that on its disk before anything else happens.

@@ -74,6 +74,8 @@ pub(crate) struct Links {
     healthy: Vec<bool>,
     /// Until when the bytes sent before take.
     busy: Vec<Time>,
+    /// A node of which there are two, and the server that is the other one.
+    double: Option<(NodeId, NodeId)>,
 }
 
 impl Links {
@@ -83,12 +85,29 @@ impl Links {
             cut: vec![0; nodes * nodes],
             healthy: vec![false; nodes * nodes],
             busy: vec![Time(0); nodes * nodes],
+            double: None,
         }
     }
 
     fn place(&self, from: NodeId, to: NodeId) -> usize {
         let number = |node: NodeId| usize::try_from(node.0 - 1).unwrap_or(usize::MAX);
         number(from) * self.nodes + number(to)
+    }
+
+    /// From now on messages to a node reach it, or another server that says it is that node. False if there is
+    /// such a pair already.
+    pub(crate) fn double(&mut self, node: NodeId, server: NodeId) -> bool {
+        let first = self.double.is_none();
+        self.double.get_or_insert((node, server));
+        first
+    }
+
+    /// The server that a message to a node reaches.
+    pub(super) fn place_of(&self, node: NodeId, other: impl FnOnce() -> bool) -> NodeId {
+        match self.double {
+            Some((doubled, server)) if doubled == node && other() => server,
+            Some(_) | None => node,
+        }
     }
 
     /// Cuts one direction; cuts add up, and each is mended once.

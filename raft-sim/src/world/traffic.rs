@@ -16,7 +16,9 @@ const ENCODED_ONE_IN: u64 = 64;
 
 impl<S: Machine> Cluster<S> {
     pub(super) fn transmit(&mut self, envelope: Envelope) {
-        let (from, to) = (envelope.from.member.node, envelope.to.node);
+        let from = envelope.from.member.node;
+        let chosen = || self.rng.next_u64() & 1 == 0;
+        let to = self.links.place_of(envelope.to.node, chosen);
         let name = self.recorder.as_mut().map(|r| r.name(&envelope));
         let mut flight = Flight {
             envelope,

@@ -193,11 +193,10 @@ pub(super) fn step_down(arguments: &[Bytes]) -> Result<Parsed, String> {
 pub(super) fn solo(arguments: &[Bytes]) -> Result<Parsed, String> {
     let words = Words::new(arguments, &["EXPECT", "FORCE"]);
     words.nothing_more()?;
-    let cluster = |word: &Bytes| {
-        let text = core::str::from_utf8(word).ok().filter(|t| t.len() == 32);
-        let id = text.and_then(|text| u128::from_str_radix(text, 16).ok());
+    let cluster = |word: &Bytes| -> Result<ClusterId, String> {
+        let id = core::str::from_utf8(word).ok().map(str::parse);
         let expected = "ERR EXPECT takes a cluster's id, as RAFT.STATUS shows it";
-        id.map(ClusterId).ok_or_else(|| expected.to_string())
+        id.and_then(Result::ok).ok_or_else(|| expected.to_string())
     };
     Ok(Parsed::Order(Order::Solo {
         expect: words.expect.map(cluster).transpose()?,

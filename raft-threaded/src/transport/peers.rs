@@ -61,6 +61,12 @@ impl Peers {
 
     pub(super) fn get_mut(&mut self, member: Member) -> Option<&mut Outgoing> {
         let peer = self.peers.get_mut(&member)?;
+        Some(&mut peer.connection)
+    }
+
+    /// The same for somebody who is told something: whoever is no member is kept for that.
+    pub(super) fn addressed(&mut self, member: Member) -> Option<&mut Outgoing> {
+        let peer = self.peers.get_mut(&member)?;
         peer.used = true;
         Some(&mut peer.connection)
     }
@@ -292,10 +298,12 @@ mod tests {
         peers.set_members(&members(&[(1, "a:1"), (2, "b:1")]), || Token(2));
         peers.set_members(&members(&[(1, "a:1")]), || Token(3));
         peers.forget_guests(Time(SECOND), |_| false);
-        assert!(peers.get_mut(member(2)).is_some());
+        assert!(peers.addressed(member(2)).is_some());
         // Something was sent to it just now.
         peers.forget_guests(Time(40 * SECOND), |_| false);
         assert!(place(&peers, 2).is_some());
+        // Its name was looked up, or its connection tried again, which tells it nothing.
+        assert!(peers.get_mut(member(2)).is_some());
         peers.forget_guests(Time(71 * SECOND), |_| false);
         assert_eq!(place(&peers, 2), None);
     }

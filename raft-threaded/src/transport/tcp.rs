@@ -139,7 +139,7 @@ impl Tcp {
 
     /// Queues a message, or drops it.
     pub(crate) fn send(&mut self, envelope: &Envelope, events: &mut Vec<TcpEvent>) {
-        let Some(peer) = self.peers.get_mut(envelope.to) else {
+        let Some(peer) = self.peers.addressed(envelope.to) else {
             return;
         };
         if !peer.is_open() {

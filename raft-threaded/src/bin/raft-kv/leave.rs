@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use raft_core::ClusterId;
 use raft_threaded::Force;
 
 use super::Failure;
@@ -22,7 +23,7 @@ pub(super) struct Solo {
     target: Target,
     /// Leave this cluster and no other: `cluster_id` of `status --json`.
     #[arg(long, value_name = "CLUSTER")]
-    expect: Option<String>,
+    expect: Option<ClusterId>,
     /// Do it although other voters take part.
     #[arg(long)]
     force: bool,
@@ -61,8 +62,7 @@ const fn force(forced: bool) -> Force {
 pub(super) fn solo(arguments: &Solo) -> Result<(), Failure> {
     let (committed, last) = match &arguments.target.data {
         Some(data) => {
-            let expect = arguments.expect.as_deref().map(cluster).transpose()?;
-            let alone = raft_threaded::solo_stopped(data, expect, force(arguments.force))
+            let alone = raft_threaded::solo_stopped(data, arguments.expect, force(arguments.force))
                 .map_err(|error| format!("{error}{}", hint(&error)))?;
             (alone.committed, alone.last)
         }
@@ -80,7 +80,7 @@ pub(super) fn solo(arguments: &Solo) -> Result<(), Failure> {
 
 fn online_solo(arguments: &Solo) -> Result<(u64, u64), Failure> {
     let expect = arguments.expect.iter();
-    let expect = expect.flat_map(|expect| ["EXPECT".to_string(), expect.clone()]);
+    let expect = expect.flat_map(|expect| ["EXPECT".to_string(), expect.to_string()]);
     let mut words = words("RAFT.SOLO", expect);
     if arguments.force {
         words.push("FORCE".to_string());
@@ -91,13 +91,6 @@ fn online_solo(arguments: &Solo) -> Result<(u64, u64), Failure> {
     committed
         .zip(last)
         .ok_or_else(|| format!("it answered {answer:?}").into())
-}
-
-fn cluster(text: &str) -> Result<raft_core::ClusterId, Failure> {
-    let id = u128::from_str_radix(text, 16);
-    let id =
-        id.map_err(|_| format!("{text:?} is no cluster's id; `raft-kv status --json` shows it"))?;
-    Ok(raft_core::ClusterId(id))
 }
 
 pub(super) fn reset(arguments: &Reset) -> Result<(), Failure> {
