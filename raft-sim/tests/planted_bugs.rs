@@ -271,11 +271,7 @@ fn every_planted_bug_is_caught_as_the_table_says() {
         return;
     }
     let rows = rows();
-    assert_eq!(
-        rows.len(),
-        Bug::ALL.len(),
-        "the table has every bug"
-    );
+    assert_eq!(rows.len(), Bug::ALL.len(), "the table has every bug");
     for (bug, row) in Bug::ALL.iter().copied().zip(&rows) {
         assert_eq!(bug.id(), row.id);
         if let Some(name) = told_by(bug) {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use raft_core::replica::RequestError;
-use raft_core::wal::{DiskError, Wal, WalOptions};
+use raft_core::wal::{DiskError, SnapshotError, SnapshotStore, Wal, WalOptions};
 use raft_core::{
     Action, ClusterId, Event, Identity, Input, Node, Options, Outcome, Persist, RequestId,
     RestoreError, Restored, StorageId, Time,
@@ -27,6 +27,9 @@ pub enum StoppedError {
     /// Its log could not be written.
     #[error("the log could not be written: {0}; start again to see what is durable")]
     Log(#[from] DiskError),
+    /// What it would go on from cannot be read.
+    #[error("{0}; this node has nothing to go on from, another survivor may")]
+    Snapshot(#[from] SnapshotError),
     /// It was not done.
     #[error(transparent)]
     Refused(#[from] ClientError),
@@ -38,7 +41,7 @@ impl StoppedError {
     pub const fn could_be_forced(&self) -> bool {
         match self {
             Self::Refused(error) => error.could_be_forced(),
-            Self::Folder(_) | Self::Log(_) => false,
+            Self::Folder(_) | Self::Log(_) | Self::Snapshot(_) => false,
         }
     }
 }
@@ -54,20 +57,19 @@ impl From<RestoreError> for StoppedError {
 ///
 /// # Errors
 ///
-/// If the folder is in use or cannot be read, if the node is in another cluster, or if other voters take part
-/// and it is not forced.
+/// If the folder is in use or cannot be read, its snapshot included, if the node is in another cluster, or if
+/// other voters take part and it is not forced.
 pub fn solo_stopped(
     data: &Path,
     expect: Option<ClusterId>,
     force: Force,
 ) -> Result<Alone, StoppedError> {
-    let (mut wal, restored) = recover(data)?;
+    let disk = FileDisk::open(data)?;
+    let (mut wal, restored) = recover(data, disk.clone())?;
+    let mut snapshots = SnapshotStore::open(disk)?;
     let identity = restored.identity;
-    let snapshot = restored.snapshot.as_ref().map(|snapshot| snapshot.id);
     let mut node = Node::new(Time(0), Options::default(), restored)?;
     check_solo(&node.status(), force)?;
-    // No state machine is here, and none is needed to go on from the log.
-    let restored = snapshot.map(|id| Input::SnapshotRestored { id });
     let solo = Input::Solo {
         request: RequestId(1),
         expect: expect.unwrap_or(identity.cluster),
@@ -75,12 +77,17 @@ pub fn solo_stopped(
         store: StorageId(random()?),
     };
     let mut outcome = None;
-    let mut inputs: Vec<Input> = restored.into_iter().chain([solo]).rev().collect();
+    let mut inputs = vec![solo, Input::Tick];
     while let Some(input) = inputs.pop() {
         for action in node.step(Event { at: Time(0), input }) {
             // Nobody is there to be told anything, nor to apply it.
             if let Action::Persist(persist) = &action {
                 inputs.push(write(&mut wal, persist)?);
+            } else if let Action::RestoreSnapshot { snapshot } = &action {
+                // No state machine is here that could become it; but one must be able to.
+                let id = snapshot.id;
+                snapshots.read(id)?.finish()?;
+                inputs.push(Input::SnapshotRestored { id });
             } else if let Action::Resolve { outcome: found, .. } = action {
                 outcome = Some(found);
             }
@@ -107,7 +114,7 @@ pub fn solo_stopped(
 ///
 /// If the folder is in use or cannot be read, or if the node is a member, as its log says, and it is not forced.
 pub fn reset_stopped(data: &Path, force: Force) -> Result<Identity, StoppedError> {
-    let (mut wal, restored) = recover(data)?;
+    let (mut wal, restored) = recover(data, FileDisk::open(data)?)?;
     let node = Node::new(Time(0), Options::default(), restored)?;
     check_reset(&node.status(), force)?;
     wal.wipe(StorageId(random()?))?;
@@ -116,8 +123,7 @@ pub fn reset_stopped(data: &Path, force: Force) -> Result<Identity, StoppedError
     Ok(emptied)
 }
 
-fn recover(data: &Path) -> Result<(Wal<FileDisk>, Restored), StartError> {
-    let disk = FileDisk::open(data)?;
+fn recover(data: &Path, disk: FileDisk) -> Result<(Wal<FileDisk>, Restored), StartError> {
     Wal::recover(disk, WalOptions::default()).map_err(|error| recovery(data, error))
 }
 

@@ -6,12 +6,14 @@
 //! Always holds: a snapshot is relied on, acknowledged and restored only once its mark is durable (S62);
 //! what it replaces is replaced as a whole, log and membership (S60).
 
+use alloc::boxed::Box;
+
 use crate::action::{Action, HaltReason, Refusal};
 use crate::configuration::Configurations;
 use crate::message::Envelope;
 use crate::planted::{Bug, planted};
 use crate::snapshot::SnapshotMeta;
-use crate::types::{Boot, EntryId, Index, Member, SnapshotTicket};
+use crate::types::{Boot, EntryId, Index, Member, NodeId, SnapshotTicket};
 
 use super::{Node, Role};
 
@@ -25,11 +27,22 @@ pub(super) struct Snapshots {
     latest: Option<EntryId>,
     /// The latest one whose mark is durable.
     durable: Option<EntryId>,
-    /// One that is being fetched, and at least how new it is.
-    receiving: Option<(SnapshotTicket, EntryId)>,
+    /// One that is being fetched; boxed, because it seldom is.
+    receiving: Option<Box<Receiving>>,
+    /// Who was asked for one last, in vain.
+    failed: Option<NodeId>,
     last_ticket: SnapshotTicket,
     /// The replica was asked to take one, and has not reported any since.
     asked: bool,
+}
+
+/// A snapshot on its way to this node.
+#[derive(Clone, Copy, Debug)]
+struct Receiving {
+    ticket: SnapshotTicket,
+    at_least: EntryId,
+    /// Who is asked for it.
+    source: NodeId,
 }
 
 impl Snapshots {
@@ -38,6 +51,7 @@ impl Snapshots {
             latest: restored,
             durable: restored,
             receiving: None,
+            failed: None,
             last_ticket: SnapshotTicket(boot.first_number()),
             asked: false,
         }
@@ -52,8 +66,9 @@ impl Snapshots {
     }
 
     /// What is being fetched is not wanted any more.
-    pub(super) const fn forget_receiving(&mut self) {
+    pub(super) fn forget_receiving(&mut self) {
         self.receiving = None;
+        self.failed = None;
     }
 
     fn is_new(&self, index: Index) -> bool {
@@ -145,13 +160,22 @@ impl Node {
             Err(reason) => self.halt(reason),
             Ok(Place::Committed | Place::InLog) => self.skip_to(id.index),
             Ok(Place::Beyond) => {
-                let receiving = self.snapshots.receiving;
-                if receiving.is_some_and(|(_, awaited)| awaited.index >= id.index) {
+                let receiving = self.snapshots.receiving.as_ref();
+                if receiving.is_some_and(|awaited| awaited.at_least.index >= id.index) {
+                    return;
+                }
+                // The leader names one after the other. Were the same one taken again, whenever the time to
+                // give it up fits the time between offers, no other would ever be asked.
+                if self.snapshots.failed.take() == Some(source.node) {
                     return;
                 }
                 let ticket = self.snapshots.last_ticket.next();
                 self.snapshots.last_ticket = ticket;
-                self.snapshots.receiving = Some((ticket, id));
+                self.snapshots.receiving = Some(Box::new(Receiving {
+                    ticket,
+                    at_least: id,
+                    source: source.node,
+                }));
                 self.outbox.push(Action::ReceiveSnapshot {
                     ticket,
                     at_least: id,
@@ -164,17 +188,17 @@ impl Node {
     pub(super) fn on_snapshot_failed(&mut self, ticket: SnapshotTicket) {
         // The leader goes on offering, and another node may have it.
         let receiving = &mut self.snapshots.receiving;
-        *receiving = receiving.filter(|(awaited, _)| *awaited != ticket);
+        if let Some(failed) = receiving.take_if(|awaited| awaited.ticket == ticket) {
+            self.snapshots.failed = Some(failed.source);
+        }
     }
 
     pub(super) fn on_snapshot_received(&mut self, ticket: SnapshotTicket, snapshot: SnapshotMeta) {
-        let Some((awaited, at_least)) = self.snapshots.receiving else {
+        let receiving = &mut self.snapshots.receiving;
+        let Some(awaited) = receiving.take_if(|awaited| awaited.ticket == ticket) else {
             return;
         };
-        if awaited != ticket {
-            return;
-        }
-        self.snapshots.receiving = None;
+        let at_least = awaited.at_least;
         let (end, configured) = (snapshot.id.index, snapshot.configured.index);
         if end < at_least.index || end > INDEX_MAX || configured > end {
             return;

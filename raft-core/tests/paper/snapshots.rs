@@ -190,6 +190,28 @@ fn an_offer_is_fetched_once_however_often_it_is_repeated_until_that_fails() {
     assert_eq!(stale, [], "a later ticket took its place");
 }
 
+/// A follower could not reach one of two nodes that had its snapshot. The leader named them in turn, and the
+/// follower gave one up just as often as the leader named it again: it never asked the other one. Found by V2 in
+/// simulation (detected, seed 1662).
+#[test]
+fn whoever_was_asked_in_vain_is_not_asked_again_before_somebody_else() {
+    let from = |source| Body::InstallSnapshot {
+        id: id(4, 20),
+        source: member(source),
+    };
+    let mut subject = follower(3, 3);
+    let mut source = |offered| {
+        let asked = fetching(&subject.receive(2, 5, session(5), from(offered)));
+        let (ticket, _, source) = asked?;
+        subject.step(Input::SnapshotFailed { ticket });
+        Some(source)
+    };
+    assert_eq!(source(3), Some(3));
+    assert_eq!((source(3), source(2)), (None, Some(2)));
+    // Where there is only one, it is asked again.
+    assert_eq!((source(2), source(2)), (None, Some(2)));
+}
+
 /// What a store must not say.
 #[test]
 fn a_log_without_the_snapshot_it_goes_on_from_makes_no_node() {
