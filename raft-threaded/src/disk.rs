@@ -20,7 +20,19 @@ pub struct FileDisk {
     directory: PathBuf,
     /// Its own handle, because a directory is synced like a file.
     handle: Arc<File>,
-    _lock: Arc<File>,
+    _lock: Arc<Lock>,
+}
+
+/// Keeps other processes off a directory until it is dropped, and no longer: whoever was started meanwhile has a
+/// copy of the file's handle until it has replaced itself, and the lock would live as long as that.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What does not work here works when the handle is closed.
+        let _ = self.0.unlock();
+    }
 }
 
 /// An open file with the name it is reported by.
@@ -52,7 +64,7 @@ impl FileDisk {
             Ok(()) => Ok(Self {
                 directory: directory.to_path_buf(),
                 handle: Arc::new(handle),
-                _lock: Arc::new(lock),
+                _lock: Arc::new(Lock(lock)),
             }),
             Err(fs::TryLockError::WouldBlock) => Err(StartError::InUse {
                 directory: directory.to_path_buf(),
@@ -212,5 +224,17 @@ mod tests {
         FileDisk::open(folder.path()).unwrap_err();
         drop(snapshots);
         FileDisk::open(folder.path()).unwrap();
+    }
+
+    /// A program that made a folder and started a server for it was told, now and then, that the folder is in use:
+    /// another thread of it was just starting a process, and that had the lock's handle for a moment, too.
+    #[test]
+    fn a_lock_does_not_outlive_its_owner_in_processes_that_were_started_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = FileDisk::open(folder.path()).unwrap();
+        let inherited = disk._lock.0.try_clone().unwrap();
+        drop(disk);
+        FileDisk::open(folder.path()).unwrap();
+        drop(inherited);
     }
 }

@@ -67,11 +67,21 @@ impl Node {
         });
         self.refresh_peers();
         self.check_transfer_target();
+        if matches!(self.role, Role::Follower(_)) && !configuration.contains(self.me()) {
+            // No leader answers a node that is no member: who waits is told now, and not when its time is over.
+            self.leave_requests();
+        }
         self.outbox
             .push(Action::Observed(Observation::Configuration {
                 id: self.configurations.latest_id(),
                 configuration,
             }));
+    }
+
+    /// The leader, for a follower that is a member still.
+    pub(super) fn leader_that_answers(&self) -> Option<Member> {
+        let leader = self.leader();
+        leader.filter(|_| self.configuration().contains(self.me()))
     }
 
     /// A leader keeps progress of the other members of the latest configuration, and for a while of those

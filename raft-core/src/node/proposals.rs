@@ -145,7 +145,7 @@ impl Node {
         }
         let outgoing = core::mem::take(&mut self.forwards.outgoing);
         let leader = match &self.role {
-            Role::Follower(follower) => follower.leader,
+            Role::Follower(_) => self.leader_that_answers(),
             // Nothing was sent yet, so what was collected before winning can still be appended here.
             Role::Leader(_) => {
                 self.pending_requests -= u32::try_from(outgoing.len()).unwrap_or(u32::MAX);

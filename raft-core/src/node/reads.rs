@@ -112,8 +112,9 @@ impl Node {
         }
         let latest = self.request_deadline();
         let deadline = oldest.map_or(latest, |oldest| oldest.min(latest));
+        let answers = self.leader_that_answers();
         let leader = match &mut self.role {
-            Role::Follower(follower) => follower.leader,
+            Role::Follower(_) => answers,
             Role::Leader(leader) => {
                 for request in requests {
                     leader.reads.push(Reader::Local(request), deadline);

@@ -104,7 +104,7 @@ impl Node {
     }
 
     /// What others were asked will not be answered: they do not know this member.
-    fn leave_requests(&mut self) {
+    pub(super) fn leave_requests(&mut self) {
         self.leave_proposals();
         self.leave_reads();
         self.fail_controls();

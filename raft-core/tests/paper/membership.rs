@@ -1,13 +1,13 @@
 //! Changes of membership: §6, and chapter 4 of the dissertation.
 
 use raft_core::{
-    Alert, Body, ChangeRefusal, ChangeWay, Configuration, Entry, EntryId, Index, Input,
+    Alert, Body, Bytes, ChangeRefusal, ChangeWay, Configuration, Entry, EntryId, Index, Input,
     MemberChange, MembershipChange, NodeId, Options, Outcome, Payload, Rejection, RequestId,
     RoleKind, Span,
 };
 
 use super::group::{Group, add_learner, add_voter, remove};
-use super::subject::{Subject, append, bodies, id, member, session};
+use super::subject::{Subject, append, bodies, id, member, outcomes, session};
 
 const SECOND: Span = Span(1_000_000_000);
 
@@ -622,4 +622,27 @@ fn a_node_is_replaced_by_another_store_of_the_same_id_in_one_change() {
     );
     assert!(group.configuration(1).voters.contains(&member(3)));
     assert_eq!(Index(0), EntryId::ZERO.index);
+}
+
+/// Clients of a follower that was detached waited five seconds for nothing: its leader does not answer a node that
+/// is no member. What was on its way is not known; what comes later is refused at once.
+#[test]
+fn whoever_waits_at_a_node_that_was_removed_is_told_at_once() {
+    let mut subject = Subject::new(3);
+    let nothing = || append(id(0, 0), 0, vec![]);
+    subject.receive(2, 1, session(1), nothing());
+    let propose = |subject: &mut Subject, request| {
+        let (request, command) = (RequestId(request), Bytes::from_static(b"x"));
+        outcomes(&subject.step(Input::Propose { request, command }))
+    };
+    assert_eq!(propose(&mut subject, 1), [], "it is forwarded");
+    let without = Entry {
+        id: id(1, 1),
+        payload: Payload::Configuration(Configuration::of_voters([2, 3].map(member)).into()),
+    };
+    let removed = subject.receive(2, 1, session(1), append(id(0, 0), 0, vec![without]));
+    assert_eq!(outcomes(&removed), [(1, Outcome::Unknown)]);
+    let leader = Some(NodeId(2));
+    let expected = Outcome::Rejected(Rejection::NotLeader { leader });
+    assert_eq!(propose(&mut subject, 2), [(2, expected)]);
 }
