@@ -169,7 +169,7 @@ pub enum Rejection {
         limit: u64,
     },
     /// The disk is full.
-    #[error("the disk of the leader is full")]
+    #[error("the disk of the leader is full; free space there, or let another node lead")]
     StorageFull,
     /// No majority confirmed the read in time.
     #[error("no majority answered in time")]

@@ -114,7 +114,9 @@ pub enum ChangeRefusal {
     #[error("node {0} is not a member")]
     NotAMember(NodeId),
     /// The node takes part already, with this store or another.
-    #[error("node {0} is a member already; remove it in the same change to replace its store")]
+    #[error(
+        "node {0} is a member already; to replace its store, remove it before, or in the same change"
+    )]
     AlreadyAMember(NodeId),
     /// The member is not a learner.
     #[error("node {0} is not a learner")]
@@ -140,6 +142,11 @@ pub enum ChangeRefusal {
     /// A new voter did not catch up with the leader in time; it is no member any more.
     #[error("node {0} did not catch up with the leader; nothing was changed")]
     NotCaughtUp(NodeId),
+    /// A member would be looked for where another one is.
+    #[error(
+        "the address for node {0} is another member's; give one at which nobody else is reached"
+    )]
+    AddressTaken(NodeId),
 }
 
 /// The most members of one configuration, learners included.
@@ -174,6 +181,9 @@ impl Configuration {
         }
         if new.members().len() > MEMBERS_MAX {
             return Err(ChangeRefusal::TooManyMembers);
+        }
+        if let Some(taken) = new.taken_address(self) {
+            return Err(ChangeRefusal::AddressTaken(taken.node));
         }
         Ok(new)
     }
@@ -221,6 +231,19 @@ impl Configuration {
                 self.set_address(member, address)
             }
         }
+    }
+
+    /// A member whose address is new, and another one's.
+    fn taken_address(&self, before: &Self) -> Option<Member> {
+        let addresses = self.addresses.iter();
+        let mut moved = addresses.filter(|(member, address)| {
+            before.addresses.get(*member) != Some(*address) && !address.is_empty()
+        });
+        let taken = moved.find(|(member, address)| {
+            let mut others = self.addresses.iter();
+            others.any(|(other, theirs)| other != *member && theirs == *address)
+        });
+        taken.map(|(member, _)| *member)
     }
 
     fn known(&self, node: NodeId) -> Result<Member, ChangeRefusal> {

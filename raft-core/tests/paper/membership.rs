@@ -541,6 +541,24 @@ fn an_address_can_be_changed_and_travels_in_the_configuration() {
     }
 }
 
+/// Whoever types another member's address would cut both off from whom they answer.
+#[test]
+fn no_member_takes_the_address_of_another_one_but_two_may_exchange_theirs() {
+    let to = |node, address: &str| MemberChange::SetAddress {
+        node: NodeId(node),
+        address: address.into(),
+    };
+    let mut group = Group::led(3);
+    let request = group.changes(1, &[to(2, "a:1"), to(3, "b:1")]);
+    changed(&group, request);
+    let request = group.changes(1, &[to(2, "b:1")]);
+    let taken = ChangeRefusal::AddressTaken(NodeId(2));
+    assert_eq!(group.outcome(request), refused(taken));
+    let request = group.changes(1, &[to(2, "b:1"), to(3, "a:1")]);
+    changed(&group, request);
+    assert_eq!(group.configuration(3).addresses[&member(2)], "b:1");
+}
+
 #[test]
 fn a_voter_is_demoted_and_promoted() {
     let mut group = Group::led(3);
