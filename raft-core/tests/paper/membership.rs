@@ -88,7 +88,7 @@ fn a_new_leader_changes_nothing_before_it_has_committed_an_entry_of_its_own() {
     let change = MembershipChange::new([remove(3)]);
     let asked = subject.settle(Input::ChangeMembership { request, change });
     assert_eq!(
-        super::subject::outcomes(&asked),
+        outcomes(&asked),
         [(
             7,
             Outcome::Rejected(Rejection::Change(ChangeRefusal::TooEarly))
