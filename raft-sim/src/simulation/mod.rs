@@ -5,9 +5,11 @@ mod clients;
 mod fault;
 mod heal;
 mod plan;
+mod plan_orders;
 mod profile;
 mod report;
 mod run;
+mod stores;
 
 use std::sync::Arc;
 

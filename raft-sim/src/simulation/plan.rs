@@ -10,7 +10,6 @@ use crate::world::{Network, WAL_OPTIONS};
 
 use super::fault::{CLOCK_DRIFT_PER_MILLE, Fault, FaultKind, kinds};
 use super::profile::Profile;
-use crate::order::Order;
 
 /// Where something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,18 +75,17 @@ pub struct Scope {
     pub profile: Profile,
 }
 
-/// Which of a seed's streams decide about leases, snapshots, sessions, who leads, who is
-/// replaced and who goes on alone: counted down from the last, because
-/// requests have streams of their own from 1 on.
+/// Which of a seed's streams decide about leases, snapshots, sessions, who leads, who is replaced and who goes on
+/// alone: counted down from the last, because requests have streams of their own from 1 on.
 const LEASES: u64 = u64::MAX;
 const SNAPSHOTS: u64 = u64::MAX - 1;
 const SESSIONS: u64 = u64::MAX - 2;
-const LEADING: u64 = u64::MAX - 3;
-const REPLACING: u64 = u64::MAX - 4;
-const SOLO: u64 = u64::MAX - 5;
+pub(super) const LEADING: u64 = u64::MAX - 3;
+pub(super) const REPLACING: u64 = u64::MAX - 4;
+pub(super) const SOLO: u64 = u64::MAX - 5;
 
-const MILLI: u64 = 1_000_000;
-const SECOND: u64 = 1_000 * MILLI;
+pub(super) const MILLI: u64 = 1_000_000;
+pub(super) const SECOND: u64 = 1_000 * MILLI;
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,159 +160,6 @@ impl Plan {
             plan.spares = plan.spares.max(1);
         }
         plan
-    }
-
-    /// In some runs some nodes want to lead more than others, and a stalled disk is noticed soon.
-    fn draw_leading(&mut self) {
-        let drawn = matches!(
-            self.profile,
-            Profile::Tolerated | Profile::Detected | Profile::Outside
-        );
-        let mut draw = Draw::new(self.seed, LEADING);
-        if drawn && draw.percent(25) {
-            let servers = 0..self.servers();
-            self.priorities = servers.map(|_| draw.pick(&[1, 1, 2, 3])).collect();
-        }
-        if drawn && draw.percent(40) {
-            let election = self.options.election_timeout.0;
-            self.options.disk_stall_timeout = Span(election * draw.pick(&[1, 2, 5]));
-        }
-    }
-
-    /// What an operator orders meanwhile, in some runs: who takes part, and who leads.
-    fn draw_orders(&mut self, draw: &mut Draw) {
-        let (changes, transfers) = (draw.percent(35), draw.percent(25));
-        let ended = self.faults.iter().any(|fault| fault.kind.ends_a_store());
-        let ordered = matches!(
-            self.profile,
-            Profile::Tolerated | Profile::Detected | Profile::Outside
-        );
-        // Whether enough stores are left to vote is only certain where membership stays as it is, but for those
-        // who come back in their own places.
-        let changes = changes && !ended;
-        if ended {
-            self.draw_replacements();
-        }
-        if !ordered || !(changes || transfers) {
-            return;
-        }
-        if changes {
-            self.spares = draw.between(0, 2);
-            self.core = (1..=self.servers()).map(NodeId).collect();
-            self.cut.clear();
-            self.draw_catch_up(draw);
-        }
-        let gap = draw.pick(&[300 * MILLI, SECOND, 3 * SECOND]);
-        let at_leader = draw.pick(&[30, 90]);
-        let mut at = draw.below(2 * gap);
-        while at < self.time.0 {
-            let order = if changes && !(transfers && draw.percent(30)) {
-                change(draw, self.servers())
-            } else {
-                handover(draw, self.servers())
-            };
-            let node = NodeId(draw.between(1, self.servers()));
-            let target = if draw.percent(at_leader) {
-                Target::Leader
-            } else {
-                Target::Node(node)
-            };
-            self.faults.push(Fault {
-                at: Time(at),
-                target,
-                kind: FaultKind::Order { order },
-                lasts: Span(0),
-            });
-            at += draw.below(2 * gap) + 1;
-        }
-        self.faults.sort_by_key(|fault| fault.at);
-    }
-
-    /// Stores that were lost are emptied, in half of these runs, and come back as other members in the places of
-    /// those they were.
-    fn draw_replacements(&mut self) {
-        let mut draw = Draw::new(self.seed, REPLACING);
-        if draw.percent(50) {
-            return;
-        }
-        self.draw_catch_up(&mut draw);
-        let ended: Vec<(Time, Target)> = self
-            .faults
-            .iter()
-            .filter(|fault| fault.kind.ends_a_store())
-            .map(|fault| (fault.at + fault.lasts, fault.target))
-            .collect();
-        for (since, target) in ended {
-            let Target::Node(node) = target else {
-                continue;
-            };
-            let order = |at, target, order| Fault {
-                at,
-                target,
-                kind: FaultKind::Order { order },
-                lasts: Span(0),
-            };
-            let mut at = since + Span(draw.below(5 * SECOND));
-            self.faults.push(order(at, target, Order::Reset));
-            for _ in 0..draw.between(0, 6) {
-                at = at + Span(draw.below(3 * SECOND));
-                let back = Order::Replace {
-                    old: node,
-                    new: node,
-                };
-                self.faults.push(order(at, Target::Leader, back));
-            }
-        }
-        self.faults.retain(|fault| fault.at.0 < self.time.0);
-        self.faults.sort_by_key(|fault| fault.at);
-    }
-
-    /// In a few runs one node goes on alone, and others come to it after their stores were emptied, or stay away
-    /// as the cluster they were.
-    fn draw_solo(&mut self) {
-        let drawn = matches!(self.profile, Profile::Tolerated | Profile::Outside);
-        let mut draw = Draw::new(self.seed, SOLO);
-        if !drawn || !draw.percent(10) {
-            return;
-        }
-        self.draw_catch_up(&mut draw);
-        self.core = (1..=self.servers()).map(NodeId).collect();
-        self.cut.clear();
-        let third = self.time.0 / 3;
-        let mut order = |at, target, order| {
-            self.faults.push(Fault {
-                at: Time(at),
-                target,
-                kind: FaultKind::Order { order },
-                lasts: Span(0),
-            });
-        };
-        // Not every node has what it takes when it is asked.
-        let mut at = draw.below(third);
-        for _ in 0..draw.between(1, 8) {
-            let node = NodeId(draw.between(1, self.nodes));
-            order(at, Target::Node(node), Order::Solo);
-            at += draw.below(SECOND);
-        }
-        for node in (1..=self.nodes).map(NodeId) {
-            if draw.percent(30) {
-                continue;
-            }
-            let mut at = at + draw.below(third);
-            order(at, Target::Node(node), Order::Reset);
-            for _ in 0..draw.between(0, 6) {
-                at += draw.below(3 * SECOND);
-                order(at, Target::Leader, Order::Add { node });
-            }
-        }
-        self.faults.retain(|fault| fault.at.0 < self.time.0);
-        self.faults.sort_by_key(|fault| fault.at);
-    }
-
-    fn draw_catch_up(&mut self, draw: &mut Draw) {
-        let election = self.options.election_timeout.0;
-        self.options.catch_up_timeout = Span(election * draw.between(2, 12));
-        self.options.catch_up_rounds = draw.pick(&[1, 3, 10]);
     }
 
     /// Leaves only these of its faults and requests, by their places.
@@ -434,36 +279,6 @@ impl Plan {
             }
             at += draw.below(2 * mean * burst) + 1;
         }
-    }
-}
-
-/// A change of membership; half of them make no sense to whoever gets them, and must be refused.
-fn change(draw: &mut Draw, nodes: u64) -> Order {
-    let node = NodeId(draw.between(1, nodes));
-    let other = NodeId(draw.between(1, nodes));
-    match draw.below(11) {
-        0 | 1 => Order::Add { node },
-        2 => Order::Learner { node },
-        3 | 4 => Order::Remove { node },
-        5 => Order::Promote { node },
-        6 => Order::Demote { node },
-        7 => Order::Reset,
-        8 => Order::AddAtOnce { node },
-        9 => Order::RemoveAtOnce { node },
-        _ => Order::Replace {
-            old: node,
-            new: other,
-        },
-    }
-}
-
-fn handover(draw: &mut Draw, nodes: u64) -> Order {
-    match draw.below(4) {
-        0 => Order::StepDown,
-        1 => Order::Transfer { to: None },
-        _ => Order::Transfer {
-            to: Some(NodeId(draw.between(1, nodes))),
-        },
     }
 }
 

@@ -15,8 +15,8 @@ pub enum Profile {
     /// The same, and disks that fail, forget everything or return damaged bytes: a store that noticed
     /// takes no further part, and every rule holds.
     Detected,
-    /// The same as tolerated, and disks that lie about syncs or go back to an older image: acknowledged
-    /// writes can be lost whatever the protocol does. Nothing may panic, and evidence that reaches a node
+    /// The same as tolerated, and disks that lie about syncs, go back to an older image or are copied:
+    /// acknowledged writes can be lost whatever the protocol does. Nothing may panic, and evidence that reaches a node
     /// raises an alert; how often it did is told.
     Outside,
     /// A fixed load, for measuring: five nodes, heartbeats every 50 ms, 20 requests a second, few faults.

@@ -44,9 +44,9 @@ pub(super) struct Run<'a, W: Workload> {
     /// Where each fault that has begun happens.
     pub(super) places: BTreeMap<usize, NodeId>,
     /// Images of disks that may come back.
-    images: BTreeMap<usize, MemoryDisk>,
+    pub(super) images: BTreeMap<usize, MemoryDisk>,
     /// Stores whose files were harmed while nobody looked.
-    harmed: BTreeSet<NodeId>,
+    pub(super) harmed: BTreeSet<NodeId>,
     /// Stores that take no further part.
     pub(super) lost: BTreeSet<NodeId>,
     hits: BTreeMap<&'static str, u64>,
@@ -221,56 +221,6 @@ impl<W: Workload> Run<'_, W> {
         }
     }
 
-    /// An operator empties a store that cannot be believed, or that nobody counts on.
-    fn reset(&mut self, node: NodeId) -> bool {
-        let member = self.cluster.world.server(node).member;
-        let judge = &self.cluster.world.judge;
-        let useless = self.lost.contains(&node) || self.harmed.contains(&node);
-        let counted_on = !useless && !judge.is_stranger(node) && !judge.is_nobody(member);
-        if counted_on || self.cluster.paused_until(node) > self.cluster.now() {
-            return false;
-        }
-        let runs = self.cluster.is_running(node);
-        self.cluster.order(node, Order::Reset);
-        let emptied = self.cluster.world.server(node).member != member;
-        if emptied {
-            self.emptied(node);
-        } else if !runs {
-            // Its disk did not take the new store either.
-            self.harmed.insert(node);
-        }
-        runs || emptied
-    }
-
-    /// An operator lets a node go on alone, if nothing is lost by that.
-    fn solo(&mut self, node: NodeId) -> bool {
-        let paused = self.cluster.paused_until(node) > self.cluster.now();
-        if paused || !self.cluster.world.may_go_alone(node) {
-            return false;
-        }
-        let member = self.cluster.world.server(node).member;
-        self.cluster.order(node, Order::Solo);
-        self.cluster.world.server(node).member != member
-    }
-
-    /// A node has forgotten everything, and is started again as one that waits to be attached.
-    fn emptied(&mut self, node: NodeId) {
-        self.lost.remove(&node);
-        self.harmed.remove(&node);
-        let at = self.cluster.now() + self.plan.options.election_timeout;
-        self.agenda.insert(at, Act::Restart(node));
-    }
-
-    /// A store that cannot be believed takes no further part.
-    fn lose(&mut self, node: NodeId, why: &str) {
-        if self.lost.insert(node) {
-            self.cluster.world.judge.lost(node);
-            self.hit("quarantined");
-            let why = format!("quarantined: {why}");
-            self.cluster.world.note(|| Happening::Down { node, why });
-        }
-    }
-
     /// The rules of the user's own machine, on whatever executed something.
     fn check_own(&mut self) {
         let executed = self.cluster.world.counts.executed;
@@ -335,7 +285,7 @@ impl<W: Workload> Run<'_, W> {
         }
     }
 
-    fn hit(&mut self, name: &'static str) {
+    pub(super) fn hit(&mut self, name: &'static str) {
         *self.hits.entry(name).or_default() += 1;
     }
 
@@ -427,44 +377,6 @@ impl<W: Workload> Run<'_, W> {
         }
     }
 
-    fn strike_disk(&mut self, place: usize, node: NodeId, kind: &FaultKind) -> bool {
-        if let FaultKind::SlowDisk { times } = kind {
-            self.cluster.set_slow_disk(node, *times);
-            return true;
-        }
-        if let FaultKind::FullDisk { bytes } = kind {
-            // Counted when a write finds out.
-            self.cluster.set_room(node, Some(*bytes));
-            return false;
-        }
-        if let FaultKind::Damage { chance } = kind {
-            return self.damage(node, *chance);
-        }
-        if let FaultKind::Clone = kind {
-            return self.clone_of(node);
-        }
-        if let FaultKind::Rollback { age } = kind {
-            self.images.insert(place, self.cluster.disk(node).image());
-            let at = self.cluster.now() + *age;
-            self.agenda.insert(at, Act::RollBack(place));
-            return false;
-        }
-        if let FaultKind::FailedSync = kind {
-            self.cluster.fail_next_sync(node);
-            return self.cluster.is_running(node);
-        }
-        if let FaultKind::Wipe = kind {
-            self.cluster.kill(node);
-            self.cluster.disk(node).become_image(&MemoryDisk::new());
-            self.harmed.insert(node);
-        }
-        if let FaultKind::Lies { .. } = kind {
-            self.excuse();
-            self.cluster.disk(node).set_lying(true);
-        }
-        true
-    }
-
     /// The links that a fault cuts.
     pub(super) fn links_of(&self, node: NodeId, kind: &FaultKind) -> Vec<(NodeId, NodeId)> {
         match kind {
@@ -517,67 +429,6 @@ impl<W: Workload> Run<'_, W> {
         // Whatever it got to, the machine is off now.
         self.cluster.lose_power_with(node, pattern);
         cut_short
-    }
-
-    fn damage(&mut self, node: NodeId, chance: u64) -> bool {
-        // After a loss of power nothing may be left that knows the last write to have been synced.
-        if !self.cluster.is_running(node) {
-            return false;
-        }
-        self.cluster.kill(node);
-        let disk = self.cluster.disk(node);
-        let mut names: Vec<String> = disk.names();
-        names.retain(|name| name.ends_with(".wal"));
-        let place = usize::try_from(chance % names.len().max(1) as u64).unwrap_or(0);
-        let Some(name) = names.get(place) else {
-            return false;
-        };
-        let bytes = disk.file(name).unwrap_or_default();
-        let used = bytes
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |last| last + 1);
-        if used == 0 {
-            return false;
-        }
-        let bit = (chance >> 8) % (used as u64 * 8);
-        self.cluster.flip(node, name, bit);
-        self.harmed.insert(node);
-        true
-    }
-
-    /// The last server, if it is a spare one, begins with what a node's disk holds now.
-    fn clone_of(&mut self, node: NodeId) -> bool {
-        let double = NodeId(self.plan.servers());
-        if self.plan.spares == 0 || node == double || !self.cluster.links.double(node, double) {
-            return false;
-        }
-        self.excuse();
-        self.cluster.kill(double);
-        let image = self.cluster.disk(node).image();
-        self.cluster.disk(double).become_image(&image);
-        self.start(double);
-        true
-    }
-
-    fn roll_back(&mut self, place: usize) {
-        let fault = &self.plan.faults[place];
-        let Some(image) = self.images.remove(&place) else {
-            return;
-        };
-        let node = self.places.get(&place).copied().unwrap_or(NodeId(1));
-        self.note("a disk goes back to what it was");
-        self.cluster.kill(node);
-        self.cluster.disk(node).become_image(&image);
-        self.hit(fault.kind.name());
-        self.excuse();
-        let end = self.cluster.now() + fault.lasts;
-        self.agenda.insert(end, Act::End(place));
-    }
-
-    /// From here on no rule can be demanded of this cluster but that it does not panic.
-    fn excuse(&mut self) {
-        self.cluster.world.judge.excuse();
     }
 
     fn end(&mut self, node: NodeId, fault: &Fault) {

@@ -5,6 +5,7 @@ mod cluster;
 mod disk;
 mod faults;
 mod network;
+mod orders;
 mod requests;
 mod server;
 mod sessions;
