@@ -40,7 +40,7 @@ impl Ghost {
 
     /// Whether it is part of a cluster, as far as was seen.
     pub(super) fn takes_part(&self) -> bool {
-        let shown = self.shown.as_ref().or(self.shown_before.as_ref());
+        let shown = self.shown_last();
         shown.is_some_and(|shown| shown.is_voter(self.member))
     }
 
@@ -50,11 +50,13 @@ impl Ghost {
             .configurations()
             .next()
             .map(|known| &known.configuration);
-        let shown = self.shown.as_ref().or(self.shown_before.as_ref());
-        shown
-            .into_iter()
-            .chain(last)
-            .any(|known| known.contains(member))
+        let mut known = self.shown_last().into_iter().chain(last);
+        known.any(|known| known.contains(member))
+    }
+
+    /// The configuration that it showed last, in this life or one before.
+    fn shown_last(&self) -> Option<&Arc<Configuration>> {
+        self.shown.as_ref().or(self.shown_before.as_ref())
     }
 
     /// The configurations that are in the log still, latest first.

@@ -31,7 +31,7 @@ pub(super) struct Configured {
 }
 
 /// The promises of one node's store, over all its lives.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ghost {
     /// Who has promised.
     pub(super) member: Member,
@@ -97,26 +97,7 @@ impl Ghost {
     pub(super) fn new(member: Member) -> Self {
         Self {
             member,
-            handed: Chain::default(),
-            durable: Chain::default(),
-            hard_state: HardState::default(),
-            mark: None,
-            lane: VecDeque::new(),
-            votes: BTreeMap::new(),
-            term: Term(0),
-            commit: Index(0),
-            applied: Index(0),
-            compared: Index(0),
-            lost: false,
-            stranger: false,
-            leading: None,
-            leads_for_certain: false,
-            acknowledged: BTreeMap::new(),
-            configurations: Vec::new(),
-            replaced: None,
-            shown: None,
-            shown_before: None,
-            matches: Vec::new(),
+            ..Self::default()
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use raft_core::replica::{ClientSession, Sequence, Serial};
+use raft_core::replica::{ClientSession, Sequence, Serial, StateMachine};
 use raft_core::{NodeId, RequestId, Span};
 
 use super::agenda::Act;
@@ -74,6 +74,9 @@ impl Clients {
     /// Whose a command is; nobody's, if it is one of those that are sent once.
     fn client_of(&self, op: OpId) -> Option<usize> {
         let clients = self.clients.len() as u64;
+        if clients == 0 {
+            return None;
+        }
         let drawn = self.draw(op).below(2 * clients);
         usize::try_from(drawn).ok().filter(|_| drawn < clients)
     }
@@ -178,19 +181,20 @@ impl Clients {
     }
 }
 
+type Command<W> = <<W as Workload>::Machine as StateMachine>::Command;
+
 impl<W: Workload> Run<'_, W> {
-    /// Asks in a session if the command's client has one; false if it does not, and the command is asked
-    /// as any other.
-    pub(super) fn ask_in_session(&mut self, node: NodeId, op: OpId) -> bool {
-        let Some(client) = self.clients.client_of(op) else {
-            return false;
-        };
-        if !self.clients.begin(op, client, &self.cluster) {
-            self.register(node, op, client);
-            return false;
+    /// Asks in a session if the command's client has one, and as any other if it does not.
+    pub(super) fn propose(&mut self, node: NodeId, op: OpId, command: Command<W>) {
+        let client = self.clients.client_of(op);
+        if client.is_some_and(|client| self.clients.begin(op, client, &self.cluster)) {
+            self.send(node, op, command);
+            return;
         }
-        self.send(node, op);
-        true
+        if let Some(client) = client {
+            self.register(node, op, client);
+        }
+        self.cluster.propose_as(op, node, command);
     }
 
     /// A client without a session asks for one; again, now and then, if it hears nothing.
@@ -205,10 +209,7 @@ impl<W: Workload> Run<'_, W> {
         self.cluster.register_as(number, node);
     }
 
-    fn send(&mut self, node: NodeId, first: OpId) {
-        let Request::Command(command) = request(self.workload, self.plan.seed, first) else {
-            return;
-        };
+    fn send(&mut self, node: NodeId, first: OpId, command: Command<W>) {
         let Some((number, repeat)) = self.clients.attempt(first) else {
             return;
         };
@@ -228,8 +229,10 @@ impl<W: Workload> Run<'_, W> {
         let last = open.sent_as.last().copied().unwrap_or(first);
         let mut draw = self.clients.draw(last);
         let node = NodeId(draw.number() % self.plan.servers() + 1);
-        if self.cluster.is_running(node) && self.cluster.paused_until(node) <= self.cluster.now() {
-            self.send(node, first);
+        if self.cluster.is_running(node) && !self.cluster.is_paused(node) {
+            if let Request::Command(command) = request(self.workload, self.plan.seed, first) {
+                self.send(node, first, command);
+            }
         } else {
             // Nobody there: the next one is asked soon.
             let at = self.cluster.now() + self.plan.options.election_timeout;

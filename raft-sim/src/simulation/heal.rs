@@ -54,7 +54,7 @@ impl<W: Workload> Run<'_, W> {
         self.commit_something(&core);
     }
 
-    fn is_stranger(&self, node: NodeId) -> bool {
+    pub(super) fn is_stranger(&self, node: NodeId) -> bool {
         self.cluster.world.judge.is_stranger(node)
     }
 
@@ -79,22 +79,25 @@ impl<W: Workload> Run<'_, W> {
     /// Whether a majority of the voters, by the leader's own configuration, is in its term and knows it.
     fn is_followed(&self, leader: NodeId, term: Term) -> bool {
         let world = &self.cluster.world;
-        let (voters, _) = self.voters_of(leader);
-        let follow = voters.iter().filter(|node| {
-            let status = world.status(**node);
+        let voters = self.voters_of(leader);
+        let follow = voters.iter().filter(|voter| {
+            let status = world.status(voter.node);
             status.is_some_and(|s| s.term == term && s.leader.is_some())
         });
         2 * follow.count() > voters.len()
     }
 
-    /// The voters by a node's configuration, and those of them whose stores are lost or emptied.
-    fn voters_of(&self, leader: NodeId) -> (Vec<NodeId>, Vec<NodeId>) {
+    /// The voters by a node's configuration.
+    fn voters_of(&self, leader: NodeId) -> Vec<Member> {
         let status = self.cluster.world.status(leader);
         let voters = status.map(|status| status.configuration.voters.iter());
-        let voters: Vec<Member> = voters.into_iter().flatten().copied().collect();
-        let dead = voters.iter().filter(|voter| !self.takes_part(**voter));
-        let dead = dead.map(|voter| voter.node).collect();
-        (voters.iter().map(|voter| voter.node).collect(), dead)
+        voters.into_iter().flatten().copied().collect()
+    }
+
+    /// Those of them whose stores are neither lost nor emptied.
+    fn left_of(&self, voters: &[Member]) -> Vec<NodeId> {
+        let left = voters.iter().filter(|voter| self.takes_part(**voter));
+        left.map(|voter| voter.node).collect()
     }
 
     /// Whether a member is one still: its store is not lost, and no other one took its place.
@@ -203,8 +206,8 @@ impl<W: Workload> Run<'_, W> {
         self.agenda.clear();
         self.cluster.links.mend_all();
         self.heal(&whole);
-        let strangers = |node: &NodeId| self.is_stranger(*node);
-        let whole: Vec<NodeId> = whole.into_iter().filter(|n| !strangers(n)).collect();
+        let known = whole.into_iter().filter(|node| !self.is_stranger(*node));
+        let whole: Vec<NodeId> = known.collect();
         let end = self.cluster.now() + self.patience();
         let converged = self.run_until(end, Self::has_converged);
         if !converged && !self.is_over() {
@@ -219,13 +222,13 @@ impl<W: Workload> Run<'_, W> {
         self.keep_still(&whole, &[]);
         // One that was away and comes back takes nobody's term (dissertation §9.6).
         let leader = self.cluster.leader();
-        let (voters, dead) = leader
+        let voters = leader
             .map(|leader| self.voters_of(leader))
             .unwrap_or_default();
-        let left = voters.iter().filter(|node| !dead.contains(node));
-        let follower = left.clone().find(|node| Some(**node) != leader);
+        let left = self.left_of(&voters);
+        let follower = left.iter().find(|node| Some(**node) != leader);
         if let Some(follower) = follower.copied()
-            && left.count() > 1 + voters.len() / 2
+            && left.len() > 1 + voters.len() / 2
         {
             self.keep_still(&whole, &[follower]);
         }
@@ -241,11 +244,11 @@ impl<W: Workload> Run<'_, W> {
         let Some(leader) = self.cluster.leader().filter(|_| ordered) else {
             return;
         };
-        let (voters, dead) = self.voters_of(leader);
-        let left = voters.iter().filter(|node| !dead.contains(node));
-        let follower = left.clone().find(|node| **node != leader).copied();
+        let voters = self.voters_of(leader);
+        let left = self.left_of(&voters);
+        let follower = left.iter().find(|node| **node != leader).copied();
         // Those whose stores are lost vote no more, and have to be outvoted by the rest.
-        let enough = 2 * left.count() > voters.len() + 1;
+        let enough = 2 * left.len() > voters.len() + 1;
         let Some(node) = follower.filter(|_| enough && !self.is_over()) else {
             return;
         };
@@ -260,8 +263,9 @@ impl<W: Workload> Run<'_, W> {
         let Some(leader) = self.cluster.leader() else {
             return;
         };
-        let (_, dead) = self.voters_of(leader);
-        for node in dead {
+        let mut dead = self.voters_of(leader);
+        dead.retain(|voter| !self.takes_part(*voter));
+        for Member { node, .. } in dead {
             if !self.lost.contains(&node) && !self.is_over() {
                 self.carry_out(Order::Replace {
                     old: node,
@@ -418,9 +422,8 @@ impl<W: Workload> Run<'_, W> {
             return false;
         };
         let priority = |node: &NodeId| self.plan.priorities[place(*node)];
-        let (voters, dead) = self.voters_of(leader);
-        let able = voters.iter().filter(|node| !dead.contains(node));
-        able.map(priority).max() == Some(priority(&leader))
+        let able = self.left_of(&self.voters_of(leader));
+        able.iter().map(priority).max() == Some(priority(&leader))
     }
 
     /// A healthy cluster keeps its leader and its term, also when somebody is away for a while.

@@ -16,17 +16,13 @@ impl Plan {
     pub(super) fn draw_orders(&mut self, draw: &mut Draw) {
         let (changes, transfers) = (draw.percent(35), draw.percent(25));
         let ended = self.faults.iter().any(|fault| fault.kind.ends_a_store());
-        let ordered = matches!(
-            self.profile,
-            Profile::Tolerated | Profile::Detected | Profile::Outside
-        );
         // Whether enough stores are left to vote is only certain where membership stays as it is, but for those
         // who come back in their own places.
         let changes = changes && !ended;
         if ended {
             self.draw_replacements();
         }
-        if !ordered || !(changes || transfers) {
+        if !self.profile.is_swarm() || !(changes || transfers) {
             return;
         }
         if changes {
@@ -50,23 +46,30 @@ impl Plan {
             } else {
                 Target::Node(node)
             };
-            self.faults.push(Fault {
-                at: Time(at),
-                target,
-                kind: FaultKind::Order { order },
-                lasts: Span(0),
-            });
+            self.push_order(at, target, order);
             at += draw.below(2 * gap) + 1;
         }
+        self.end_orders();
+    }
+
+    fn push_order(&mut self, at: u64, target: Target, order: Order) {
+        self.faults.push(Fault {
+            at: Time(at),
+            target,
+            kind: FaultKind::Order { order },
+            lasts: Span(0),
+        });
+    }
+
+    /// Orders take their places among the other faults, and none comes after these.
+    fn end_orders(&mut self) {
+        self.faults.retain(|fault| fault.at.0 < self.time.0);
         self.faults.sort_by_key(|fault| fault.at);
     }
 
     /// In some runs some nodes want to lead more than others, and a stalled disk is noticed soon.
     pub(super) fn draw_leading(&mut self) {
-        let drawn = matches!(
-            self.profile,
-            Profile::Tolerated | Profile::Detected | Profile::Outside
-        );
+        let drawn = self.profile.is_swarm();
         let mut draw = Draw::new(self.seed, LEADING);
         if drawn && draw.percent(25) {
             let servers = 0..self.servers();
@@ -96,25 +99,18 @@ impl Plan {
             let Target::Node(node) = target else {
                 continue;
             };
-            let order = |at, target, order| Fault {
-                at,
-                target,
-                kind: FaultKind::Order { order },
-                lasts: Span(0),
-            };
-            let mut at = since + Span(draw.below(5 * SECOND));
-            self.faults.push(order(at, target, Order::Reset));
+            let mut at = since.0 + draw.below(5 * SECOND);
+            self.push_order(at, target, Order::Reset);
             for _ in 0..draw.between(0, 6) {
-                at = at + Span(draw.below(3 * SECOND));
+                at += draw.below(3 * SECOND);
                 let back = Order::Replace {
                     old: node,
                     new: node,
                 };
-                self.faults.push(order(at, Target::Leader, back));
+                self.push_order(at, Target::Leader, back);
             }
         }
-        self.faults.retain(|fault| fault.at.0 < self.time.0);
-        self.faults.sort_by_key(|fault| fault.at);
+        self.end_orders();
     }
 
     /// In a few runs one node goes on alone, and others come to it after their stores were emptied, or stay away
@@ -129,19 +125,11 @@ impl Plan {
         self.core = (1..=self.servers()).map(NodeId).collect();
         self.cut.clear();
         let third = self.time.0 / 3;
-        let mut order = |at, target, order| {
-            self.faults.push(Fault {
-                at: Time(at),
-                target,
-                kind: FaultKind::Order { order },
-                lasts: Span(0),
-            });
-        };
         // Not every node has what it takes when it is asked.
         let mut at = draw.below(third);
         for _ in 0..draw.between(1, 8) {
             let node = NodeId(draw.between(1, self.nodes));
-            order(at, Target::Node(node), Order::Solo);
+            self.push_order(at, Target::Node(node), Order::Solo);
             at += draw.below(SECOND);
         }
         for node in (1..=self.nodes).map(NodeId) {
@@ -149,14 +137,13 @@ impl Plan {
                 continue;
             }
             let mut at = at + draw.below(third);
-            order(at, Target::Node(node), Order::Reset);
+            self.push_order(at, Target::Node(node), Order::Reset);
             for _ in 0..draw.between(0, 6) {
                 at += draw.below(3 * SECOND);
-                order(at, Target::Leader, Order::Add { node });
+                self.push_order(at, Target::Leader, Order::Add { node });
             }
         }
-        self.faults.retain(|fault| fault.at.0 < self.time.0);
-        self.faults.sort_by_key(|fault| fault.at);
+        self.end_orders();
     }
 
     fn draw_catch_up(&mut self, draw: &mut Draw) {

@@ -33,6 +33,14 @@ impl Profile {
         Self::Reference,
     ];
 
+    /// Whether each run is drawn anew, faults, options and all (swarm testing).
+    pub(super) const fn is_swarm(self) -> bool {
+        match self {
+            Self::Tolerated | Self::Detected | Self::Outside => true,
+            Self::Quiet | Self::Reference => false,
+        }
+    }
+
     /// The name, as the command line knows it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

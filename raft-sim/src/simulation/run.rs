@@ -279,8 +279,7 @@ impl<W: Workload> Run<'_, W> {
             return;
         }
         match request(self.workload, self.plan.seed, op) {
-            Request::Command(_) if self.ask_in_session(node, op) => {}
-            Request::Command(command) => self.cluster.propose_as(op, node, command),
+            Request::Command(command) => self.propose(node, op, command),
             Request::Query(query) => self.cluster.query_as(op, node, query),
         }
     }
@@ -358,19 +357,34 @@ impl<W: Workload> Run<'_, W> {
             | FaultKind::Rollback { .. }
             | FaultKind::Clone
             | FaultKind::Lies { .. } => self.strike_disk(place, node, &fault.kind),
-            FaultKind::Order {
-                order: Order::Reset,
-            } => self.reset(node),
-            FaultKind::Order { order: Order::Solo } => self.solo(node),
-            FaultKind::Order { order } => {
+            FaultKind::Order { order } => self.give(node, *order),
+        }
+    }
+
+    /// An operator gives an order; false if there is nobody to take it, or it makes no sense to whoever looks.
+    fn give(&mut self, node: NodeId, order: Order) -> bool {
+        if self.cluster.is_paused(node) {
+            return false;
+        }
+        match order {
+            Order::Reset => self.reset(node),
+            Order::Solo => self.solo(node),
+            Order::Add { .. }
+            | Order::AddAtOnce { .. }
+            | Order::Learner { .. }
+            | Order::Remove { .. }
+            | Order::RemoveAtOnce { .. }
+            | Order::Promote { .. }
+            | Order::Demote { .. }
+            | Order::Replace { .. }
+            | Order::Transfer { .. }
+            | Order::StepDown => {
                 // Whoever belongs to another cluster says so when it is asked to join this one.
                 let joins = order.joins();
-                let refused =
-                    joins.is_some_and(|joins| self.cluster.world.judge.is_stranger(joins));
-                let paused = self.cluster.paused_until(node) > self.cluster.now();
-                let takes = runs && !paused && !refused;
+                let refused = joins.is_some_and(|joins| self.is_stranger(joins));
+                let takes = self.cluster.is_running(node) && !refused;
                 if takes {
-                    self.cluster.order(node, *order);
+                    self.cluster.order(node, order);
                 }
                 takes
             }

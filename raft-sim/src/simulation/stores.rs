@@ -110,10 +110,9 @@ impl<W: Workload> Run<'_, W> {
     /// An operator empties a store that cannot be believed, or that nobody counts on.
     pub(super) fn reset(&mut self, node: NodeId) -> bool {
         let member = self.cluster.world.server(node).member;
-        let judge = &self.cluster.world.judge;
+        let nobody = self.cluster.world.judge.is_nobody(member);
         let useless = self.lost.contains(&node) || self.harmed.contains(&node);
-        let counted_on = !useless && !judge.is_stranger(node) && !judge.is_nobody(member);
-        if counted_on || self.cluster.paused_until(node) > self.cluster.now() {
+        if !(useless || nobody || self.is_stranger(node)) {
             return false;
         }
         let runs = self.cluster.is_running(node);
@@ -130,8 +129,7 @@ impl<W: Workload> Run<'_, W> {
 
     /// An operator lets a node go on alone, if nothing is lost by that.
     pub(super) fn solo(&mut self, node: NodeId) -> bool {
-        let paused = self.cluster.paused_until(node) > self.cluster.now();
-        if paused || !self.cluster.world.may_go_alone(node) {
+        if !self.cluster.world.may_go_alone(node) {
             return false;
         }
         let member = self.cluster.world.server(node).member;

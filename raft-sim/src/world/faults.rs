@@ -66,6 +66,10 @@ impl<S: Machine> Cluster<S> {
         self.seat(node).paused_until
     }
 
+    pub(crate) fn is_paused(&self, node: NodeId) -> bool {
+        self.paused_until(node) > self.now()
+    }
+
     pub(crate) fn set_clock_rate(&mut self, node: NodeId, rate: u64) {
         let now = self.now();
         self.seat_mut(node).clock.set_rate(now, rate);
