@@ -10,18 +10,18 @@ use std::sync::Arc;
 use raft_core::replica::{RequestError, SessionId, SnapshotRefusal};
 use raft_core::wal::RecoveryError;
 use raft_core::{
-    Alert, Boot, EntryId, Envelope, HaltReason, Index, Input, NodeId, Options, Outcome, RequestId,
-    Span, Status, Time,
+    Alert, Boot, EntryId, Envelope, HaltReason, Index, NodeId, Options, Outcome, RequestId, Span,
+    Status, Time,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use super::clock::LocalClock;
 use super::disk::MemoryDisk;
+use super::events::{Scheduled, Seat};
 use super::mechanism::{Setup, WAL_OPTIONS, World};
 use super::network::{Links, Network};
 use super::sessions::Heard;
-use crate::judge::{Invariant, Violation, mix};
+use crate::judge::Violation;
 use crate::machine::{Machine, OpId};
 use crate::schedule::{Recorder, Sent, Step};
 use crate::trace::{Fate, Happening, Trace, message_name, message_text};
@@ -33,8 +33,8 @@ pub struct Cluster<S: Machine> {
     pub(crate) world: World<S>,
     pub(super) rng: ChaCha8Rng,
     pub(crate) network: Network,
-    queue: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    pub(super) queue: BinaryHeap<Reverse<Scheduled>>,
+    pub(super) scheduled: u64,
     pub(super) flights: Vec<Option<Flight>>,
     pub(super) free: Vec<u32>,
     pub(crate) links: Links,
@@ -52,8 +52,8 @@ pub struct Cluster<S: Machine> {
     /// Whether somebody listens to what is answered.
     pub(crate) listens: bool,
     pub(super) heard: Vec<(OpId, Heard)>,
-    hash: u64,
-    events: u64,
+    pub(super) hash: u64,
+    pub(super) events: u64,
     pub(crate) odd: OddCounts,
     pub(crate) recorder: Option<Recorder>,
 }
@@ -79,57 +79,8 @@ pub(super) struct Flight {
     pub(super) name: Option<Sent>,
 }
 
-/// Where one server is in time.
-#[derive(Clone, Debug)]
-pub(super) struct Seat {
-    pub(super) clock: LocalClock,
-    pub(super) tick: Option<Time>,
-    /// The deadline that was met last, and how often.
-    met: (Time, u32),
-    lane: Option<Boot>,
-    drain: Option<Boot>,
-    snapshots: Option<Boot>,
-    pub(super) paused_until: Time,
-    /// How many times as long as others its disk takes.
-    pub(super) slow: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Scheduled {
-    at: Time,
-    number: u64,
-    what: What,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
-    Deliver(u32),
-    Lane(NodeId, Boot),
-    Snapshots(NodeId, Boot),
-    Drain(NodeId, Boot),
-    Tick(NodeId),
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 /// No test needs the cluster to be idle for longer, in nanoseconds of virtual time.
 const PATIENCE: Span = Span(60_000_000_000);
-/// How long a full disk is left alone before it is tried again.
-const FULL_RETRY: Span = Span::from_millis(200);
-/// How often the same deadline may be met: several things may be due then, one after the other.
-const MET_MAX: u32 = 16;
-/// The longest that reading entries back takes.
-const READ_MAX: Span = Span(100_000);
 
 impl<S: Machine + Default + 'static> Cluster<S> {
     /// A new cluster of `nodes` voters, all of them running and none elected yet.
@@ -185,16 +136,6 @@ impl<S: Machine> Cluster<S> {
     /// A cluster of which no node runs yet.
     pub(crate) fn stopped(setup: Setup<S>, network: Network) -> Self {
         let nodes = usize::try_from(setup.servers()).unwrap_or(usize::MAX);
-        let seat = Seat {
-            clock: LocalClock::new(),
-            tick: None,
-            met: (Time(0), 0),
-            lane: None,
-            drain: None,
-            snapshots: None,
-            paused_until: Time(0),
-            slow: 1,
-        };
         Self {
             rng: ChaCha8Rng::seed_from_u64(setup.options.seed),
             world: World::new(setup),
@@ -204,7 +145,7 @@ impl<S: Machine> Cluster<S> {
             flights: Vec::new(),
             free: Vec::new(),
             links: Links::new(nodes),
-            seats: vec![seat; nodes],
+            seats: vec![Seat::new(); nodes],
             old: Vec::new(),
             last_op: 0,
             replies: BTreeMap::new(),
@@ -232,9 +173,7 @@ impl<S: Machine> Cluster<S> {
     /// If it runs already, or what was recovered contradicts itself.
     pub fn start(&mut self, node: NodeId) -> Result<(), RecoveryError> {
         self.record(|| Step::Start { node });
-        let seat = self.seat_mut(node);
-        // The lives of an emptied store are counted anew, and what was to happen in those before is not.
-        (seat.lane, seat.drain, seat.snapshots) = (None, None, None);
+        self.seat_mut(node).begin();
         let at = self.local(node);
         self.world.start(at, node)?;
         self.collect(node);
@@ -391,27 +330,6 @@ impl<S: Machine> Cluster<S> {
         happened
     }
 
-    /// When the next thing happens.
-    pub(crate) fn next_event(&self) -> Option<Time> {
-        self.queue.peek().map(|Reverse(scheduled)| scheduled.at)
-    }
-
-    /// As [`Cluster::advance`], without looking at the judge's verdict.
-    pub(crate) fn step(&mut self) -> bool {
-        let Some(Reverse(Scheduled { at, what, .. })) = self.queue.pop() else {
-            return false;
-        };
-        self.world.now = at;
-        match what {
-            What::Deliver(slot) => self.deliver(slot),
-            What::Lane(node, boot) => self.lane(node, boot),
-            What::Snapshots(node, boot) => self.snapshots(node, boot),
-            What::Drain(node, boot) => self.drain(node, boot),
-            What::Tick(node) => self.tick(node),
-        }
-        true
-    }
-
     pub(super) fn seat(&self, node: NodeId) -> &Seat {
         &self.seats[seat_of(node)]
     }
@@ -424,56 +342,9 @@ impl<S: Machine> Cluster<S> {
         self.seat(node).clock.at(self.now())
     }
 
-    fn boot(&self, node: NodeId) -> Option<Boot> {
+    pub(super) fn boot(&self, node: NodeId) -> Option<Boot> {
         let process = self.world.server(node).process.as_ref();
         process.map(|process| process.boot)
-    }
-
-    pub(super) fn schedule(&mut self, at: Time, what: What) {
-        self.scheduled += 1;
-        self.queue.push(Reverse(Scheduled {
-            at,
-            number: self.scheduled,
-            what,
-        }));
-    }
-
-    /// Whether the node does nothing now; what was to happen then happens later.
-    fn postponed(&mut self, node: NodeId, what: What) -> bool {
-        let until = self.seat(node).paused_until;
-        let paused = until > self.now();
-        if paused {
-            self.schedule(until, what);
-        }
-        paused
-    }
-
-    fn count(&mut self, kind: u64, node: NodeId) {
-        self.events += 1;
-        self.hash = mix(mix(self.hash, self.world.now.0), kind << 8 | node.0);
-    }
-
-    fn deliver(&mut self, slot: u32) {
-        let place = slot as usize;
-        let Some(to) = self.flights[place].as_ref().map(|flight| flight.to) else {
-            return;
-        };
-        if self.postponed(to, What::Deliver(slot)) {
-            return;
-        }
-        let Some(flight) = self.flights[place].take() else {
-            return;
-        };
-        self.free.push(slot);
-        self.count(1, to);
-        self.trace_message(&flight, to, None);
-        if let Some(message) = flight.name {
-            self.record(|| Step::Deliver { message });
-        }
-        let at = self.local(to);
-        let input = Input::Receive(flight.envelope);
-        self.world.handle(at, to, input);
-        self.settle(to);
     }
 
     pub(super) fn trace_message(&mut self, flight: &Flight, to: NodeId, fate: Option<Fate>) {
@@ -491,183 +362,6 @@ impl<S: Machine> Cluster<S> {
                 Fate::Delivered
             }),
         });
-    }
-
-    fn lane(&mut self, node: NodeId, boot: Boot) {
-        if self.boot(node) != Some(boot) || self.postponed(node, What::Lane(node, boot)) {
-            return;
-        }
-        self.count(2, node);
-        self.record(|| Step::Disk { node });
-        self.seat_mut(node).lane = None;
-        let at = self.local(node);
-        self.world.lane(at, node);
-        self.settle(node);
-    }
-
-    fn snapshots(&mut self, node: NodeId, boot: Boot) {
-        if self.boot(node) != Some(boot) || self.postponed(node, What::Snapshots(node, boot)) {
-            return;
-        }
-        self.count(5, node);
-        self.record(|| Step::Snapshots { node });
-        self.seat_mut(node).snapshots = None;
-        let at = self.local(node);
-        self.world.snapshot_lane(at, node);
-        self.settle(node);
-    }
-
-    fn tick(&mut self, node: NodeId) {
-        if self.seat(node).tick != Some(self.now()) {
-            return;
-        }
-        if self.seat(node).paused_until > self.now() {
-            let until = self.seat(node).paused_until;
-            self.seat_mut(node).tick = Some(until);
-            self.schedule(until, What::Tick(node));
-            return;
-        }
-        self.seat_mut(node).tick = None;
-        let at = self.local(node);
-        let deadline = self.world.next_deadline(node);
-        if let Some(deadline) = deadline.filter(|deadline| *deadline <= at) {
-            self.meet(node, deadline);
-            self.count(3, node);
-            self.record(|| Step::Timeout { node });
-            self.world.handle(at, node, Input::Tick);
-            self.settle(node);
-        } else {
-            self.schedule_tick(node);
-        }
-    }
-
-    /// A deadline that stays what it is after it was met would keep a processor busy for nothing.
-    fn meet(&mut self, node: NodeId, deadline: Time) {
-        let met = &mut self.seat_mut(node).met;
-        *met = (deadline, if met.0 == deadline { met.1 + 1 } else { 1 });
-        if met.1 > MET_MAX {
-            let text = format!("its timer ended {} times, and is due at once again", met.1);
-            self.world.judge.report(Some(node), Invariant::I21, text);
-        }
-    }
-
-    fn drain(&mut self, node: NodeId, boot: Boot) {
-        if self.boot(node) != Some(boot) || self.postponed(node, What::Drain(node, boot)) {
-            return;
-        }
-        self.count(4, node);
-        self.record(|| Step::Drain { node });
-        self.seat_mut(node).drain = None;
-        self.world.drain(node);
-        self.collect(node);
-    }
-
-    /// A node was given something: what follows happens now, or with what else comes soon.
-    pub(super) fn settle(&mut self, node: NodeId) {
-        if self.network.batch_max == 0 {
-            self.record(|| Step::Drain { node });
-            self.world.drain(node);
-            self.collect(node);
-            return;
-        }
-        let boot = self.boot(node);
-        if boot.is_some() && self.seat(node).drain != boot {
-            self.seat_mut(node).drain = boot;
-            let wait = Span(1 + self.rng.next_u64() % self.network.batch_max);
-            if let Some(boot) = boot {
-                self.schedule(self.now() + wait, What::Drain(node, boot));
-            }
-        }
-    }
-
-    /// Takes on what a node's step brought about.
-    pub(crate) fn collect(&mut self, node: NodeId) {
-        let mut sent = core::mem::take(&mut self.world.effects.sent);
-        self.hash = mix(self.hash, sent.len() as u64);
-        for envelope in sent.drain(..) {
-            self.transmit(envelope);
-        }
-        self.world.effects.sent = sent;
-        for (op, result) in self.world.effects.replies.drain(..) {
-            self.hash = mix(self.hash, op << 1 | u64::from(result.is_ok()));
-            if self.listens {
-                self.heard.push((op, Heard::of(&result)));
-            }
-            if self.keeps_replies {
-                let before = self.replies.insert(RequestId(op), result);
-                assert!(before.is_none(), "a request has one outcome");
-            }
-        }
-        for (request, _, outcome) in self.world.effects.ordered.drain(..) {
-            self.hash = mix(self.hash, request.0 << 1 | u64::from(outcome.is_ok()));
-            if self.keeps_replies {
-                self.ordered.insert(request, outcome);
-            }
-        }
-        for (request, result) in self.world.effects.snapshots.drain(..) {
-            self.hash = mix(self.hash, request.0 << 1 | u64::from(result.is_ok()));
-            if self.keeps_replies {
-                self.snapshots.insert(request, result);
-            }
-        }
-        for (op, session) in self.world.effects.registered.drain(..) {
-            self.hash = mix(self.hash, op << 1 | 1);
-            self.session_of.insert(RequestId(op), session);
-        }
-        self.hash = mix(self.hash, self.world.effects.state);
-        self.schedule_lane(node);
-        self.schedule_snapshots(node);
-        self.schedule_tick(node);
-    }
-
-    fn schedule_snapshots(&mut self, node: NodeId) {
-        let Some(boot) = self.boot(node) else {
-            return;
-        };
-        if !self.world.snapshot_lane_is_busy(node) || self.seat(node).snapshots == Some(boot) {
-            return;
-        }
-        self.seat_mut(node).snapshots = Some(boot);
-        let takes = 1 + self.rng.next_u64() % (READ_MAX.0 + self.network.sync_max);
-        let takes = Span(takes * self.seat(node).slow);
-        self.schedule(self.now() + takes, What::Snapshots(node, boot));
-    }
-
-    fn schedule_lane(&mut self, node: NodeId) {
-        let Some(process) = &self.world.server(node).process else {
-            return;
-        };
-        let (boot, full, syncs) = (process.boot, process.is_full(), process.is_syncing());
-        if !process.lane_is_busy() || self.seat(node).lane == Some(boot) {
-            return;
-        }
-        self.seat_mut(node).lane = Some(boot);
-        let takes = if full {
-            FULL_RETRY
-        } else {
-            let longest = if syncs {
-                self.network.sync_max
-            } else {
-                READ_MAX.0
-            };
-            let takes = 1 + self.rng.next_u64() % longest;
-            Span(takes * self.seat(node).slow)
-        };
-        self.schedule(self.now() + takes, What::Lane(node, boot));
-    }
-
-    pub(super) fn schedule_tick(&mut self, node: NodeId) {
-        let Some(deadline) = self.world.next_deadline(node) else {
-            return;
-        };
-        let now = self.now();
-        let seat = self.seat_mut(node);
-        let at = seat.clock.when(deadline).max(Time(now.0 + 1));
-        // One that comes too early finds out, and waits on.
-        if seat.tick.is_none_or(|tick| at < tick) {
-            seat.tick = Some(at);
-            self.schedule(at, What::Tick(node));
-        }
     }
 
     pub(super) fn record(&mut self, step: impl FnOnce() -> Step) {

@@ -3,6 +3,7 @@
 mod clock;
 mod cluster;
 mod disk;
+mod events;
 mod faults;
 mod network;
 mod orders;

@@ -3,7 +3,8 @@
 use raft_core::{Bytes, ClusterId, Envelope, NodeId, Span, Time, codec};
 use rand_core::Rng;
 
-use super::cluster::{Cluster, Flight, What, seat_of};
+use super::cluster::{Cluster, Flight, seat_of};
+use super::events::What;
 use crate::machine::Machine;
 use crate::trace::Fate;
 
