@@ -299,6 +299,8 @@ pub enum HandOverReason {
     Priority,
     /// A write takes longer than `Options::disk_stall_timeout`.
     DiskStalled,
+    /// Its disk has no room for entries, and a majority without it has.
+    DiskFull,
 }
 
 /// A node's part in its term (§5.1), without what only that part knows.

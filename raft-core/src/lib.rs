@@ -153,8 +153,8 @@ pub use self::error::{IdentityError, OptionsError, RestoreError};
 pub use self::event::{Consistency, Event, Input, LogReadOutcome};
 pub use self::inflight::Inflight;
 pub use self::message::{
-    AppendOutcome, Body, Cause, Control, ControlOutcome, Envelope, ForwardOutcome, LeaderRound,
-    Session,
+    AppendOutcome, Body, Cause, Control, ControlOutcome, DiskHealth, Envelope, ForwardOutcome,
+    LeaderRound, Session,
 };
 pub use self::node::{Node, Refused, Restored, Status};
 pub use self::options::Options;

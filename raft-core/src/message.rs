@@ -112,6 +112,8 @@ pub enum Body {
         matched: Index,
         /// For how long the follower promises to help nobody else to lead, from when it was asked.
         promised: Span,
+        /// Whether its disk takes entries, and in time.
+        disk: DiskHealth,
     },
     /// Your message was of a term that is over; the envelope carries the newer one (S18).
     StaleTerm,
@@ -201,6 +203,30 @@ pub enum Body {
     },
     /// There is no such snapshot here.
     NoSnapshot,
+}
+
+/// Whether a node's disk takes entries, and in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum DiskHealth {
+    /// It does, as far as is known.
+    #[default]
+    Healthy,
+    /// A write takes longer than `Options::disk_stall_timeout`.
+    Stalled,
+    /// It has no room for more.
+    Full,
+}
+
+impl DiskHealth {
+    /// In one lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Stalled => "stalled",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// One round of heartbeats, told apart from every other leadership's.

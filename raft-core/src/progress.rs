@@ -4,7 +4,7 @@
 //! leadership (S50).
 
 use crate::inflight::Inflight;
-use crate::message::Session;
+use crate::message::{DiskHealth, Session};
 use crate::planted::{Bug, planted};
 use crate::types::{Boot, EntryId, Index, ReadTicket, Round, Time};
 
@@ -59,6 +59,8 @@ pub(crate) struct Progress {
     pub(crate) commit_sent: Index,
     /// The commit index it waits for, with a request of its own.
     pub(crate) commit_wanted: Index,
+    /// How its disk was when it last answered a round.
+    pub(crate) disk: DiskHealth,
     /// It was said already that it lacks what it acknowledged.
     pub(crate) forgot: bool,
     /// Entries for it are being read from disk.
@@ -83,6 +85,7 @@ impl Progress {
             confirmed: None,
             promised_until: Time(0),
             asked: None,
+            disk: DiskHealth::Healthy,
             forgot: false,
             commit_sent: Index(0),
             commit_wanted: Index(0),

@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use quickcheck::{Arbitrary, Gen, TestResult, quickcheck};
 use raft_core::quorum::{Tally, majority, reached, tally};
 use raft_core::{
-    Body, Boot, Bytes, Cause, ClusterId, Configuration, Entry, EntryId, Envelope, ForwardOutcome,
-    GroupId, Identity, Index, Inflight, LeaderRound, Member, NodeId, Payload, Round, Session, Span,
-    StorageId, Term, TermRuns, codec,
+    Body, Boot, Bytes, Cause, ClusterId, Configuration, DiskHealth, Entry, EntryId, Envelope,
+    ForwardOutcome, GroupId, Identity, Index, Inflight, LeaderRound, Member, NodeId, Payload,
+    Round, Session, Span, StorageId, Term, TermRuns, codec,
 };
 
 fn member(n: u8) -> Member {
@@ -293,6 +293,9 @@ fn any_body(g: &mut Gen) -> Body {
             received: Index(u64::arbitrary(g)),
             matched: Index(u64::arbitrary(g)),
             promised: Span(u64::arbitrary(g)),
+            disk: *g
+                .choose(&[DiskHealth::Healthy, DiskHealth::Stalled, DiskHealth::Full])
+                .unwrap_or(&DiskHealth::Healthy),
         },
         9 => {
             let commands: Vec<Vec<u8>> = Vec::arbitrary(g);

@@ -4,8 +4,8 @@ use std::fmt;
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    Alert, AppendOutcome, Body, Entry, EntryId, Envelope, Index, Input, NodeId, Outcome, Payload,
-    Persist, Restored, RoleKind, Status, Term, Time,
+    Alert, AppendOutcome, Body, DiskHealth, Entry, EntryId, Envelope, Index, Input, NodeId,
+    Outcome, Payload, Persist, Restored, RoleKind, Status, Term, Time,
 };
 use serde::Serialize;
 
@@ -349,17 +349,17 @@ pub(crate) fn message_text(envelope: &Envelope) -> String {
                 id(last)
             )
         }
-        Body::AppendReply(AppendOutcome::Matched(matched)) => {
-            format!("term={term} matched={matched}")
-        }
-        Body::AppendReply(AppendOutcome::Blank) => format!("term={term} blank"),
-        Body::AppendReply(AppendOutcome::Conflict { previous, hint }) => {
-            format!("term={term} conflict={previous} hint={}", id(*hint))
-        }
+        Body::AppendReply(outcome) => format!("term={term} {}", outcome_text(outcome)),
         Body::Heartbeat { commit, .. } => format!("term={term} commit={commit}"),
         Body::HeartbeatReply {
-            received, matched, ..
-        } => format!("term={term} received={received} matched={matched}"),
+            received,
+            matched,
+            disk,
+            ..
+        } => {
+            let disk = disk_text(*disk);
+            format!("term={term} received={received} matched={matched}{disk}")
+        }
         Body::StaleTerm => format!("term={term}"),
         Body::ForwardProposals { commands } => {
             let ops = commands.iter().filter_map(op_of);
@@ -404,6 +404,24 @@ pub(crate) fn message_text(envelope: &Envelope) -> String {
             bytes.len()
         ),
         Body::NoSnapshot => String::new(),
+    }
+}
+
+fn outcome_text(outcome: &AppendOutcome) -> String {
+    match outcome {
+        AppendOutcome::Matched(matched) => format!("matched={matched}"),
+        AppendOutcome::Conflict { previous, hint } => {
+            format!("conflict={previous} hint={}", id(*hint))
+        }
+        AppendOutcome::Blank => "blank".to_string(),
+    }
+}
+
+/// Nothing of a healthy disk.
+fn disk_text(disk: DiskHealth) -> String {
+    match disk {
+        DiskHealth::Healthy => String::new(),
+        DiskHealth::Stalled | DiskHealth::Full => format!(" disk={}", disk.as_str()),
     }
 }
 

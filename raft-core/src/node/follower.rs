@@ -259,6 +259,7 @@ impl Node {
             received,
             matched,
             promised,
+            disk: self.disk_health(),
         };
         self.send(envelope.from.member, envelope.session, reply);
     }

@@ -1,7 +1,8 @@
-//! Who had better lead: priorities, and leaders whose disk stalls.
+//! Who had better lead: priorities, and leaders whose disk stalls or is full.
 //!
 //! A leader hands over of its own accord to a voter that asked and has a higher priority, or to any that
-//! is caught up while its own disk stalls. Neither can go on for ever, because:
+//! is caught up and has a healthy disk while its own stalls or is full. Neither can go on for ever,
+//! because:
 //!
 //! - Priorities do not change while a node runs, and a leader gives in only to a higher one. So every
 //!   handover for its sake leads upwards, and nodes of equal priority never ask each other.
@@ -9,13 +10,17 @@
 //!   heard the leader for [`PACE`] election timeouts, and then once in as many. A node that can win but
 //!   not lead therefore takes leadership at most that often, and a leader hands over at most that often,
 //!   whatever the reason and whether or not it succeeds.
-//! - A leader whose disk stalls goes on committing through the other voters' disks, so it hands over only
-//!   where those can elect and commit without it: a live majority of every set of voters that leaves it
-//!   out. Where they cannot, a new leader would wait for the same disk. So it goes on leading, and a
-//!   cluster of one does so always.
+//! - A leader whose disk stalls goes on committing through the other voters' disks, and one whose disk is
+//!   full still answers reads. So it hands over only where others can elect and commit without it: a
+//!   majority, of every set of voters, that leaves it out, is alive, and has healthy disks. Where there is
+//!   none, a new leader would wait for the same disks. So it goes on leading, and a cluster of one does so
+//!   always.
+//!
+//! A node whose disk stalls does not campaign; one whose disk is full does, because votes and reads need
+//! next to no room, and somebody has to lead even where every disk is full.
 
 use crate::action::{Action, Alert, HandOverReason, Observation};
-use crate::message::{Body, Envelope};
+use crate::message::{Body, DiskHealth, Envelope};
 use crate::progress::{Progress, ProgressState};
 use crate::quorum::Tally;
 use crate::types::{Member, Span, Time};
@@ -47,17 +52,29 @@ impl Node {
         Some(since + self.options.disk_stall_timeout)
     }
 
+    pub(super) fn disk_health(&self) -> DiskHealth {
+        if self.storage_full {
+            DiskHealth::Full
+        } else if self.disk_stalls() {
+            DiskHealth::Stalled
+        } else {
+            DiskHealth::Healthy
+        }
+    }
+
     /// Says so when the disk stalls; a leader lets another node lead if that would help.
     pub(super) fn check_disk(&mut self) {
-        if !self.disk_stalls() {
-            return;
-        }
-        if !self.stall_said {
+        if self.disk_stalls() && !self.stall_said {
             self.stall_said = true;
             self.outbox.push(Action::Alert(Alert::DiskStalled));
         }
+        let reason = match self.disk_health() {
+            DiskHealth::Healthy => return,
+            DiskHealth::Stalled => HandOverReason::DiskStalled,
+            DiskHealth::Full => HandOverReason::DiskFull,
+        };
         if let Some(peer) = self.healthy_successor() {
-            self.hand_over_to(peer, HandOverReason::DiskStalled);
+            self.hand_over_to(peer, reason);
         }
     }
 
@@ -66,13 +83,15 @@ impl Node {
         let Role::Leader(leader) = &self.role else {
             return None;
         };
-        let is_live = |member: Member| leader.peers.get(&member).is_some_and(|p| self.is_live(p));
-        let others = self.configuration().tally(|member| Some(is_live(member)));
+        let is_able = |peer: &Progress| self.is_live(peer) && peer.disk == DiskHealth::Healthy;
+        let others = |member: Member| Some(leader.peers.get(&member).is_some_and(is_able));
+        let others = self.configuration().tally(others);
         if others != Tally::Won {
             return None;
         }
         let able = leader.peers.iter();
-        let able = able.filter(|(member, _)| self.can_take_over(leader, **member));
+        let able =
+            able.filter(|(member, peer)| is_able(peer) && self.can_take_over(leader, **member));
         let most = able.max_by_key(|(_, peer)| peer.match_index);
         most.map(|(member, _)| *member)
     }
@@ -104,8 +123,7 @@ impl Node {
         let age = self.freshness.age(self.now);
         let ready = self.configuration().voters.contains(&self.me())
             && age.is_some_and(|age| age < self.options.election_timeout)
-            && !self.storage_full
-            && !self.disk_stalls();
+            && self.disk_health() == DiskHealth::Healthy;
         let now = self.now;
         let Role::Follower(follower) = &mut self.role else {
             return;

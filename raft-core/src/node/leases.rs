@@ -168,7 +168,7 @@ mod tests {
     use crate::action::{Action, Outcome, RoleKind};
     use crate::configuration::Configuration;
     use crate::event::{Consistency, Event, Input};
-    use crate::message::{AppendOutcome, Body, Cause, Envelope, LeaderRound, Session};
+    use crate::message::{AppendOutcome, Body, Cause, DiskHealth, Envelope, LeaderRound, Session};
     use crate::options::Options;
     use crate::types::{
         Boot, ClusterId, GroupId, Identity, Index, Member, NodeId, RequestId, Round, Span,
@@ -283,6 +283,7 @@ mod tests {
                 received: Index(1),
                 matched: Index(1),
                 promised: PROMISE,
+                disk: DiskHealth::Healthy,
             };
             self.receive(1, replication(), body);
         }

@@ -330,7 +330,10 @@ impl Node {
             Input::LogRead { ticket, outcome } => self.on_log_read(ticket, outcome),
             Input::PeerUnreachable { peer } => self.on_peer_unreachable(peer),
             Input::StorageFailed => self.halt(HaltReason::StorageFailed),
-            Input::StorageFull => self.storage_full = true,
+            Input::StorageFull => {
+                self.storage_full = true;
+                self.check_disk();
+            }
             Input::StorageAvailable => self.storage_full = false,
         }
         self.check_invariants(&before);

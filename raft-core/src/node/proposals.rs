@@ -122,12 +122,13 @@ impl Node {
         let Role::Leader(leader) = &self.role else {
             return None;
         };
-        if self.storage_full {
-            return Some(Rejection::StorageFull);
-        }
+        // Whoever hands over because the disk is full says so: the next leader has room.
         let transferring = self.refused_for_transfer();
         if transferring.is_some() {
             return transferring;
+        }
+        if self.storage_full {
+            return Some(Rejection::StorageFull);
         }
         if self.log.undurable_bytes() >= self.options.undurable_bytes_max {
             return Some(Rejection::Busy(Quota::UndurableBytes));

@@ -109,9 +109,10 @@ impl Node {
                 received,
                 matched,
                 promised,
+                disk,
             } => {
                 if self.is_from_follower(envelope) {
-                    self.on_heartbeat_reply(envelope, *round, *received, *matched);
+                    self.on_heartbeat_reply(envelope, *round, *received, *matched, *disk);
                     self.note_round(envelope.from.member, *round, *promised);
                 }
             }

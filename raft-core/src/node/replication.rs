@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use crate::action::{Action, Alert, Refusal};
 use crate::entry::{Entry, Payload, check_run};
 use crate::lease::Rounds;
-use crate::message::{AppendOutcome, Body, Envelope};
+use crate::message::{AppendOutcome, Body, DiskHealth, Envelope};
 use crate::planted::{Bug, planted};
 use crate::progress::{Progress, ProgressState};
 use crate::read_queue::ReadQueue;
@@ -384,6 +384,7 @@ impl Node {
         round: Round,
         received: Index,
         matched: Index,
+        disk: DiskHealth,
     ) {
         let member = envelope.from.member;
         let last = self.log.last().index;
@@ -399,6 +400,7 @@ impl Node {
                 peer.acknowledged(matched);
             }
             peer.heard(round, received);
+            peer.disk = disk;
         }
     }
 

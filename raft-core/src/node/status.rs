@@ -2,6 +2,7 @@
 
 use crate::action::{Refusal, RoleKind};
 use crate::configuration::Configuration;
+use crate::message::DiskHealth;
 use crate::progress::{Progress, ProgressState};
 use crate::types::{Boot, EntryId, Identity, Index, Member, Term};
 
@@ -44,6 +45,8 @@ pub struct Status<'a> {
     pub pending_requests: u32,
     /// Bytes that the entries in memory take.
     pub tail_bytes: u64,
+    /// Whether its disk takes entries, and in time.
+    pub disk: DiskHealth,
     /// Why it stopped for good, if it did.
     pub halted: Option<HaltReason>,
     role_state: &'a Role,
@@ -131,6 +134,7 @@ impl Node {
             refused: &self.refused,
             pending_requests: self.pending_requests,
             tail_bytes: self.log.tail_bytes(),
+            disk: self.disk_health(),
             halted: self.halted,
             role_state: &self.role,
         }

@@ -6,7 +6,8 @@
 
 use crate::action::{Rejection, TransferRefusal};
 use crate::entry::Payload;
-use crate::message::{Body, ControlOutcome, Envelope, LeaderRound};
+use crate::message::{Body, ControlOutcome, DiskHealth, Envelope, LeaderRound};
+use crate::progress::ProgressState;
 use crate::types::{EntryId, Member, NodeId, Round, Time};
 
 use super::reads::Reader as Asker;
@@ -84,7 +85,8 @@ impl Node {
         Ok(to)
     }
 
-    /// The voter that was heard lately and has most of the log.
+    /// The voter that was heard lately and has most of the log; one with a healthy disk that needs no
+    /// snapshot, if there is any.
     pub(super) fn best_target(&self) -> Option<Member> {
         let Role::Leader(leader) = &self.role else {
             return None;
@@ -94,9 +96,10 @@ impl Node {
         let candidates = voters.filter_map(|member| {
             let peer = leader.peers.get(member)?;
             let answered = peer.boot.is_some() && heard(peer.last_contact);
-            answered.then_some((peer.match_index, core::cmp::Reverse(*member)))
+            let able = peer.state != ProgressState::Snapshot && peer.disk == DiskHealth::Healthy;
+            answered.then_some((able, peer.match_index, core::cmp::Reverse(*member)))
         });
-        candidates.max().map(|(_, member)| member.0)
+        candidates.max().map(|(_, _, member)| member.0)
     }
 
     fn begin_transfer(

@@ -55,6 +55,7 @@ fn a_blank_store_says_so_in_the_name_of_the_cluster_that_asks() {
         received: Index(0),
         matched: Index(0),
         promised: Span(0),
+        disk: raft_core::DiskHealth::Healthy,
     };
     assert_eq!(bodies(&actions), [reply]);
 }

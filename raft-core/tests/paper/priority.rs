@@ -163,6 +163,7 @@ fn a_leader_does_not_hand_over_to_a_voter_whose_disk_lags_behind() {
             received: Index(6),
             matched: Index(1),
             promised: Span(0),
+            disk: raft_core::DiskHealth::Healthy,
         };
         subject.receive(3, 1, session(1), body);
     }

@@ -261,6 +261,7 @@ fn what_no_leader_can_have_sent_is_refused_and_counted() {
             received: Index(received),
             matched: Index(matched),
             promised: Span(0),
+            disk: raft_core::DiskHealth::Healthy,
         };
         subject.receive(2, term, session(term), body);
     }
@@ -505,6 +506,7 @@ fn a_restarted_peer_is_asked_anew_where_the_logs_agree() {
         received: Index(0),
         matched: Index(0),
         promised: Span(0),
+        disk: raft_core::DiskHealth::Healthy,
     };
     let mut reply = subject.envelope(2, 1, session(1), round);
     reply.boot = raft_core::Boot(2);

@@ -1,7 +1,8 @@
-//! Leaders, and those who would be, whose disk stalls: `Options::disk_stall_timeout`.
+//! Leaders, and those who would be, whose disk stalls (`Options::disk_stall_timeout`) or is full.
 
 use raft_core::{
-    Action, Alert, Body, HandOverReason, Input, Member, Observation, Options, RoleKind, Span, Time,
+    Action, Alert, Body, DiskHealth, HandOverReason, Input, Member, Observation, Options, Outcome,
+    Rejection, RoleKind, Span, Time,
 };
 
 use super::subject::{Subject, append, bodies, id, log, member, round_of, session};
@@ -43,8 +44,17 @@ fn stalling(voters: u64, able: &[u64]) -> (Subject, Vec<Action>) {
     (subject, written)
 }
 
-/// So much time passes, in which these peers answer; everything the node did.
+/// So much time passes, in which these peers answer that their disks are healthy; everything the node did.
 fn pass(subject: &mut Subject, time: Span, answering: &[u64]) -> Vec<Action> {
+    let healthy: Vec<_> = answering
+        .iter()
+        .map(|peer| (*peer, DiskHealth::Healthy))
+        .collect();
+    pass_with(subject, time, &healthy)
+}
+
+/// The same with peers whose disks are like this.
+fn pass_with(subject: &mut Subject, time: Span, answering: &[(u64, DiskHealth)]) -> Vec<Action> {
     let mut all = Vec::new();
     let until = subject.now + time;
     while subject.node.next_deadline().unwrap() <= until {
@@ -53,7 +63,7 @@ fn pass(subject: &mut Subject, time: Span, answering: &[u64]) -> Vec<Action> {
             .iter()
             .any(|body| matches!(body, Body::Heartbeat { .. }));
         if beat {
-            for peer in answering {
+            for (peer, disk) in answering {
                 let round = round_of(&ticked);
                 let got = subject.last().index.0;
                 let body = Body::HeartbeatReply {
@@ -61,6 +71,7 @@ fn pass(subject: &mut Subject, time: Span, answering: &[u64]) -> Vec<Action> {
                     received: raft_core::Index(got),
                     matched: raft_core::Index(got),
                     promised: Span(0),
+                    disk: *disk,
                 };
                 let term = subject.term();
                 all.extend(subject.receive(*peer, term, session(term), body));
@@ -165,4 +176,103 @@ fn a_follower_whose_disk_stalls_does_not_campaign_until_it_is_healthy() {
     let asked = bodies(&subject.time_out());
     assert!(matches!(asked[..], [Body::RequestPreVote { .. }, ..]));
     assert!(subject.now > Time(until.0));
+}
+
+/// A leader of three that has a full disk, and wrote nothing since; what it said then.
+fn full() -> (Subject, Vec<Action>) {
+    let mut subject = subject(3);
+    subject.elect();
+    subject.matched(2, 1);
+    let said = subject.step(Input::StorageFull);
+    (subject, said)
+}
+
+#[test]
+fn a_leader_with_a_full_disk_hands_over_to_a_node_that_has_room() {
+    let (mut subject, said) = full();
+    // Whose disks are healthy is not known before they have said so.
+    assert_eq!(handed_over(&said), None);
+    let peers = [(2, DiskHealth::Full), (3, DiskHealth::Healthy)];
+    let said = pass_with(&mut subject, Span::from_millis(100), &peers);
+    assert_eq!(handed_over(&said), None, "nodes 1 and 3 need another disk");
+    let said = pass(&mut subject, Span::from_millis(100), &[2, 3]);
+    assert_eq!(handed_over(&said).unwrap().1, HandOverReason::DiskFull);
+}
+
+#[test]
+fn a_leader_hands_over_at_once_when_its_disk_is_full() {
+    let mut subject = subject(3);
+    subject.elect();
+    subject.matched(2, 1);
+    pass(&mut subject, Span::from_millis(100), &[2, 3]);
+    let said = subject.step(Input::StorageFull);
+    assert_eq!(handed_over(&said).unwrap().1, HandOverReason::DiskFull);
+    let request = raft_core::RequestId(1);
+    let command = raft_core::Bytes::from_static(b"x");
+    let said = subject.step(Input::Propose { request, command });
+    let outcome = Outcome::Rejected(Rejection::Transferring);
+    assert!(said.contains(&Action::Resolve { request, outcome }));
+}
+
+/// Leadership would go round among them, and nobody would gain by it.
+#[test]
+fn nodes_without_room_do_not_hand_leadership_to_each_other() {
+    for disk in [DiskHealth::Full, DiskHealth::Stalled] {
+        let (mut subject, _) = full();
+        let said = pass_with(&mut subject, Span(STALL.0 * 5), &[(2, disk), (3, disk)]);
+        assert_eq!(handed_over(&said), None);
+        assert_eq!(subject.role(), RoleKind::Leader);
+    }
+}
+
+#[test]
+fn a_follower_says_that_its_disk_is_full_and_when_it_has_room_again() {
+    let mut subject = subject(3);
+    let said = |subject: &mut Subject| {
+        let beat = Body::Heartbeat {
+            commit: raft_core::Index(0),
+            read_index: raft_core::Index(0),
+            round: raft_core::Round(1),
+            promise: Span(0),
+            priority: 0,
+        };
+        let said = bodies(&subject.receive(2, 1, session(1), beat));
+        said.into_iter().find_map(|body| match body {
+            Body::HeartbeatReply { disk, .. } => Some(disk),
+            _ => None,
+        })
+    };
+    subject.settle(Input::Tick);
+    let term = subject.envelope(2, 1, session(1), append(id(0, 0), 0, vec![]));
+    subject.settle(Input::Receive(term));
+    assert_eq!(said(&mut subject), Some(DiskHealth::Healthy));
+    subject.step(Input::StorageFull);
+    assert_eq!(said(&mut subject), Some(DiskHealth::Full));
+    assert_eq!(subject.node.status().disk, DiskHealth::Full);
+    subject.step(Input::StorageAvailable);
+    assert_eq!(said(&mut subject), Some(DiskHealth::Healthy));
+}
+
+#[test]
+fn who_is_to_hand_over_to_anybody_prefers_a_healthy_disk_to_more_of_the_log() {
+    let mut subject = subject(3);
+    subject.elect();
+    subject.matched(2, 1);
+    let peers = [(2, DiskHealth::Full), (3, DiskHealth::Healthy)];
+    pass_with(&mut subject, Span::from_millis(100), &peers);
+    let command = raft_core::Bytes::from_static(b"x");
+    let request = raft_core::RequestId(1);
+    subject.settle(Input::Propose { request, command });
+    subject.matched(2, 2);
+    let to = None;
+    let request = raft_core::RequestId(2);
+    let mut said = subject.settle(Input::TransferLeadership { request, to });
+    said.extend(subject.matched(3, 2));
+    let told = said.iter().find_map(|action| match action {
+        Action::Send(envelope) if matches!(envelope.body, Body::TimeoutNow { .. }) => {
+            Some(envelope.to)
+        }
+        _ => None,
+    });
+    assert_eq!(told, Some(member(3)));
 }

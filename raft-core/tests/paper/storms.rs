@@ -289,6 +289,7 @@ impl Storm {
                 received: index,
                 matched: Index(index.0 / (1 + a % 2)),
                 promised: Span(0),
+                disk: raft_core::DiskHealth::Healthy,
             },
         };
         self.receive(2 + b % 2, term, session, body);

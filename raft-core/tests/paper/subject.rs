@@ -360,6 +360,7 @@ impl Subject {
             received: Index(got),
             matched: Index(got),
             promised,
+            disk: raft_core::DiskHealth::Healthy,
         };
         let (term, session) = (self.term(), session(self.term()));
         let reply = self.envelope(from, term, session, body);
