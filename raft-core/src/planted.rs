@@ -82,6 +82,7 @@ bugs! {
     NoConfigRollback "M04" "no-config-rollback" "A configuration stays in force when its entry is truncated.",
     NewestInSnapshot "M05" "newest-in-snapshot" "A snapshot carries the newest configuration, whatever it goes up to.",
     SilentRemoval "M08" "silent-removal" "A removed member is not told.",
+    StrangersRefused "M10" "reject-unknown-candidate" "Nobody votes for a candidate that is not in its own configuration.",
     StuckJoint "M11" "stuck-joint" "A new leader does not end the joint phase that it inherits.",
     ReplyAfterRemoval "M17" "reply-after-removal" "An answer of a peer that was removed is not expected.",
     NoJoint "M18" "no-joint" "Any change is made in one step.",

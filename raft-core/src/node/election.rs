@@ -353,7 +353,8 @@ impl Node {
         }
         let granted = envelope.session.term > self.hard_state.term
             && self.is_up_to_date(last)
-            && !self.keeps_leader(Cause::Timeout);
+            && !self.keeps_leader(Cause::Timeout)
+            && !self.refuses(envelope.from.member);
         // Nothing else changes: no term, no vote, no timer (S13).
         self.send(
             envelope.from.member,
@@ -363,6 +364,11 @@ impl Node {
         if !granted {
             self.tell_outsider(envelope.from.member, envelope.session, last);
         }
+    }
+
+    /// Never: a candidate may be in a configuration that has not come here yet (§4.1).
+    fn refuses(&self, candidate: Member) -> bool {
+        planted(Bug::StrangersRefused) && !self.configuration().is_voter(candidate)
     }
 
     pub(super) fn on_request_vote(&mut self, envelope: &Envelope, last: EntryId, cause: Cause) {
@@ -390,7 +396,10 @@ impl Node {
             // Its question, or our answer, was lost or repeated (S9).
             Some(voted_for) => voted_for == candidate,
         };
-        let granted = envelope.term == self.hard_state.term && open && self.is_up_to_date(last);
+        let granted = envelope.term == self.hard_state.term
+            && open
+            && self.is_up_to_date(last)
+            && !self.refuses(candidate);
         if !granted {
             self.send(
                 candidate,

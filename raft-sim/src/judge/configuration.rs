@@ -54,6 +54,13 @@ impl Ghost {
         known.any(|known| known.contains(member))
     }
 
+    /// The latest configuration of its log, and where it is; of one that was never written, the place is none.
+    fn believes(&self) -> Option<(Index, &Configuration)> {
+        let last = self.configurations().next();
+        let last = last.map(|known| (known.index, &*known.configuration));
+        last.or_else(|| Some((Index(0), &**self.shown_last()?)))
+    }
+
     /// The configuration that it showed last, in this life or one before.
     fn shown_last(&self) -> Option<&Arc<Configuration>> {
         self.shown.as_ref().or(self.shown_before.as_ref())
@@ -71,6 +78,11 @@ impl Ghost {
 }
 
 impl<S: Machine> Judge<S> {
+    /// What a node takes for the configuration in force, and where in its log it is.
+    pub(crate) fn configuration_of(&self, node: NodeId) -> Option<(Index, &Configuration)> {
+        self.ghost(node).believes()
+    }
+
     /// What a node shows as its configuration is the last one in its log.
     pub(super) fn check_configuration(&mut self, node: NodeId, status: &Status<'_>) {
         let ghost = self.ghost(node);

@@ -26,18 +26,20 @@ const AWAY: FaultKind = FaultKind::Isolate {
 impl<W: Workload> Run<'_, W> {
     /// A majority heals; all other faults stay as they are. It must elect, and commit.
     pub(super) fn heal_core(&mut self) {
-        // Where one went on alone, all that came to it since are the core.
-        let core = self.plan.core.iter().copied();
-        let core: Vec<NodeId> = core.filter(|node| !self.is_stranger(*node)).collect();
+        let core = self.majority();
         self.note("a majority heals, and everything else stays as it is");
         self.heal(&core);
-        self.cut(&self.plan.cut);
+        let mut cut = self.plan.cut.clone();
+        cut.retain(|(from, to)| !(core.contains(from) && core.contains(to)));
+        self.cut(&cut);
         let end = self.cluster.now() + Span(ELECTION_TIMEOUTS * self.longest_timeout().0);
         let elected = self.run_until(end, |run| {
             let leader = run.cluster.world.leader();
             leader.is_some_and(|(node, term)| run.is_followed(node, term))
         });
-        if !elected && !self.is_over() {
+        // What was ordered before may yet be begun, and may need others.
+        let owed = |run: &Self| !run.is_over() && run.needs_nobody_but(&core);
+        if !elected && owed(self) {
             self.report(
                 Invariant::V1,
                 "a majority healed, and no majority follows a leader",
@@ -45,13 +47,18 @@ impl<W: Workload> Run<'_, W> {
         }
         let end = self.cluster.now() + self.patience();
         let committed = self.run_until(end, Self::leader_has_committed_all);
-        if !committed && !self.is_over() {
+        if !committed && owed(self) {
             self.report(
                 Invariant::V2,
                 "a majority healed, and what its leader has is not committed",
             );
         }
-        self.commit_something(&core);
+        if !self.commits_something(&core) && owed(self) {
+            self.report(
+                Invariant::V2,
+                "nothing that is proposed to the majority that healed commits",
+            );
+        }
     }
 
     pub(super) fn is_stranger(&self, node: NodeId) -> bool {
@@ -101,21 +108,21 @@ impl<W: Workload> Run<'_, W> {
     }
 
     /// Whether a member is one still: its store is not lost, and no other one took its place.
-    fn takes_part(&self, member: Member) -> bool {
+    pub(super) fn takes_part(&self, member: Member) -> bool {
         let server = self.cluster.world.server(member.node);
         server.member == member
             && !self.lost.contains(&member.node)
             && !self.is_stranger(member.node)
     }
 
-    /// Whatever is proposed to a healed majority commits; tried again while it is refused.
-    fn commit_something(&mut self, nodes: &[NodeId]) {
+    /// Whether something that is proposed to these nodes commits; tried again while it is refused.
+    fn commits_something(&mut self, nodes: &[NodeId]) -> bool {
         let end = self.cluster.now() + self.patience();
         let written = self.cluster.world.judge.written_by_clients();
         let mut next = self.cluster.now();
         let pause = Span(self.longest_timeout().0 / 4);
         let mut turn = 0;
-        let committed = self.run_until(end, |run| {
+        self.run_until(end, |run| {
             if run.cluster.now() >= next {
                 next = run.cluster.now() + pause;
                 let node = nodes[turn % nodes.len()];
@@ -124,13 +131,7 @@ impl<W: Workload> Run<'_, W> {
                 run.ask(node, op);
             }
             run.cluster.world.judge.written_by_clients() > written
-        });
-        if !committed && !self.is_over() {
-            self.report(
-                Invariant::V2,
-                "nothing that is proposed to the majority that healed commits",
-            );
-        }
+        })
     }
 
     /// The number of a request that changes something.
@@ -216,7 +217,10 @@ impl<W: Workload> Run<'_, W> {
                 "the logs of a healed cluster do not converge",
             );
         }
-        self.commit_something(&whole);
+        if !self.commits_something(&whole) && !self.is_over() {
+            let text = "nothing that is proposed to a healed cluster commits";
+            self.report(Invariant::V2, text);
+        }
         self.answer_everything();
         self.change_something();
         self.keep_still(&whole, &[]);

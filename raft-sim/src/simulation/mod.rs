@@ -4,6 +4,7 @@ mod agenda;
 mod clients;
 mod fault;
 mod heal;
+mod majority;
 mod plan;
 mod plan_orders;
 mod profile;

@@ -58,7 +58,7 @@ pub struct Plan {
     pub clients: u64,
     /// What clients ask, in order.
     pub requests: Vec<Asked>,
-    /// The nodes that heal first.
+    /// The nodes that heal first; with others, if membership has changed so that these are no majority.
     pub core: Vec<NodeId>,
     /// Links that are cut while only the core is healed, in these directions.
     pub cut: Vec<(NodeId, NodeId)>,

@@ -27,8 +27,6 @@ impl Plan {
         }
         if changes {
             self.spares = draw.between(0, 2);
-            self.core = (1..=self.servers()).map(NodeId).collect();
-            self.cut.clear();
             self.draw_catch_up(draw);
         }
         let gap = draw.pick(&[300 * MILLI, SECOND, 3 * SECOND]);
@@ -122,8 +120,6 @@ impl Plan {
             return;
         }
         self.draw_catch_up(&mut draw);
-        self.core = (1..=self.servers()).map(NodeId).collect();
-        self.cut.clear();
         let third = self.time.0 / 3;
         // Not every node has what it takes when it is asked.
         let mut at = draw.below(third);
