@@ -168,9 +168,12 @@ pub enum Rejection {
         /// The limit.
         limit: u64,
     },
-    /// The disk is full.
+    /// The leader's disk is full.
     #[error("the disk of the leader is full; free space there, or let another node lead")]
     StorageFull,
+    /// The disk of the node that was asked is full, and what the answer would rest on has no room there.
+    #[error("the disk of this node is full; free space here, or ask another node")]
+    OwnStorageFull,
     /// No majority confirmed the read in time.
     #[error("no majority answered in time")]
     NoQuorum,

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use raft_core::replica::{Applied, RequestError, Serde, StateMachine};
-use raft_core::{NodeId, RequestId, RoleKind, Span};
+use raft_core::{DiskHealth, NodeId, Rejection, RequestId, RoleKind, Span};
 use raft_sim::{Cluster, Network};
 
 /// Remembers every command in order: what was lost, repeated or reordered shows.
@@ -139,6 +139,85 @@ fn everything_acknowledged_survives_the_loss_of_power_of_all_nodes() {
     let leader = cluster.elect();
     write(&mut cluster, leader, 20);
     assert_eq!(cluster.machine(leader).0, (0..=20).collect::<Vec<_>>());
+}
+
+/// Its disk takes nothing more, and it knows.
+fn fill(cluster: &mut Cluster<Journal>, leader: NodeId, node: NodeId) {
+    let disk = cluster.disk(node);
+    disk.set_capacity(Some(disk.used()));
+    let mut value = 1_000;
+    while cluster.status(node).disk != DiskHealth::Full {
+        let request = cluster.propose(leader, Serde(value));
+        cluster.run_until(|cluster| cluster.reply(request).is_some());
+        value += 1;
+    }
+}
+
+fn answer(cluster: &mut Cluster<Journal>, request: RequestId) -> Result<Vec<u64>, RequestError> {
+    cluster.run_until(|cluster| cluster.reply(request).is_some());
+    cluster.reply(request).cloned().expect("it was waited for")
+}
+
+#[test]
+fn a_follower_with_a_full_disk_says_so_at_once_and_answers_again_when_it_has_room() {
+    let mut cluster = Cluster::<Journal>::new(3, 8, Network::default());
+    let leader = cluster.elect();
+    let follower = others(&cluster, leader)[0];
+    fill(&mut cluster, leader, follower);
+    write(&mut cluster, leader, 1);
+    let before = cluster.now();
+    let full = RequestError::Rejected(Rejection::OwnStorageFull);
+    let write_there = cluster.propose(follower, Serde(2));
+    assert_eq!(answer(&mut cluster, write_there), Err(full));
+    // What was written last has no room there, so that nobody could be told of it.
+    let read_there = cluster.query(follower, ());
+    assert_eq!(answer(&mut cluster, read_there), Err(full));
+    assert!(cluster.now() < before + SECOND);
+    cluster.disk(follower).set_capacity(None);
+    cluster.run_until(|cluster| cluster.status(follower).disk == DiskHealth::Healthy);
+    let read_there = cluster.query(follower, ());
+    let all = answer(&mut cluster, read_there).expect("there is room");
+    assert_eq!(all.last(), Some(&1));
+}
+
+#[test]
+fn what_was_asked_of_a_follower_while_its_disk_filled_up_has_an_outcome_though_it_stays_full() {
+    let mut cluster = Cluster::<Journal>::new(3, 10, Network::default());
+    let leader = cluster.elect();
+    let follower = others(&cluster, leader)[0];
+    let disk = cluster.disk(follower);
+    disk.set_capacity(Some(disk.used()));
+    let mut requests = Vec::new();
+    while cluster.status(follower).disk != DiskHealth::Full {
+        requests.push(cluster.propose(follower, Serde(1)));
+        cluster.advance();
+    }
+    for request in &requests {
+        cluster.run_until(|cluster| cluster.reply(*request).is_some());
+    }
+    let lost = requests.iter().filter(|request| {
+        matches!(
+            cluster.reply(**request),
+            Some(Err(RequestError::ReplyLost(_)))
+        )
+    });
+    assert!(
+        lost.count() > 0,
+        "some were committed and found no room here"
+    );
+}
+
+#[test]
+fn a_leader_with_a_full_disk_lets_another_lead_and_writes_go_on() {
+    let mut cluster = Cluster::<Journal>::new(3, 9, Network::default());
+    let first = cluster.elect();
+    fill(&mut cluster, first, first);
+    cluster.run_until(|cluster| cluster.leader().is_some_and(|leader| leader != first));
+    let leader = cluster.leader().expect("it was waited for");
+    cluster.run_until(|cluster| {
+        cluster.status(leader).commit_index == cluster.status(leader).last.index
+    });
+    write(&mut cluster, leader, 1);
 }
 
 #[test]

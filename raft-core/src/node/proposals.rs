@@ -95,6 +95,10 @@ impl Node {
                 let deadline = self.request_deadline();
                 self.proposals.push(id, request, deadline);
             }
+            // Its entry would find no room here, and so the state machine could not answer.
+            Role::Follower(_) if self.storage_full => {
+                self.resolve(request, Outcome::Rejected(Rejection::OwnStorageFull));
+            }
             Role::Follower(follower) if follower.leader.is_some() => {
                 self.forwards.outgoing.push((request, command));
             }
@@ -233,6 +237,7 @@ impl Node {
                 Rejection::Busy(_)
                 | Rejection::NotLeader { .. }
                 | Rejection::TooLarge { .. }
+                | Rejection::OwnStorageFull
                 | Rejection::NoQuorum
                 | Rejection::Change(_)
                 | Rejection::Transfer(_)

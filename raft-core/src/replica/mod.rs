@@ -53,6 +53,7 @@ use crate::action::{Action, Outcome, Quota, Rejection};
 use crate::entry::{Entry, Payload};
 use crate::error::RestoreError;
 use crate::event::{Consistency, Event, Input};
+use crate::message::DiskHealth;
 use crate::node::{Node, Restored, Status};
 use crate::options::Options;
 use crate::planted::{Bug, planted};
@@ -319,6 +320,7 @@ impl<S: StateMachine> Replica<S> {
             Outcome::Committed(id) if id.index > self.applied => {
                 let place = self.committed.partition_point(|(other, _)| *other < id);
                 self.committed.insert(place, (id, request));
+                self.wait_for(id.index);
                 return;
             }
             Outcome::Committed(id) => {
@@ -326,13 +328,13 @@ impl<S: StateMachine> Replica<S> {
                 outputs.push(Output::of(request, self.late_answer(id, known)));
                 return;
             }
+            Outcome::ReadReady(index) if self.has_no_room_for(index) => {
+                RequestError::Rejected(Rejection::OwnStorageFull)
+            }
             Outcome::ReadReady(index) => {
                 if let Some(query) = self.asked.remove(&request) {
                     self.ready.entry(index).or_default().push((request, query));
-                    if index > self.applied {
-                        let deadline = self.now + self.options.request_timeout;
-                        self.deadlines.push_back((deadline, index));
-                    }
+                    self.wait_for(index);
                     self.answer_ready(outputs);
                 }
                 return;
@@ -395,16 +397,47 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    /// The state machine does not get there in time: its node's disk is full, or nothing is heard.
+    /// Whoever waits for the state machine to get there does not wait for ever.
+    fn wait_for(&mut self, index: Index) {
+        if index > self.applied {
+            let deadline = self.now + self.options.request_timeout;
+            self.deadlines.push_back((deadline, index));
+        }
+    }
+
+    /// Whether the state machine cannot get there, for want of room in the log.
+    fn has_no_room_for(&self, index: Index) -> bool {
+        let status = self.node.status();
+        index > self.applied && index > status.last.index && status.disk == DiskHealth::Full
+    }
+
+    /// The state machine does not get there in time: its node's disk is full, it is slow, or nothing is heard.
     fn expire_ready(&mut self, outputs: &mut Vec<Output<S>>) {
         while let Some((deadline, index)) = self.deadlines.front().copied()
             && deadline <= self.now
         {
             self.deadlines.pop_front();
+            let rejection = if self.has_no_room_for(index) {
+                Rejection::OwnStorageFull
+            } else {
+                Rejection::NoQuorum
+            };
             for (request, _) in self.ready.remove(&index).into_iter().flatten() {
                 self.queries -= 1;
-                let result = Err(RequestError::Rejected(Rejection::NoQuorum));
+                let result = Err(RequestError::Rejected(rejection));
                 outputs.push(Output::Reply { request, result });
+            }
+            let place = self.committed.partition_point(|(id, _)| id.index < index);
+            while let Some((id, request)) = self.committed.get(place).copied()
+                && id.index == index
+            {
+                self.committed.remove(place);
+                // In a session, an entry that is committed may be one of several, or one that comes too late.
+                let result = match self.session_requests.remove(&request) {
+                    Some(_) => Err(RequestError::Unknown),
+                    None => Err(RequestError::ReplyLost(id)),
+                };
+                outputs.push(Output::of(request, result));
             }
         }
     }

@@ -143,8 +143,9 @@ pub enum RequestError {
     /// It may have taken effect, may yet, or never will.
     #[error("the outcome is not known: no answer came in time")]
     Unknown,
-    /// It took effect, but its reply was computed before this node knew whose it was; or, in a session,
-    /// it took effect when it was sent earlier, and its reply was too large to be kept.
+    /// It took effect, but its reply was computed before this node knew whose it was; or this node's state
+    /// machine, which would have had the reply, did not get there within `Options::request_timeout`; or, in a
+    /// session, it took effect when it was sent earlier, and its reply was too large to be kept.
     #[error("it took effect as entry {}, but its reply is lost", .0.index)]
     ReplyLost(EntryId),
     /// It was committed, and no replica can decode it: nothing was changed.

@@ -317,7 +317,7 @@ fn explain(error: &RequestError) -> Reply {
             | Rejection::Transferring
             | Rejection::Change(ChangeRefusal::InProgress | ChangeRefusal::TooEarly)
             | Rejection::Transfer(TransferRefusal::InProgress) => "BUSY",
-            Rejection::StorageFull => "MISCONF",
+            Rejection::StorageFull | Rejection::OwnStorageFull => "MISCONF",
             Rejection::TooLarge { .. }
             | Rejection::Change(_)
             | Rejection::Transfer(_)
