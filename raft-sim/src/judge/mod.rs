@@ -580,8 +580,9 @@ impl<S: Machine> Judge<S> {
         self.check(node, result);
     }
 
-    pub(crate) fn oldest_open(&self) -> Option<(OpId, NodeId, Time)> {
-        self.requests.oldest_open()
+    /// Requests without an outcome: which, asked of whom, and when.
+    pub(crate) fn open_requests(&self) -> impl Iterator<Item = (OpId, NodeId, Time)> {
+        self.requests.open()
     }
 
     /// Whether a node's disk has everything that is committed.

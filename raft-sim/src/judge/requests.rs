@@ -509,11 +509,11 @@ impl<S: Machine> Requests<S> {
     }
 
     /// The oldest request that a living node has not answered: what it is, and since when it waits.
-    pub(super) fn oldest_open(&self) -> Option<(OpId, NodeId, Time)> {
+    /// Requests without an outcome: which, asked of whom, and when.
+    pub(super) fn open(&self) -> impl Iterator<Item = (OpId, NodeId, Time)> {
         let open = self.requests.iter();
         let open = open.filter(|(_, request)| request.ending == Ending::Open);
         open.map(|(op, request)| (*op, request.node, request.asked))
-            .min_by_key(|(_, _, asked)| *asked)
     }
 
     /// How much is remembered: for the test that this stays flat.

@@ -2,7 +2,7 @@
 //!
 //! Always holds: bounds are in election timeouts and in the length of the longest log, never in real time.
 
-use raft_core::{Member, NodeId, Span, Term};
+use raft_core::{Member, NodeId, Span, Term, Time};
 
 use super::agenda::Act;
 use super::fault::FaultKind;
@@ -26,6 +26,7 @@ const AWAY: FaultKind = FaultKind::Isolate {
 impl<W: Workload> Run<'_, W> {
     /// A majority heals; all other faults stay as they are. It must elect, and commit.
     pub(super) fn heal_core(&mut self) {
+        self.check_outcomes();
         let core = self.majority();
         self.note("a majority heals, and everything else stays as it is");
         self.heal(&core);
@@ -390,7 +391,9 @@ impl<W: Workload> Run<'_, W> {
     fn answer_everything(&mut self) {
         let patience = self.cluster.world.request_timeout();
         let end = self.cluster.now() + patience + self.longest_timeout();
-        let answered = self.run_until(end, |run| run.cluster.world.judge.oldest_open().is_none());
+        let answered = self.run_until(end, |run| {
+            run.cluster.world.judge.open_requests().next().is_none()
+        });
         let rounds = u64::from(self.plan.options.catch_up_rounds);
         let patience = rounds * self.plan.options.catch_up_timeout.0;
         let ended = self.run_until(end + Span(patience), |run| {
@@ -400,7 +403,27 @@ impl<W: Workload> Run<'_, W> {
             let text = format!("an order has no outcome that node {node} was given: {order}");
             self.report(Invariant::V3, &text);
         }
-        if !answered && let Some((op, node, asked)) = self.cluster.world.judge.oldest_open() {
+        if !answered {
+            self.report_open(|_, _| true);
+        }
+    }
+
+    /// Whatever is wrong with disks and links, a node that runs does not leave a request without an outcome (V3).
+    pub(super) fn check_outcomes(&mut self) {
+        // A proposal is forwarded, decided and executed: none of that may take longer than the request timeout
+        // by the node's clock, which may be slow.
+        let patience = Span(4 * self.cluster.world.request_timeout().0);
+        let now = self.cluster.now();
+        self.report_open(|run, (node, asked)| {
+            let awake = asked.max(run.cluster.paused_until(node));
+            run.cluster.is_running(node) && !run.is_stranger(node) && awake + patience < now
+        });
+    }
+
+    fn report_open(&mut self, is_due: impl Fn(&Self, (NodeId, Time)) -> bool) {
+        let open = self.cluster.world.judge.open_requests();
+        let due = open.filter(|(_, node, asked)| is_due(self, (*node, *asked)));
+        if let Some((op, node, asked)) = due.min_by_key(|(_, _, asked)| *asked) {
             let text = format!(
                 "request {op}, asked of node {node} at {} ns, has no outcome",
                 asked.0

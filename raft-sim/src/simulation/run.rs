@@ -241,12 +241,14 @@ impl<W: Workload> Run<'_, W> {
     fn act(&mut self, act: Act) {
         match act {
             Act::Begin(place) => {
+                self.check_outcomes();
                 let fault = &self.plan.faults[place];
                 let end = self.cluster.now() + fault.lasts;
                 self.begin(place, fault);
                 self.agenda.insert(end, Act::End(place));
             }
             Act::End(place) => {
+                self.check_outcomes();
                 let node = self.places.get(&place).copied().unwrap_or(NodeId(1));
                 self.end(node, &self.plan.faults[place]);
             }
