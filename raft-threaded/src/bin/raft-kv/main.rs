@@ -8,6 +8,7 @@ mod orders;
 mod place;
 mod resp_client;
 mod serve;
+mod settings;
 mod status;
 
 use std::process::ExitCode;
