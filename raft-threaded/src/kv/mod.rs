@@ -9,6 +9,8 @@ mod local;
 mod machine;
 mod once;
 mod orders;
+mod reads;
+mod refusal;
 mod serve;
 mod shards;
 mod table;

@@ -77,7 +77,7 @@ fn write(words: &[Bytes]) -> Result<KvCommand, String> {
     }
     match table::parse(words)? {
         Parsed::Write(command) => Ok(command),
-        Parsed::Read(_) => Err(format!(
+        Parsed::Read(_) | Parsed::StaleRead(_) => Err(format!(
             "ERR '{}' changes nothing, however often it is sent: send it without RAFT.ONCE",
             shown(name)
         )),
