@@ -101,7 +101,7 @@ impl<S: StateMachine> Client<S> {
     ///
     /// # Errors
     ///
-    /// If the server has stopped, or has too much to do.
+    /// If the server has stopped, has too much to do, or has no part in a cluster.
     pub fn query_stale(&self, query: S::Query) -> Result<Stale<S::Reply>, ClientError> {
         self.ask(|answer| Call::QueryStale(query, answer))?
     }

@@ -250,6 +250,9 @@ fn a_program_grows_its_cluster_and_lets_another_node_lead() {
         "{nobody:?}"
     );
     let (two, three) = (start(&second.0), start(&third.0));
+    let waits = ClientError::NoCluster { node: NodeId(2) };
+    assert_eq!(two.client().query(()), Err(waits.clone()));
+    assert_eq!(two.client().propose(Serde(1)), Err(waits));
     let id = client.attach(vec![second.1, third.1]).unwrap();
     assert_eq!(two.client().query(()).unwrap(), (1, 1));
     assert_eq!(

@@ -8,7 +8,7 @@ use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use raft_core::RequestId;
-use raft_core::replica::{RequestError, Serial, SessionId, Stale};
+use raft_core::replica::{Serial, SessionId, Stale};
 use tracing::warn;
 
 use crate::error::ClientError;
@@ -24,7 +24,7 @@ use super::machine::KvStore;
 use super::once;
 use super::orders;
 use super::reads::{self, Reads};
-use super::refusal::{explain, refuse, too_long};
+use super::refusal::{refuse, too_long};
 use super::table::{self, Local, Parsed};
 
 const LISTENER: Token = Token(FRONT_TOKENS);
@@ -285,14 +285,16 @@ impl Front<KvStore> for RespFront {
         !self.ready.is_empty()
     }
 
-    fn reply(&mut self, request: RequestId, result: Result<Reply, RequestError>) {
+    fn reply(&mut self, request: RequestId, result: Result<Reply, ClientError>) {
         self.answer(request, |asked| {
             result.unwrap_or_else(|error| {
-                let in_session = match asked.about {
-                    About::Session(serial) => once::explain(&error, serial),
-                    About::Nothing | About::Stale(_) | About::StaleTold => None,
+                let in_session = match (asked.about, &error) {
+                    (About::Session(serial), ClientError::Request(error)) => {
+                        once::explain(error, serial)
+                    }
+                    _ => None,
                 };
-                in_session.map_or_else(|| explain(&error), Reply::Error)
+                in_session.map_or_else(|| refuse(&error), Reply::Error)
             })
         });
     }

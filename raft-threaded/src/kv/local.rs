@@ -167,6 +167,7 @@ fn info(seen: &Seen<'_>) -> String {
         ("node_id", status.id.to_string()),
         ("cluster_id", status.cluster_id),
         ("role", status.role),
+        ("standing", status.standing.to_string()),
         ("term", status.term.to_string()),
         ("leader", leader.unwrap_or_else(|| "none".to_string())),
         ("voters", list(&status.voters)),

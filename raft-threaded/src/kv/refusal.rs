@@ -13,7 +13,7 @@ pub(super) fn too_long(bytes: u64, limit: u64) -> Reply {
 }
 
 /// What a client is told whose request has no reply; the first word says whether to try again.
-pub(super) fn explain(error: &RequestError) -> Reply {
+fn explain(error: &RequestError) -> Reply {
     let kind = match error {
         RequestError::Rejected(rejection) => match rejection {
             Rejection::NotLeader { leader: Some(_) } => "NOTLEADER",
@@ -41,7 +41,7 @@ pub(super) fn explain(error: &RequestError) -> Reply {
     Reply::Error(format!("{kind} {error}"))
 }
 
-/// What a client is told whose order was not carried out.
+/// What a client is told that was refused by this node, whatever it asked for.
 pub(super) fn refuse(error: &ClientError) -> Reply {
     let hint = if error.could_be_forced() {
         " (FORCE)"
@@ -50,6 +50,9 @@ pub(super) fn refuse(error: &ClientError) -> Reply {
     };
     match error {
         ClientError::Request(error) => explain(error),
+        ClientError::NoCluster { .. }
+        | ClientError::NotAMember { .. }
+        | ClientError::Removed { .. } => Reply::Error(format!("NOTMEMBER {error}")),
         ClientError::Overloaded => Reply::Error(format!("BUSY {error}")),
         ClientError::Stopped => Reply::Error(format!("UNKNOWN {error}")),
         ClientError::OtherVoters { .. }
@@ -57,5 +60,37 @@ pub(super) fn refuse(error: &ClientError) -> Reply {
         | ClientError::Joiner(_)
         | ClientError::Snapshot(_)
         | ClientError::NoRandomness => Reply::Error(format!("ERR {error}{hint}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::NodeId;
+    use raft_core::replica::RequestError;
+
+    use super::*;
+
+    #[test]
+    fn the_first_word_says_whom_to_ask_next() {
+        let node = NodeId(3);
+        let full = RequestError::Rejected(Rejection::OwnStorageFull);
+        for (error, expected) in [
+            (full.into(), "MISCONF the disk of this node is full"),
+            (
+                ClientError::NoCluster { node },
+                "NOTMEMBER node 3 is in no cluster",
+            ),
+            (
+                ClientError::NotAMember { node },
+                "NOTMEMBER node 3 was removed",
+            ),
+            (ClientError::Overloaded, "BUSY "),
+            (ClientError::Stopped, "UNKNOWN "),
+        ] {
+            let Reply::Error(said) = refuse(&error) else {
+                panic!("{error} is refused");
+            };
+            assert!(said.starts_with(expected), "{said}");
+        }
     }
 }

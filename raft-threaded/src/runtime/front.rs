@@ -5,7 +5,7 @@ use std::io;
 
 use mio::Registry;
 use mio::event::Event;
-use raft_core::replica::{RequestError, Serial, SessionId, Stale, StateMachine};
+use raft_core::replica::{Serial, SessionId, Stale, StateMachine};
 use raft_core::{Consistency, RequestId};
 
 use crate::error::ClientError;
@@ -62,7 +62,7 @@ pub(crate) trait Front<S: StateMachine>: Send {
     fn has_work(&self) -> bool;
 
     /// A request of its own has its answer.
-    fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>);
+    fn reply(&mut self, request: RequestId, result: Result<S::Reply, ClientError>);
 
     /// A request of its own has its answer from the state of this node.
     fn reply_stale(&mut self, request: RequestId, stale: Stale<S::Reply>);
@@ -103,7 +103,7 @@ impl<S: StateMachine> Front<S> for NoFront {
         false
     }
 
-    fn reply(&mut self, _request: RequestId, _result: Result<S::Reply, RequestError>) {}
+    fn reply(&mut self, _request: RequestId, _result: Result<S::Reply, ClientError>) {}
 
     fn reply_stale(&mut self, _request: RequestId, _stale: Stale<S::Reply>) {}
 

@@ -76,7 +76,18 @@ impl<S: StateMachine, F: Front<S>> ReplicaThread<S, F> {
         match (self.state.answers.remove(&request), result) {
             (Some(waiter), Ok(reply)) => waiter.reply(reply),
             (Some(waiter), Err(error)) => waiter.fail(error.into()),
-            (None, result) => self.front.reply(request, result),
+            (None, result) => {
+                let result = result.map_err(ClientError::from);
+                self.front.reply(request, result);
+            }
+        }
+    }
+
+    /// A request is refused, whatever it asked for.
+    pub(super) fn fail(&mut self, request: RequestId, error: ClientError) {
+        match self.state.answers.remove(&request) {
+            Some(waiter) => waiter.fail(error),
+            None => self.front.reply(request, Err(error)),
         }
     }
 

@@ -28,6 +28,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let json = ask_status(to, STATUS_PATIENCE)
         .map_err(|error| format!("no members from {to}: {error}"))?;
     let status: Value = serde_json::from_str(&json)?;
+    let id = &status["id"];
+    match status["standing"].as_str() {
+        Some("waiting") => {
+            return Err(format!(
+                "node {id} at {to} is in no cluster and waits to be attached to one; ask a member, or attach it: \
+                 raft-kv attach --to CLIENT-ADDRESS-OF-A-MEMBER {id}=HOST:PEER-PORT"
+            )
+            .into());
+        }
+        Some("removed") => eprintln!(
+            "raft-kv: node {id} at {to} is no member any more, or not yet, and what it knows is old; ask a member"
+        ),
+        _ => {}
+    }
     if arguments.json {
         let members = json!({
             "cluster_id": status["cluster_id"],

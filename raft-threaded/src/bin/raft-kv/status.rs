@@ -45,7 +45,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let status: Value = serde_json::from_str(&json)?;
     for (name, field) in ROWS {
-        println!("{name:<14} {}", shown(&status[field], "none"));
+        // Who takes no part has no role in it.
+        let value = match (field, &status["standing"]) {
+            ("role", Value::String(standing)) if standing != "member" => standing.clone(),
+            _ => shown(&status[field], "none"),
+        };
+        println!("{name:<14} {value}");
     }
     Ok(())
 }
