@@ -190,7 +190,9 @@ fn what_cannot_be_attached_is_told_with_what_would_work() {
     );
     let place = cluster.nodes[joiner].place();
     let stale = refused(&["attach", "--to", &to, &place, "--expect", "1.7777"]);
-    assert!(stale.contains("not the expected one"), "{stale}");
+    let found = cluster.nodes[0].status("configuration_id").unwrap();
+    let expected = format!("the configuration in force is {found}, expected 1.7777:");
+    assert!(stale.contains(&expected), "{stale}");
     let nonsense = run(&["attach", "--to", &to, "db4:7104"]);
     assert_eq!(nonsense.code, Some(2));
     assert!(
@@ -227,7 +229,9 @@ fn what_would_harm_a_cluster_is_refused_unless_it_is_forced() {
     );
     let elsewhere = "00000000000000000000000000000001";
     let other = refused(&["solo", "--to", &to, "--force", "--expect", elsewhere]);
-    assert!(other.contains("not the expected one"), "{other}");
+    let found = cluster.nodes[0].status("cluster_id").unwrap();
+    let expected = format!("the node is in cluster {found}, expected {elsewhere}");
+    assert!(other.contains(&expected), "{other}");
 }
 
 #[test]

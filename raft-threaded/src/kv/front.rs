@@ -7,8 +7,8 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use raft_core::RequestId;
 use raft_core::replica::{Serial, SessionId, Stale};
+use raft_core::{EntryId, RequestId};
 use tracing::warn;
 
 use crate::error::ClientError;
@@ -67,6 +67,8 @@ enum About {
     Nothing,
     /// It is a command of a session.
     Session(Serial),
+    /// It is an order for which this entry was to have made the configuration in force.
+    Expecting(EntryId),
     /// It is a read that may be so old.
     Stale(Option<Duration>),
     /// It is a read whose age is told.
@@ -245,7 +247,10 @@ fn request(id: RequestId, parsed: Parsed, reads: Reads) -> Option<(About, Reques
             Reads::Stale(age_max) => (About::Stale(age_max), Request::QueryStale(id, query)),
         },
         Parsed::StaleRead(query) => (About::StaleTold, Request::QueryStale(id, query)),
-        Parsed::Order(order) => (About::Nothing, Request::Order(id, order)),
+        Parsed::Order(order) => {
+            let about = order.expected().map_or(About::Nothing, About::Expecting);
+            (about, Request::Order(id, order))
+        }
         Parsed::Local(_) => return None,
     })
 }
@@ -288,13 +293,16 @@ impl Front<KvStore> for RespFront {
     fn reply(&mut self, request: RequestId, result: Result<Reply, ClientError>) {
         self.answer(request, |asked| {
             result.unwrap_or_else(|error| {
-                let in_session = match (asked.about, &error) {
+                let explained = match (asked.about, &error) {
                     (About::Session(serial), ClientError::Request(error)) => {
                         once::explain(error, serial)
                     }
+                    (About::Expecting(expected), ClientError::Request(error)) => {
+                        orders::explain(error, expected)
+                    }
                     _ => None,
                 };
-                in_session.map_or_else(|| refuse(&error), Reply::Error)
+                explained.map_or_else(|| refuse(&error), Reply::Error)
             })
         });
     }
@@ -303,7 +311,9 @@ impl Front<KvStore> for RespFront {
         self.answer(request, |asked| match asked.about {
             About::Stale(age_max) => reads::within(age_max, stale),
             About::StaleTold => reads::told(stale),
-            About::Nothing | About::Session(_) => unreachable!("only reads are answered so"),
+            About::Nothing | About::Session(_) | About::Expecting(_) => {
+                unreachable!("only reads are answered so")
+            }
         });
     }
 

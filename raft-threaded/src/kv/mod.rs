@@ -14,6 +14,7 @@ mod refusal;
 mod serve;
 mod shards;
 mod table;
+mod words;
 
 pub use self::command::{Condition, KvCommand, KvQuery};
 pub use self::machine::{KvImage, KvReply, KvStore};

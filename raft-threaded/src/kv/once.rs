@@ -16,8 +16,8 @@ use bytes::Bytes;
 use raft_core::replica::{RequestError, SESSION_WINDOW, Sequence, Serial, SessionId};
 
 use super::command::KvCommand;
-use super::orders::{entry_id, number};
 use super::table::{self, Parsed, is, shown};
+use super::words::{entry_id, number};
 
 /// `RAFT.ONCE session sequence [LOWEST lowest] command [argument …]`.
 pub(super) fn once(arguments: &[Bytes]) -> Result<Parsed, String> {

@@ -26,8 +26,8 @@ use raft_core::replica::Stale;
 
 use crate::resp::Reply;
 
-use super::orders::number;
 use super::table::{self, Local, Parsed, is, shown};
+use super::words::number;
 
 /// How reads are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
