@@ -12,7 +12,11 @@ use raft_core::{ClusterId, HaltReason, Index, NodeId, RestoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data folder cannot be used.
-    #[error("the data folder {directory} cannot be used: {error}", directory = directory.display())]
+    #[error(
+        "the data folder {directory} cannot be used: {error}{made}",
+        directory = directory.display(),
+        made = made_by(error)
+    )]
     Data {
         /// The folder.
         directory: PathBuf,
@@ -82,6 +86,15 @@ pub enum StartError {
         /// What it said.
         error: io::Error,
     },
+}
+
+fn made_by(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::NotFound {
+        "; `raft-kv init` makes the folders of a new cluster, and `raft-kv serve --join --id N` that of a node \
+         which is to be attached to one"
+    } else {
+        ""
+    }
 }
 
 fn hint(error: &io::Error) -> &'static str {

@@ -16,23 +16,24 @@ use signal_hook::iterator::Signals;
 
 use super::Failure;
 use super::resp_client::ask_status;
+use super::values;
 
 /// What `local` needs to know.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// How many nodes; a folder that exists already knows [default: 3].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9))]
+    #[arg(long, value_name = "N", value_parser = values::number(1..=NODES_MAX))]
     nodes: Option<u16>,
     /// Where the nodes keep their data.
     #[arg(long, value_name = "DIR", default_value = "raft-kv-data")]
     dir: PathBuf,
     /// Node i serves clients on P+i and its peers on P+100+i; a folder that exists already knows
     /// [default: 7000].
-    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=i64::from(PORT_MAX)))]
+    #[arg(long, value_name = "P", value_parser = values::number(1..=PORT_MAX))]
     base_port: Option<u16>,
     /// How many nodes more, which belong to no cluster and wait to be attached; a folder that exists already
     /// knows [default: 0].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=8))]
+    #[arg(long, value_name = "N", value_parser = values::number(0..=NODES_MAX - 1))]
     spare: Option<u16>,
     /// Start nodes again that died.
     #[arg(long)]

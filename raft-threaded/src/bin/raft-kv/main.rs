@@ -10,6 +10,7 @@ mod resp_client;
 mod serve;
 mod settings;
 mod status;
+mod values;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::resp_client::{STATUS_PATIENCE, ask_status};
 use super::status::shown;
+use super::values;
 
 /// What `members` needs to know.
 #[derive(Debug, clap::Args)]
@@ -16,7 +17,7 @@ Examples:
   raft-kv members --to db1:6379 --json")]
 pub(super) struct Arguments {
     /// The client address of any node of the cluster.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
     to: String,
     /// Print JSON instead of a table.
     #[arg(long)]

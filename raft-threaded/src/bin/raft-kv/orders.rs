@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::Failure;
 use super::place::Place;
 use super::resp_client::{Answer, CallError, call};
+use super::values;
 
+/// The longest wait for an outcome, in seconds: a day.
+const TIMEOUT_MAX: u64 = 86_400;
 /// How often an order is given that comes too early.
 const ATTEMPTS: u32 = 25;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
@@ -14,10 +17,10 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
 #[derive(Debug, clap::Args)]
 pub(super) struct To {
     /// The client address of any node of the cluster.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
     pub(super) to: String,
     /// How long to wait for the outcome, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = values::number(1..=TIMEOUT_MAX))]
     timeout: u64,
 }
 
@@ -65,7 +68,7 @@ pub(super) struct Detach {
     #[command(flatten)]
     to: To,
     /// The nodes.
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", value_parser = values::node_id, required = true)]
     nodes: Vec<u64>,
     #[command(flatten)]
     expect: Expect,
@@ -77,7 +80,7 @@ pub(super) struct OneNode {
     #[command(flatten)]
     to: To,
     /// The node.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = values::node_id)]
     node: u64,
     #[command(flatten)]
     expect: Expect,
@@ -110,7 +113,7 @@ pub(super) struct Transfer {
     #[command(flatten)]
     to: To,
     /// Who is to lead [default: the voter that is most caught up].
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = values::node_id)]
     node: Option<u64>,
 }
 
@@ -123,11 +126,15 @@ pub(super) struct Alone {
 
 /// Nothing was heard of an order that was sent: it may have been carried out.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} at {to}: {error}; it may have been done, or may yet: `raft-kv members` shows")]
+#[error(
+    "{what} at {to}: {error}; it may have been done, or may yet: `raft-kv {verb} --to {to}` shows"
+)]
 pub(super) struct OutcomeUnknown {
     what: String,
     to: String,
     error: String,
+    /// Which verb shows what became of it.
+    verb: &'static str,
 }
 
 impl To {
@@ -139,6 +146,11 @@ impl To {
             what: what.clone(),
             to: to.clone(),
             error,
+            verb: match what.as_str() {
+                // About the node that was asked, and nobody else.
+                "RAFT.SOLO" | "RAFT.RESET" | "RAFT.SNAPSHOT" => "status",
+                _ => "members",
+            },
         };
         match self.ask(words) {
             Ok(answer) => Ok(answer),

@@ -7,6 +7,7 @@ use raft_core::{Options, OptionsError, Span};
 use serde::Deserialize;
 
 use super::Failure;
+use super::values;
 
 /// The shortest election timeout that has room for two heartbeats, in milliseconds.
 const ELECTION_TIMEOUT_MIN: u64 = 2;
@@ -16,32 +17,32 @@ const ELECTION_TIMEOUT_MIN: u64 = 2;
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
     /// The node's id, checked against the data folder.
-    #[arg(long)]
+    #[arg(long, value_name = "ID", value_parser = values::node_id)]
     pub(super) id: Option<u64>,
     /// The node's data folder, made by `raft-kv init`, or with --join.
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
     /// Where to listen for peers.
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = values::ip_port)]
     pub(super) peer_addr: Option<SocketAddr>,
     /// Where to listen for clients [default: 127.0.0.1:6379].
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = values::ip_port)]
     pub(super) client_addr: Option<SocketAddr>,
     /// How often a leader lets its followers know, in milliseconds; at most half of --election-timeout-ms
     /// [default: 50].
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = values::millis)]
     heartbeat_ms: Option<u64>,
     /// The shortest silence after which followers elect another leader, in milliseconds [default: 250].
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = values::millis)]
     election_timeout_ms: Option<u64>,
     /// For how long followers promise their leader to help nobody else to lead, in milliseconds; at most
     /// --election-timeout-ms. Reads after RAFT.READS LEASE rest on it; with 0 they ask a majority, as all
     /// others do [default: 0].
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = values::millis)]
     lease_ms: Option<u64>,
     /// How much faster one node's clock may run than another's, in thousandths, 0 to 500; leases are shortened
     /// by as much [default: 50].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::number(0..=500_u32))]
     clock_drift_per_mille: Option<u32>,
     /// What to log: error, warn, info, debug, or a filter such as raft_threaded=debug [default: info].
     #[arg(long, value_name = "FILTER")]

@@ -4,12 +4,13 @@ use serde_json::Value;
 
 use super::Failure;
 use super::resp_client::{STATUS_PATIENCE, ask_status};
+use super::values;
 
 /// What `status` needs to know.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The node's client address.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
     to: String,
     /// Print JSON instead of a table.
     #[arg(long)]
