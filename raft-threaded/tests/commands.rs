@@ -350,6 +350,10 @@ fn what_a_session_will_not_do_says_what_to_do_next() {
         &format!(
             r#"
         RAFT.ONCE {session} 4 INCR n -> (integer) 1
+        RAFT.ONCE {session} 4 INCRBY n 1 -> (integer) 1
+        RAFT.ONCE {session} 4 INCRBY n 2 -> (error) REUSED sequence 4 of session {session} was used before, for another command, which was carried out; this one was not: give it a higher sequence than any before
+        RAFT.ONCE {session} 4 SET n 9 -> (error) REUSED sequence 4 of session {session} was used before, for another command, which was carried out; this one was not: give it a higher sequence than any before
+        GET n -> "1"
         RAFT.ONCE {session} 3 INCR n -> (error) PASSED sequence 3 is not executed any more, and its reply is forgotten: a later command of session {session} said that every sequence below 4 has its answer; give a new command a higher sequence than any before
         RAFT.ONCE 7.99 4 INCR n -> (error) NOSESSION session 7.99 has expired or never was, and what it has no answer to may have taken effect; begin another with RAFT.SESSION
         RAFT.ONCE {session} 5 GET n -> (error) ERR 'GET' changes nothing, however often it is sent: send it without RAFT.ONCE

@@ -20,7 +20,7 @@ use crate::status::ServerStatus;
 
 use super::connection::{Connection, Slot, Waiting};
 use super::local::{self, Seen};
-use super::machine::KvStore;
+use super::machine::{KvReply, KvStore};
 use super::once;
 use super::orders;
 use super::reads::{self, Reads};
@@ -65,8 +65,8 @@ struct Asked {
 #[derive(Clone, Copy, Debug)]
 enum About {
     Nothing,
-    /// It is a command of a session.
-    Session(Serial),
+    /// It is a command of a session, with this digest.
+    Session(Serial, u32),
     /// It is an order for which this entry was to have made the configuration in force.
     Expecting(EntryId),
     /// It is a read that may be so old.
@@ -239,7 +239,7 @@ fn request(id: RequestId, parsed: Parsed, reads: Reads) -> Option<(About, Reques
         Parsed::Write(command) => (About::Nothing, Request::Propose(id, command)),
         Parsed::Session => (About::Nothing, Request::Register(id)),
         Parsed::Once(serial, command) => {
-            let about = About::Session(serial);
+            let about = About::Session(serial, command.digest());
             (about, Request::ProposeIn(id, serial, command))
         }
         Parsed::Read(query) => match reads {
@@ -290,11 +290,13 @@ impl Front<KvStore> for RespFront {
         !self.ready.is_empty()
     }
 
-    fn reply(&mut self, request: RequestId, result: Result<Reply, ClientError>) {
-        self.answer(request, |asked| {
-            result.unwrap_or_else(|error| {
-                let explained = match (asked.about, &error) {
-                    (About::Session(serial), ClientError::Request(error)) => {
+    fn reply(&mut self, request: RequestId, result: Result<KvReply, ClientError>) {
+        self.answer(request, |asked| match (asked.about, result) {
+            (About::Session(serial, digest), Ok(found)) => once::reply(found, serial, digest),
+            (_, Ok(found)) => found.reply,
+            (about, Err(error)) => {
+                let explained = match (about, &error) {
+                    (About::Session(serial, _), ClientError::Request(error)) => {
                         once::explain(error, serial)
                     }
                     (About::Expecting(expected), ClientError::Request(error)) => {
@@ -303,15 +305,17 @@ impl Front<KvStore> for RespFront {
                     _ => None,
                 };
                 explained.map_or_else(|| refuse(&error), Reply::Error)
-            })
+            }
         });
     }
 
-    fn reply_stale(&mut self, request: RequestId, stale: Stale<Reply>) {
+    fn reply_stale(&mut self, request: RequestId, stale: Stale<KvReply>) {
+        let (reply, age) = (stale.reply.reply, stale.age);
+        let stale = Stale { reply, age };
         self.answer(request, |asked| match asked.about {
             About::Stale(age_max) => reads::within(age_max, stale),
             About::StaleTold => reads::told(stale),
-            About::Nothing | About::Session(_) | About::Expecting(_) => {
+            About::Nothing | About::Session(..) | About::Expecting(_) => {
                 unreachable!("only reads are answered so")
             }
         });

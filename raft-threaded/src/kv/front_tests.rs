@@ -69,6 +69,11 @@ impl Door {
     }
 }
 
+/// As if nothing was said of the command.
+const fn kept(reply: Reply) -> KvReply {
+    KvReply { reply, of: None }
+}
+
 /// Reads as they are asked of the replica, by their ids.
 fn shown(request: &Request<KvStore>) -> (RequestId, String) {
     match request {
@@ -99,14 +104,14 @@ fn each_read_is_asked_as_its_connection_chose_when_it_was_sent() {
     // What is answered first waits for what was asked first.
     let stale = |id, door: &mut Door| {
         let age = Some(raft_core::Span::from_millis(10));
-        let reply = Reply::Integer(7);
+        let reply = kept(Reply::Integer(7));
         door.front.reply_stale(id, Stale { reply, age });
     };
     for id in [ids[4], ids[3], ids[2]] {
         stale(id, &mut door);
     }
     for id in [ids[5], ids[1], ids[0]] {
-        door.front.reply(id, Ok(Reply::Integer(1)));
+        door.front.reply(id, Ok(kept(Reply::Integer(1))));
     }
     let told = ":1 +OK :1 +OK :7 +OK $7 STALE";
     for expected in told.split(' ') {
@@ -130,7 +135,7 @@ fn a_read_that_may_be_stale_waits_for_the_writes_before_it() {
     let [Request::Propose(id, _)] = &first[..] else {
         panic!("only the write is asked, not {first:?}");
     };
-    door.front.reply(*id, Ok(Reply::OK));
+    door.front.reply(*id, Ok(kept(Reply::OK)));
     let mut requests = Vec::new();
     door.front
         .take_requests(&mut door.ids, &no_status, &mut requests);

@@ -13,6 +13,9 @@ use super::table::Parsed;
 use super::words::{Words, address, node_id};
 
 /// `RAFT.ATTACH id host:port [id host:port …] [LEARNER] [EXPECT term.index]`.
+///
+/// A node that is a learner already becomes a voter, as by `RAFT.PROMOTE`; with `LEARNER` it is refused as a
+/// member.
 pub(super) fn attach(arguments: &[Bytes]) -> Result<Parsed, String> {
     let words = Words::new(
         arguments,

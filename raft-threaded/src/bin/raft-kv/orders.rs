@@ -37,7 +37,7 @@ struct Expect {
 #[command(after_help = "\
 Each node must be running and waiting: `raft-kv serve --join --id 4 --data DIR --peer-addr 0.0.0.0:7104`.
 It receives everything first, and votes once it has caught up. Attach several voters at once to go from one
-odd number to the next.
+odd number to the next. A node that is a learner already becomes a voter, as by `promote`.
 
 Examples:
   raft-kv attach --to db1:6379 4=db4:7104
