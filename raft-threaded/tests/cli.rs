@@ -64,8 +64,9 @@ fn every_verb_explains_itself() {
         "reset",
     ] {
         let ran = run(&[verb, "--help"]);
+        let example = format!("  raft-kv {verb}");
         assert!(
-            ran.success && ran.out.contains("Usage: raft-kv"),
+            ran.success && ran.out.contains("Usage: raft-kv") && ran.out.contains(&example),
             "{}",
             ran.out
         );

@@ -10,7 +10,8 @@ use super::values;
 /// What `members` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-How far a member is, its leader knows; ask that one, or read `?`.
+How far a member is (MATCH INDEX, the last entry that it certainly has), the leader knows: ask that one, or read
+`?`. A voter on its way out is `outgoing`.
 
 Examples:
   raft-kv members --to db1:6379

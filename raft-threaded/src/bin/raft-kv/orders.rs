@@ -19,6 +19,23 @@ pub(super) struct To {
     /// The client address of any node of the cluster.
     #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
     pub(super) to: String,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// The node that is to do it, and no other.
+#[derive(Debug, clap::Args)]
+pub(super) struct This {
+    /// The client address of the node that is to do it.
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
+    to: String,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Patience.
+#[derive(Clone, Debug, clap::Args)]
+struct Wait {
     /// How long to wait for the outcome, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = values::number(1..=TIMEOUT_MAX))]
     timeout: u64,
@@ -49,7 +66,7 @@ pub(super) struct Attach {
     /// The nodes, each with the address at which it listens for peers.
     #[arg(value_name = "ID=HOST:PORT", required = true)]
     nodes: Vec<Place>,
-    /// Let them receive everything without voting.
+    /// Let them receive everything without voting, for good: `promote` lets them vote.
     #[arg(long)]
     learner: bool,
     #[command(flatten)]
@@ -59,7 +76,8 @@ pub(super) struct Attach {
 /// What `detach` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A detached node serves nobody any more. `raft-kv reset` empties it, so that it can be attached again.
+A detached node serves nobody any more, and may be stopped. `raft-kv reset` empties it, so that it can be attached
+again. Nodes that are lost are detached in the same way, by way of one that is not; the leader may be, too.
 
 Examples:
   raft-kv detach --to db1:6379 4
@@ -67,7 +85,7 @@ Examples:
 pub(super) struct Detach {
     #[command(flatten)]
     to: To,
-    /// The nodes.
+    /// The ids of the nodes.
     #[arg(value_name = "ID", value_parser = values::node_id, required = true)]
     nodes: Vec<u64>,
     #[command(flatten)]
@@ -79,7 +97,7 @@ pub(super) struct Detach {
 pub(super) struct OneNode {
     #[command(flatten)]
     to: To,
-    /// The node.
+    /// The id of the node.
     #[arg(value_name = "ID", value_parser = values::node_id)]
     node: u64,
     #[command(flatten)]
@@ -106,6 +124,8 @@ pub(super) struct Move {
 /// What `transfer` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+It fails if the other node does not take over in time; then the leader goes on.
+
 Examples:
   raft-kv transfer --to db1:6379
   raft-kv transfer --to db1:6379 --node 2")]
@@ -117,11 +137,18 @@ pub(super) struct Transfer {
     node: Option<u64>,
 }
 
-/// What verbs without an object need to know.
+/// What `step-down` needs to know.
 #[derive(Debug, clap::Args)]
-pub(super) struct Alone {
+pub(super) struct StepDown {
     #[command(flatten)]
     to: To,
+}
+
+/// What `snapshot` needs to know.
+#[derive(Debug, clap::Args)]
+pub(super) struct Snapshot {
+    #[command(flatten)]
+    to: This,
 }
 
 /// Nothing was heard of an order that was sent: it may have been carried out.
@@ -135,6 +162,14 @@ pub(super) struct OutcomeUnknown {
     error: String,
     /// Which verb shows what became of it.
     verb: &'static str,
+}
+
+impl This {
+    /// Gives an order and waits for its outcome.
+    pub(super) fn order(&self, words: &[String]) -> Result<Answer, Failure> {
+        let (to, wait) = (self.to.clone(), self.wait.clone());
+        To { to, wait }.order(words)
+    }
 }
 
 impl To {
@@ -170,7 +205,7 @@ impl To {
         let (_sender, never) = crossbeam_channel::bounded::<()>(0);
         let mut attempts = 0;
         loop {
-            let answer = call(&self.to, words, Duration::from_secs(self.timeout));
+            let answer = call(&self.to, words, Duration::from_secs(self.wait.timeout));
             attempts += 1;
             match answer {
                 Err(CallError::Refused(error)) if attempts < ATTEMPTS && is_early(&error) => {
@@ -258,13 +293,13 @@ pub(super) fn transfer(arguments: &Transfer) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn step_down(arguments: &Alone) -> Result<(), Failure> {
+pub(super) fn step_down(arguments: &StepDown) -> Result<(), Failure> {
     arguments.to.order(&words("RAFT.STEPDOWN", None))?;
     println!("the leader stepped down");
     Ok(())
 }
 
-pub(super) fn snapshot(arguments: &Alone) -> Result<(), Failure> {
+pub(super) fn snapshot(arguments: &Snapshot) -> Result<(), Failure> {
     let id = arguments.to.order(&words("RAFT.SNAPSHOT", None))?.text()?;
     println!("the node has a snapshot up to {id}");
     Ok(())

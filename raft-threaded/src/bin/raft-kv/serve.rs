@@ -24,9 +24,13 @@ const FILES_RESERVED: u64 = 256;
 /// What `serve` needs to know; flags win over the file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+--data and --peer-addr must be given, here or in the file. SIGTERM, SIGINT or Ctrl-C stops the node in order.
+Times and leases are to be the same on every node of a cluster.
+
 Examples:
   raft-kv serve --id 1 --data node-1 --peer-addr 0.0.0.0:7101 --client-addr 0.0.0.0:6379
-  raft-kv serve --join --id 4 --data node-4 --peer-addr 0.0.0.0:7104 --client-addr 0.0.0.0:6379")]
+  raft-kv serve --join --id 4 --data node-4 --peer-addr 0.0.0.0:7104 --client-addr 0.0.0.0:6379
+  raft-kv serve --config /etc/raft-kv/node.toml --log debug")]
 pub(super) struct Arguments {
     /// Make the data folder if it is empty, and wait to be attached to a cluster; a node never becomes a
     /// voter by itself. A folder that belongs to a cluster already is simply served.

@@ -16,16 +16,16 @@ const ELECTION_TIMEOUT_MIN: u64 = 2;
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
-    /// The node's id, checked against the data folder.
+    /// The node's id, checked against the data folder; needed by --join to make one.
     #[arg(long, value_name = "ID", value_parser = values::node_id)]
     pub(super) id: Option<u64>,
     /// The node's data folder, made by `raft-kv init`, or with --join.
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
-    /// Where to listen for peers.
+    /// Where to listen for peers, which dial the address that `init` or `attach` was given.
     #[arg(long, value_name = "IP:PORT", value_parser = values::ip_port)]
     pub(super) peer_addr: Option<SocketAddr>,
-    /// Where to listen for clients [default: 127.0.0.1:6379].
+    /// Where to listen for clients and for verbs such as `status` [default: 127.0.0.1:6379].
     #[arg(long, value_name = "IP:PORT", value_parser = values::ip_port)]
     pub(super) client_addr: Option<SocketAddr>,
     /// How often a leader lets its followers know, in milliseconds; at most half of --election-timeout-ms

@@ -8,8 +8,16 @@ use super::values;
 
 /// What `status` needs to know.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The role is `leader`, `follower`, `pre-candidate` or `candidate`; `waiting` of a node that is to be attached to a
+cluster, and `removed` of one that is no member any more, or not yet. An entry is shown as its index, and where its
+term matters as TERM.INDEX. `none` is what a node does not know, or has not.
+
+Examples:
+  raft-kv status --to db1:6379
+  raft-kv status --to db1:6379 --json")]
 pub(super) struct Arguments {
-    /// The node's client address.
+    /// The client address of the node.
     #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
     to: String,
     /// Print JSON instead of a table.
