@@ -221,8 +221,10 @@ pub enum TransferRefusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityRefusal {
     /// The node is in another cluster than was expected.
-    #[error("the node is in cluster {found}, which is not the expected one")]
+    #[error("the node is in cluster {found}, expected {expected}")]
     OtherCluster {
+        /// Which it was expected to be in.
+        expected: ClusterId,
         /// Which it is in.
         found: ClusterId,
     },

@@ -103,8 +103,8 @@ pub enum ChangeRefusal {
     TooEarly,
     /// The configuration is not the one expected.
     #[error(
-        "the configuration in force was made by entry {} of term {}, which is not the expected one",
-        found.index, found.term
+        "the configuration in force is {}.{}, which is not the expected one; look at it and ask again",
+        found.term, found.index
     )]
     Stale {
         /// What made the configuration in force.

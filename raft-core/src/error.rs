@@ -19,7 +19,8 @@ pub struct OptionsError {
 /// Text that names no cluster or store: whoever wrote it must act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected an id as it is printed, 32 hexadecimal digits, found {found} characters that are not one"
+    "expected an id of 32 hexadecimal digits, as it is printed, found {found} characters{}",
+    if *found == 32 { ", not all of which are such digits" } else { "" }
 )]
 pub struct IdentityError {
     /// How many characters there are.

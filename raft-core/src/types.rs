@@ -262,6 +262,7 @@ impl Sub for Time {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
     use alloc::string::ToString;
 
     use super::ClusterId;
@@ -279,10 +280,14 @@ mod tests {
         ] {
             assert!(other.parse::<ClusterId>().is_err(), "{other}");
         }
-        assert!(
-            "+000000000000000000000000000000c"
-                .parse::<ClusterId>()
-                .is_err()
+        let said = |text: &str| text.parse::<ClusterId>().map_err(|error| error.to_string());
+        let expected = "expected an id of 32 hexadecimal digits, as it is printed, found ";
+        assert_eq!(said("c1"), Err(format!("{expected}2 characters")));
+        assert_eq!(
+            said("+0000000000000000000000000000000"),
+            Err(format!(
+                "{expected}32 characters, not all of which are such digits"
+            ))
         );
     }
 }

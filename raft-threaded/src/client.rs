@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::fmt;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, select};
-use raft_core::replica::{Serial, SessionId, StateMachine};
+use raft_core::Consistency;
+use raft_core::replica::{Serial, SessionId, Stale, StateMachine};
 
 use crate::error::ClientError;
 use crate::runtime::inbox::Outlet;
@@ -72,7 +73,37 @@ impl<S: StateMachine> Client<S> {
     ///
     /// A query has no effect, so it may be asked again after any error.
     pub fn query(&self, query: S::Query) -> Result<S::Reply, ClientError> {
-        self.ask(|answer| Call::Query(query, answer))?
+        self.query_with(Consistency::Linearizable, query)
+    }
+
+    /// Answers a query with the consistency asked for.
+    ///
+    /// [`Consistency::Lease`] spares the leader a question to a majority while it has a lease, which it can only
+    /// have if [`Options::lease_promise`](raft_core::Options::lease_promise) is not zero, its default; without
+    /// one the query is answered as by [`Client::query`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::query`].
+    pub fn query_with(
+        &self,
+        consistency: Consistency,
+        query: S::Query,
+    ) -> Result<S::Reply, ClientError> {
+        self.ask(|answer| Call::Query(consistency, query, answer))?
+    }
+
+    /// Answers a query at once from whatever this server has applied, without a word to any other, and says how
+    /// old that is at most, in nanoseconds; `None` as long as nobody can tell.
+    ///
+    /// It sees the commands that this server answered before. The age does not count how long messages of the
+    /// leader were on their way; [`Node::staleness`](raft_core::Node::staleness) says what it does count.
+    ///
+    /// # Errors
+    ///
+    /// If the server has stopped, has too much to do, or has no part in a cluster.
+    pub fn query_stale(&self, query: S::Query) -> Result<Stale<S::Reply>, ClientError> {
+        self.ask(|answer| Call::QueryStale(query, answer))?
     }
 
     /// How the server is doing.

@@ -6,13 +6,17 @@ use std::path::PathBuf;
 
 use raft_core::replica::{RequestError, SnapshotRefusal};
 use raft_core::wal::{DiskError, RecoveryError};
-use raft_core::{ClusterId, HaltReason, NodeId, RestoreError};
+use raft_core::{ClusterId, HaltReason, Index, NodeId, RestoreError};
 
 /// A server cannot start: the operator must act.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data folder cannot be used.
-    #[error("the data folder {directory} cannot be used: {error}", directory = directory.display())]
+    #[error(
+        "the data folder {directory} cannot be used: {error}{made}",
+        directory = directory.display(),
+        made = made_by(error)
+    )]
     Data {
         /// The folder.
         directory: PathBuf,
@@ -84,6 +88,15 @@ pub enum StartError {
     },
 }
 
+fn made_by(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::NotFound {
+        "; `raft-kv init` makes the folders of a new cluster, and `raft-kv serve --join --id N` that of a node \
+         which is to be attached to one"
+    } else {
+        ""
+    }
+}
+
 fn hint(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::AddrInUse {
         "; another process listens there: stop it, or choose another port"
@@ -121,6 +134,35 @@ pub enum ClientError {
     /// The server stopped before answering: the outcome of a command is not known.
     #[error("the server stopped before it answered")]
     Stopped,
+    /// The node belongs to no cluster.
+    #[error(
+        "node {node} is in no cluster and waits to be attached to one: `raft-kv attach --to \
+         CLIENT-ADDRESS-OF-A-MEMBER {node}=HOST:PEER-PORT`"
+    )]
+    NoCluster {
+        /// Which.
+        node: NodeId,
+    },
+    /// The node is no member of its cluster any more, or not yet.
+    #[error(
+        "node {node} was removed from its cluster, or is still being attached: ask a member; a removed node \
+         can be attached again once `raft-kv reset` has emptied it"
+    )]
+    NotAMember {
+        /// Which.
+        node: NodeId,
+    },
+    /// The node was removed from its cluster while it was away, as others say.
+    #[error(
+        "node {node} was removed from its cluster by entry {index} while it was away: ask a member; it can be \
+         attached again once `raft-kv reset --force` has emptied it"
+    )]
+    Removed {
+        /// Which.
+        node: NodeId,
+        /// The entry that made the configuration without it.
+        index: Index,
+    },
     /// No snapshot was taken.
     #[error(transparent)]
     Snapshot(#[from] SnapshotRefusal),
@@ -159,6 +201,9 @@ impl ClientError {
             Self::Request(_)
             | Self::Overloaded
             | Self::Stopped
+            | Self::NoCluster { .. }
+            | Self::NotAMember { .. }
+            | Self::Removed { .. }
             | Self::Snapshot(_)
             | Self::Joiner(_)
             | Self::NoRandomness => false,

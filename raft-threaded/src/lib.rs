@@ -72,6 +72,7 @@ mod random;
 pub mod resp;
 mod runtime;
 mod server;
+mod standing;
 mod status;
 mod stopped;
 mod transport;

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use raft_core::{EntryId, Member, RoleKind, Status};
 use serde::Serialize;
 
+use crate::standing::Standing;
+
 /// A server at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServerStatus {
@@ -12,6 +14,9 @@ pub struct ServerStatus {
     pub id: u64,
     /// `follower`, `pre-candidate`, `candidate` or `leader`.
     pub role: String,
+    /// `member`; `waiting` if the node belongs to no cluster; or `removed` if it is no member of its cluster any
+    /// more, or not yet.
+    pub standing: &'static str,
     /// The node's current term.
     pub term: u64,
     /// The node that leads that term, as far as this one knows.
@@ -120,6 +125,7 @@ impl ServerStatus {
         Self {
             id: status.identity.member.node.0,
             role: status.role.as_str().to_string(),
+            standing: Standing::of(status).as_str(),
             term: status.term.0,
             leader: status.leader.map(|leader| leader.node.0),
             commit_index: status.commit_index.0,

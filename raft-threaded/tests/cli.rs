@@ -64,8 +64,9 @@ fn every_verb_explains_itself() {
         "reset",
     ] {
         let ran = run(&[verb, "--help"]);
+        let example = format!("  raft-kv {verb}");
         assert!(
-            ran.success && ran.out.contains("Usage: raft-kv"),
+            ran.success && ran.out.contains("Usage: raft-kv") && ran.out.contains(&example),
             "{}",
             ran.out
         );
@@ -87,6 +88,10 @@ fn a_missing_folder_is_named() {
     let said = refused(&serve("/nowhere/at/all", free_port(), free_port()));
     assert!(said.contains("/nowhere/at/all"), "{said}");
     assert!(said.contains("No such file"), "{said}");
+    assert!(
+        said.contains("`raft-kv init`") && said.contains("`raft-kv serve --join --id N`"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -261,6 +266,68 @@ fn an_order_whose_outcome_nobody_knows_has_an_exit_code_of_its_own() {
         ran.err.contains("is a raft-kv node listening"),
         "{}",
         ran.err
+    );
+}
+
+/// A node that is reset starts again, and a second order may meet it while it does.
+#[test]
+fn an_order_to_a_node_that_ends_the_connection_says_what_happened_and_where_to_look() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    // What was sent is not read, which is when a connection is reset.
+    let ran = std::thread::scope(|scope| {
+        scope.spawn(|| listener.accept().map(drop).unwrap());
+        run(&["reset", "--to", &to])
+    });
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    let shows = format!("`raft-kv status --to {to}` shows");
+    assert!(
+        ran.err
+            .contains("it stops, or starts again, as after a reset")
+            && ran.err.contains(&shows),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_value_that_is_none_is_told_with_what_was_expected() {
+    for (arguments, expected) in [
+        (&["promote", "x"][..], "the id of a node"),
+        (&["detach", "1", "two"], "the id of a node"),
+        (&["transfer", "--node", "db2"], "the id of a node"),
+        (&["status", "--to", "127.0.0.1"], "expected HOST:PORT"),
+        (&["members", "--to", "db1"], "expected HOST:PORT"),
+        (&["reset", "--to", "db1:client"], "expected HOST:PORT"),
+        (&["step-down", "--timeout", "0"], "a number from 1 to 86400"),
+        (&["local", "--nodes", "ten"], "a number from 1 to 9"),
+        (&["serve", "--id", "db1"], "the id of a node"),
+        (&["serve", "--peer-addr", "db1:7101"], "expected IP:PORT"),
+        (
+            &["serve", "--heartbeat-ms", "50ms"],
+            "a number of milliseconds",
+        ),
+        (&["solo", "--expect", "c1"], "32 hexadecimal digits"),
+    ] {
+        let ran = run(arguments);
+        let found = arguments.last().unwrap();
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.err);
+        assert!(
+            ran.err.contains(expected) && ran.err.contains(&format!("'{found}'")),
+            "{arguments:?}: {}",
+            ran.err
+        );
+    }
+}
+
+#[test]
+fn a_setting_out_of_its_range_is_told_in_milliseconds() {
+    let mut arguments = serve("/nowhere", free_port(), free_port());
+    arguments.push("--heartbeat-ms=200".to_string());
+    let said = refused(&arguments);
+    assert!(
+        said.contains("--heartbeat-ms is 200 ms, expected 1 to 125 ms"),
+        "{said}"
     );
 }
 

@@ -12,7 +12,7 @@ use raft_core::replica::{
     Applied, ClientSession, RequestError, Serde, SessionId, StateMachine, decode_reply,
     encode_reply,
 };
-use raft_core::{Bytes, EntryId, HaltReason, NodeId};
+use raft_core::{Bytes, Consistency, EntryId, HaltReason, NodeId, Span};
 use raft_threaded::{
     Client, ClientError, Force, Joiner, JoinerError, Part, Seat, Server, ServerOptions, StopError,
     init, init_joiner,
@@ -159,6 +159,33 @@ fn a_command_of_a_session_that_is_sent_again_to_another_server_takes_effect_once
     }
 }
 
+#[test]
+fn a_server_without_its_peers_answers_only_what_may_be_stale() {
+    let folder = tempfile::tempdir().unwrap();
+    let seats = seats(folder.path(), 3);
+    let mut servers: Vec<Server<Counter>> = seats.iter().map(start).collect();
+    let client = servers[2].client();
+    add(&client, 7);
+    let leased = eventually("a leader", || {
+        client.query_with(Consistency::Lease, ()).ok()
+    });
+    assert_eq!(leased, (7, 1));
+    let known = eventually("its age to be known", || {
+        let stale = client.query_stale(()).unwrap();
+        stale.age.is_some().then_some(stale)
+    });
+    assert_eq!(known.reply, (7, 1));
+    servers.truncate(0);
+    assert_eq!(client.query_stale(()), Err(ClientError::Stopped));
+
+    let last = start(&seats[2]);
+    let client = last.client();
+    assert!(client.query(()).is_err(), "nobody can confirm it");
+    assert!(client.query_with(Consistency::Lease, ()).is_err());
+    // What it has applied, nobody confirms either; it says so.
+    assert_eq!(client.query_stale(()).unwrap().age, None::<Span>);
+}
+
 /// Found by review: calls that came too late waited for ever.
 #[test]
 fn calls_end_with_the_server() {
@@ -223,6 +250,9 @@ fn a_program_grows_its_cluster_and_lets_another_node_lead() {
         "{nobody:?}"
     );
     let (two, three) = (start(&second.0), start(&third.0));
+    let waits = ClientError::NoCluster { node: NodeId(2) };
+    assert_eq!(two.client().query(()), Err(waits.clone()));
+    assert_eq!(two.client().propose(Serde(1)), Err(waits));
     let id = client.attach(vec![second.1, third.1]).unwrap();
     assert_eq!(two.client().query(()).unwrap(), (1, 1));
     assert_eq!(

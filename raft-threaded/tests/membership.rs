@@ -72,6 +72,60 @@ fn a_node_that_waits_is_attached_has_everything_and_votes() {
     }
 }
 
+/// What a node's clients are told, once it is what is expected.
+fn told(cluster: &Cluster, node: usize, words: &[&str], expected: &str) {
+    ask(cluster, node, words, |reply| match reply {
+        Value::Error(error) => error.contains(expected).then_some(()),
+        Value::Simple(_) | Value::Bulk(_) | Value::Integer(_) | Value::Array(_) => None,
+    });
+}
+
+#[test]
+fn a_node_that_waits_says_so_and_what_to_do() {
+    let mut cluster = Cluster::started(1);
+    let joiner = cluster.add_joiner();
+    let mut client = Client::connect(cluster.nodes[joiner].client).unwrap();
+    for words in [
+        &["GET", "a"][..],
+        &["SET", "a", "1"],
+        &["RAFT.SESSION"],
+        &["RAFT.ONCE", "1.2", "1", "INCR", "a"],
+        &["RAFT.STALE", "GET", "a"],
+        &["RAFT.TRANSFER"],
+        &["RAFT.DETACH", "2"],
+    ] {
+        let Value::Error(error) = client.call(words).unwrap() else {
+            panic!("{words:?} is refused");
+        };
+        assert!(
+            error.starts_with("NOTMEMBER node 2 is in no cluster")
+                && error
+                    .contains("raft-kv attach --to CLIENT-ADDRESS-OF-A-MEMBER 2=HOST:PEER-PORT"),
+            "{words:?}: {error}"
+        );
+    }
+    let to = cluster.nodes[joiner].to();
+    let status = run(&["status", "--to", &to]);
+    assert!(
+        status.out.contains("role           waiting"),
+        "{}",
+        status.out
+    );
+    for json in [None, Some("--json")] {
+        let mut arguments = vec!["members", "--to", &to];
+        arguments.extend(json);
+        let members = run(&arguments);
+        assert_eq!((members.code, members.out.as_str()), (Some(1), ""));
+        assert!(
+            members.err.contains("node 2 at") && members.err.contains("waits to be attached"),
+            "{}",
+            members.err
+        );
+    }
+    let said = refused(&["detach", "--to", &to, "1"]);
+    assert!(said.contains("in no cluster"), "{said}");
+}
+
 /// The field of a member as a node's status tells it.
 fn member(cluster: &Cluster, asked: usize, id: u64, field: &str) -> Option<String> {
     let ran = run(&["members", "--json", "--to", &cluster.nodes[asked].to()]);
@@ -136,7 +190,9 @@ fn what_cannot_be_attached_is_told_with_what_would_work() {
     );
     let place = cluster.nodes[joiner].place();
     let stale = refused(&["attach", "--to", &to, &place, "--expect", "1.7777"]);
-    assert!(stale.contains("not the expected one"), "{stale}");
+    let found = cluster.nodes[0].status("configuration_id").unwrap();
+    let expected = format!("the configuration in force is {found}, expected 1.7777:");
+    assert!(stale.contains(&expected), "{stale}");
     let nonsense = run(&["attach", "--to", &to, "db4:7104"]);
     assert_eq!(nonsense.code, Some(2));
     assert!(
@@ -173,7 +229,9 @@ fn what_would_harm_a_cluster_is_refused_unless_it_is_forced() {
     );
     let elsewhere = "00000000000000000000000000000001";
     let other = refused(&["solo", "--to", &to, "--force", "--expect", elsewhere]);
-    assert!(other.contains("not the expected one"), "{other}");
+    let found = cluster.nodes[0].status("cluster_id").unwrap();
+    let expected = format!("the node is in cluster {found}, expected {elsewhere}");
+    assert!(other.contains(&expected), "{other}");
 }
 
 #[test]
@@ -212,6 +270,13 @@ fn a_detached_leader_hands_over_is_reset_by_an_order_and_comes_back() {
     });
     set(&cluster, (leader + 1) % 3, "without");
     wait_for_log(&cluster, leader, "no member of the new configuration");
+    let removed = "NOTMEMBER node";
+    told(&cluster, leader, &["GET", "before"], removed);
+    told(&cluster, leader, &["RAFT.STALE", "GET", "before"], removed);
+    let status = run(&["status", "--to", &leader_to]).out;
+    assert!(status.contains("role           removed"), "{status}");
+    let members = run(&["members", "--to", &leader_to]);
+    assert!(members.success && members.err.contains("ask a member"));
     let store = cluster.nodes[leader].status("store_id").unwrap();
     done(&["reset", "--to", &leader_to]);
     // The process starts again by itself, and waits.
@@ -241,6 +306,13 @@ fn a_node_that_was_detached_while_it_was_away_is_told_and_may_come_back() {
     done(&["transfer", "--to", &to]);
     cluster.nodes[2].start();
     wait_for_log(&cluster, 2, "this node was removed from its cluster");
+    told(
+        &cluster,
+        2,
+        &["SET", "a", "1"],
+        "while it was away: ask a member",
+    );
+    assert_eq!(cluster.nodes[2].status("standing").unwrap(), "removed");
     cluster.nodes[2].stop();
     let data = cluster.nodes[2].data.display().to_string();
     let said = refused(&["reset", "--data", &data]);

@@ -171,6 +171,12 @@ impl Node {
         }
     }
 
+    /// The configuration without this node that others told it of, unless its log knows a later one.
+    pub(super) fn removed_by(&self) -> Option<EntryId> {
+        let known = self.configurations.latest_id();
+        self.told_outside.filter(|told| *told > known)
+    }
+
     /// Another node says that this one is no member any more. That is only worth telling: its own log decides.
     pub(super) fn on_not_a_member(&mut self, from: Member, configured: EntryId) {
         // Those who say so may know of different changes; what is older is no news.

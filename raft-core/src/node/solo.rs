@@ -97,7 +97,10 @@ impl Node {
             return Some(IdentityRefusal::NoCluster);
         }
         if found != expect {
-            return Some(IdentityRefusal::OtherCluster { found });
+            return Some(IdentityRefusal::OtherCluster {
+                expected: expect,
+                found,
+            });
         }
         let restoring = self.apply.restoring().is_some();
         restoring.then_some(IdentityRefusal::Restoring)

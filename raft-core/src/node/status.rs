@@ -39,6 +39,9 @@ pub struct Status<'a> {
     pub configuration: &'a Configuration,
     /// The entry that made that configuration.
     pub configured: EntryId,
+    /// The latest configuration without this node that others told it of, if that is later than its log knows:
+    /// it was removed while it was away.
+    pub removed: Option<EntryId>,
     /// Messages it refused.
     pub refused: &'a Refused,
     /// Requests without an outcome.
@@ -131,6 +134,7 @@ impl Node {
             durable: self.log.durable(),
             configuration: self.configuration(),
             configured: self.configurations.latest_id(),
+            removed: self.removed_by(),
             refused: &self.refused,
             pending_requests: self.pending_requests,
             tail_bytes: self.log.tail_bytes(),

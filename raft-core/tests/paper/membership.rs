@@ -483,6 +483,8 @@ fn a_member_removed_while_it_was_away_is_told_when_it_asks_for_votes() {
     let says =
         |alert: &Alert| matches!(alert, Alert::Removed { configured: c, .. } if *c == configured);
     assert!(told.iter().any(|(_, alert)| says(alert)), "{told:?}");
+    let removed = |node: u64| group.nodes[&node].status().removed;
+    assert_eq!((removed(1), removed(3)), (None, Some(configured)));
 }
 
 /// A learner does not campaign, so nothing else would tell it.

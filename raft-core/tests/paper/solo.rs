@@ -132,6 +132,7 @@ fn a_node_of_another_cluster_than_expected_stays_in_it() {
     let mut group = Group::led(3);
     let request = group.solo(2, 7);
     let refusal = IdentityRefusal::OtherCluster {
+        expected: ClusterId(7),
         found: ClusterId(1),
     };
     assert_eq!(

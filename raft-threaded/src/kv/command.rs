@@ -99,15 +99,22 @@ mod op {
     pub(super) const FLUSH_ALL: u8 = 8;
 }
 
-impl Command for KvCommand {
-    fn encode(&self) -> Bytes {
-        let mut out = Vec::new();
-        self.encode_into(&mut out);
-        Bytes::from(out)
+impl KvCommand {
+    /// Tells it from other commands: a checksum of its encoded form, which costs no copy.
+    pub(super) fn digest(&self) -> u32 {
+        self.in_parts(|op, flags, arguments| {
+            let mut digest = crc32fast::Hasher::new();
+            digest.update(&[op, flags]);
+            for argument in arguments {
+                digest.update(&length(argument));
+                digest.update(argument);
+            }
+            digest.finalize()
+        })
     }
 
-    /// Operation, flags, then each argument with its length in front.
-    fn encode_into(&self, out: &mut Vec<u8>) {
+    /// Its operation, its flags and its arguments, for as long as they are looked at.
+    fn in_parts<T>(&self, take: impl FnOnce(u8, u8, &[&[u8]]) -> T) -> T {
         let by;
         let (op, flags, arguments): (u8, u8, Vec<&[u8]>) = match self {
             Self::Set {
@@ -138,14 +145,28 @@ impl Command for KvCommand {
             Self::Append { key, value } => (op::APPEND, 0, vec![key, value]),
             Self::FlushAll => (op::FLUSH_ALL, 0, Vec::new()),
         };
-        let size: usize = arguments.iter().map(|a| a.len() + 4).sum();
-        out.reserve(2 + size);
-        out.extend_from_slice(&[op, flags]);
-        for argument in arguments {
-            let length = u32::try_from(argument.len()).unwrap_or(u32::MAX);
-            out.extend_from_slice(&length.to_le_bytes());
-            out.extend_from_slice(argument);
-        }
+        take(op, flags, &arguments)
+    }
+}
+
+impl Command for KvCommand {
+    fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        self.encode_into(&mut out);
+        Bytes::from(out)
+    }
+
+    /// Operation, flags, then each argument with its length in front.
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        self.in_parts(|op, flags, arguments| {
+            let size: usize = arguments.iter().map(|a| a.len() + 4).sum();
+            out.reserve(2 + size);
+            out.extend_from_slice(&[op, flags]);
+            for argument in arguments {
+                out.extend_from_slice(&length(argument));
+                out.extend_from_slice(argument);
+            }
+        });
     }
 
     fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
@@ -211,6 +232,11 @@ impl Command for KvCommand {
     }
 }
 
+fn length(argument: &[u8]) -> [u8; 4] {
+    let length = u32::try_from(argument.len()).unwrap_or(u32::MAX);
+    length.to_le_bytes()
+}
+
 fn wrong(op: u8) -> CommandError {
     CommandError(format!("operation {op} has other arguments"))
 }
@@ -247,7 +273,9 @@ mod tests {
             KvCommand::FlushAll,
         ];
         for command in commands {
-            assert_eq!(KvCommand::decode(&command.encode()), Ok(command));
+            let bytes = command.encode();
+            assert_eq!(command.digest(), crc32fast::hash(&bytes));
+            assert_eq!(KvCommand::decode(&bytes), Ok(command));
         }
     }
 

@@ -12,6 +12,8 @@ use mio::net::TcpStream;
 
 use crate::resp::{Limits, Parser, Protocol, Reply, Request};
 
+use super::reads::Reads;
+
 /// How much is read at a time.
 const READ_BYTES: usize = 16 << 10;
 /// How much of what arrived may wait to be parsed, besides one argument.
@@ -35,6 +37,8 @@ pub(super) struct Connection {
     written: usize,
     pub(super) protocol: Protocol,
     pub(super) name: bytes::Bytes,
+    /// How its reads are answered.
+    pub(super) reads: Reads,
     /// One for each command whose reply is not in `output`; the first has this number.
     slots: VecDeque<Option<Reply>>,
     first_slot: u64,
@@ -80,6 +84,7 @@ impl Connection {
             written: 0,
             protocol: Protocol::Resp2,
             name: bytes::Bytes::new(),
+            reads: Reads::default(),
             slots: VecDeque::new(),
             first_slot: 0,
             slots_bytes: 0,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use raft_core::replica::{RequestError, Serial, SessionId};
-use raft_core::{ChangeRefusal, Rejection, RequestId, TransferRefusal};
+use raft_core::replica::{Serial, SessionId, Stale};
+use raft_core::{EntryId, RequestId};
 use tracing::warn;
 
 use crate::error::ClientError;
@@ -20,9 +20,11 @@ use crate::status::ServerStatus;
 
 use super::connection::{Connection, Slot, Waiting};
 use super::local::{self, Seen};
-use super::machine::KvStore;
+use super::machine::{KvReply, KvStore};
 use super::once;
 use super::orders;
+use super::reads::{self, Reads};
+use super::refusal::{refuse, too_long};
 use super::table::{self, Local, Parsed};
 
 const LISTENER: Token = Token(FRONT_TOKENS);
@@ -56,8 +58,21 @@ pub(super) struct RespFront {
 struct Asked {
     connection: Token,
     slot: Slot,
-    /// For a command of a session.
-    serial: Option<Serial>,
+    about: About,
+}
+
+/// What a reply depends on besides what was found.
+#[derive(Clone, Copy, Debug)]
+enum About {
+    Nothing,
+    /// It is a command of a session, with this digest.
+    Session(Serial, u32),
+    /// It is an order for which this entry was to have made the configuration in force.
+    Expecting(EntryId),
+    /// It is a read that may be so old.
+    Stale(Option<Duration>),
+    /// It is a read whose age is told.
+    StaleTold,
 }
 
 impl RespFront {
@@ -178,7 +193,7 @@ impl RespFront {
             let kind = match &parsed {
                 Parsed::Write(_) | Parsed::Session | Parsed::Once(..) => Waiting::Writes,
                 Parsed::Order(_) => Waiting::Order,
-                Parsed::Read(_) => Waiting::Reads,
+                Parsed::Read(_) | Parsed::StaleRead(_) => Waiting::Reads,
                 Parsed::Local(Local::Hello(_)) if !connection.is_answered() => {
                     // What was asked before it is answered in the protocol of then.
                     connection.held = Some(parsed);
@@ -200,27 +215,44 @@ impl RespFront {
                 return;
             }
             let id = ids.next();
+            let slot = connection.asked(kind);
+            let Some((about, request)) = request(id, parsed, connection.reads) else {
+                unreachable!("what the node answers by itself is answered already");
+            };
             let asked = Asked {
                 connection: token,
-                slot: connection.asked(kind),
-                serial: parsed.serial(),
+                slot,
+                about,
             };
             self.asked.insert(id, asked);
-            match parsed {
-                Parsed::Write(command) => requests.push(Request::Propose(id, command)),
-                Parsed::Session => requests.push(Request::Register(id)),
-                Parsed::Once(serial, command) => {
-                    requests.push(Request::ProposeIn(id, serial, command));
-                }
-                Parsed::Read(query) => requests.push(Request::Query(id, query)),
-                Parsed::Order(order) => requests.push(Request::Order(id, order)),
-                Parsed::Local(_) => {}
-            }
+            requests.push(request);
         }
         if connection.wants_turn() {
             self.ready.insert(token);
         }
     }
+}
+
+/// What is asked of the replica, and what its reply will depend on; none for what this node answers by itself.
+fn request(id: RequestId, parsed: Parsed, reads: Reads) -> Option<(About, Request<KvStore>)> {
+    Some(match parsed {
+        Parsed::Write(command) => (About::Nothing, Request::Propose(id, command)),
+        Parsed::Session => (About::Nothing, Request::Register(id)),
+        Parsed::Once(serial, command) => {
+            let about = About::Session(serial, command.digest());
+            (about, Request::ProposeIn(id, serial, command))
+        }
+        Parsed::Read(query) => match reads {
+            Reads::Fresh(consistency) => (About::Nothing, Request::Query(id, consistency, query)),
+            Reads::Stale(age_max) => (About::Stale(age_max), Request::QueryStale(id, query)),
+        },
+        Parsed::StaleRead(query) => (About::StaleTold, Request::QueryStale(id, query)),
+        Parsed::Order(order) => {
+            let about = order.expected().map_or(About::Nothing, About::Expecting);
+            (about, Request::Order(id, order))
+        }
+        Parsed::Local(_) => return None,
+    })
 }
 
 impl Front<KvStore> for RespFront {
@@ -258,14 +290,34 @@ impl Front<KvStore> for RespFront {
         !self.ready.is_empty()
     }
 
-    fn reply(&mut self, request: RequestId, result: Result<Reply, RequestError>) {
-        self.answer(request, |asked| {
-            result.unwrap_or_else(|error| {
-                let in_session = asked
-                    .serial
-                    .and_then(|serial| once::explain(&error, serial));
-                in_session.map_or_else(|| explain(&error), Reply::Error)
-            })
+    fn reply(&mut self, request: RequestId, result: Result<KvReply, ClientError>) {
+        self.answer(request, |asked| match (asked.about, result) {
+            (About::Session(serial, digest), Ok(found)) => once::reply(found, serial, digest),
+            (_, Ok(found)) => found.reply,
+            (about, Err(error)) => {
+                let explained = match (about, &error) {
+                    (About::Session(serial, _), ClientError::Request(error)) => {
+                        once::explain(error, serial)
+                    }
+                    (About::Expecting(expected), ClientError::Request(error)) => {
+                        orders::explain(error, expected)
+                    }
+                    _ => None,
+                };
+                explained.map_or_else(|| refuse(&error), Reply::Error)
+            }
+        });
+    }
+
+    fn reply_stale(&mut self, request: RequestId, stale: Stale<KvReply>) {
+        let (reply, age) = (stale.reply.reply, stale.age);
+        let stale = Stale { reply, age };
+        self.answer(request, |asked| match asked.about {
+            About::Stale(age_max) => reads::within(age_max, stale),
+            About::StaleTold => reads::told(stale),
+            About::Nothing | About::Session(..) | About::Expecting(_) => {
+                unreachable!("only reads are answered so")
+            }
         });
     }
 
@@ -299,56 +351,6 @@ impl Front<KvStore> for RespFront {
     }
 }
 
-fn too_long(bytes: u64, limit: u64) -> Reply {
-    Reply::Error(format!(
-        "ERR a value of {bytes} bytes exceeds the limit of {limit} bytes"
-    ))
-}
-
-/// What a client is told whose request has no reply; the first word says whether to try again.
-fn explain(error: &RequestError) -> Reply {
-    let kind = match error {
-        RequestError::Rejected(rejection) => match rejection {
-            Rejection::NotLeader { leader: Some(_) } => "NOTLEADER",
-            Rejection::NotLeader { leader: None } | Rejection::NoQuorum | Rejection::Halted => {
-                "CLUSTERDOWN"
-            }
-            Rejection::Busy(_)
-            | Rejection::Transferring
-            | Rejection::Change(ChangeRefusal::InProgress | ChangeRefusal::TooEarly)
-            | Rejection::Transfer(TransferRefusal::InProgress) => "BUSY",
-            Rejection::StorageFull | Rejection::OwnStorageFull => "MISCONF",
-            Rejection::TooLarge { .. }
-            | Rejection::Change(_)
-            | Rejection::Transfer(_)
-            | Rejection::Identity(_) => "ERR",
-        },
-        // Certainly not done, because another leader took over.
-        RequestError::Superseded(_) => "NOTLEADER",
-        RequestError::Unknown | RequestError::ReplyLost(_) => "UNKNOWN",
-        RequestError::Undecodable
-        | RequestError::SessionExpired
-        | RequestError::SequencePassed { .. }
-        | RequestError::WindowFull { .. } => "ERR",
-    };
-    Reply::Error(format!("{kind} {error}"))
-}
-
-/// What a client is told whose order was not carried out.
-fn refuse(error: &ClientError) -> Reply {
-    let hint = if error.could_be_forced() {
-        " (FORCE)"
-    } else {
-        ""
-    };
-    match error {
-        ClientError::Request(error) => explain(error),
-        ClientError::Overloaded => Reply::Error(format!("BUSY {error}")),
-        ClientError::Stopped => Reply::Error(format!("UNKNOWN {error}")),
-        ClientError::OtherVoters { .. }
-        | ClientError::StillAMember { .. }
-        | ClientError::Joiner(_)
-        | ClientError::Snapshot(_)
-        | ClientError::NoRandomness => Reply::Error(format!("ERR {error}{hint}")),
-    }
-}
+#[cfg(test)]
+#[path = "front_tests.rs"]
+mod tests;

@@ -33,6 +33,11 @@ pub(super) fn answer(local: &Local, connection: &mut Connection, seen: &Seen<'_>
         Local::Command(arguments) => describe(arguments),
         Local::Config(arguments) => config(arguments),
         Local::Client(arguments) => client(arguments, connection),
+        Local::Reads(None) => Reply::text(connection.reads.to_string()),
+        Local::Reads(Some(reads)) => {
+            connection.reads = *reads;
+            Reply::OK
+        }
         Local::Info => Reply::text(info(seen)),
         Local::RaftMembers => orders::members(&(seen.status)()),
         Local::RaftStatus => match serde_json::to_string(&(seen.status)()) {
@@ -162,6 +167,7 @@ fn info(seen: &Seen<'_>) -> String {
         ("node_id", status.id.to_string()),
         ("cluster_id", status.cluster_id),
         ("role", status.role),
+        ("standing", status.standing.to_string()),
         ("term", status.term.to_string()),
         ("leader", leader.unwrap_or_else(|| "none".to_string())),
         ("voters", list(&status.voters)),

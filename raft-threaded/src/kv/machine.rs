@@ -15,8 +15,14 @@ use super::glob;
 use super::kept;
 use super::shards::Shards;
 
-/// What a command or a query answers: a Redis reply.
-pub type KvReply = Reply;
+/// What a command or a query answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KvReply {
+    /// What Redis would say.
+    pub reply: Reply,
+    /// The digest of the command that it answers; none of a query, nor where it was not kept.
+    pub(super) of: Option<u32>,
+}
 
 /// The largest value, in bytes: the same as the largest argument.
 pub(crate) const VALUE_BYTES_MAX: usize = 8 << 20;
@@ -150,6 +156,60 @@ impl KvStore {
         Reply::number(removed)
     }
 
+    fn execute(&mut self, command: KvCommand) -> Reply {
+        match command {
+            KvCommand::Set {
+                key,
+                value,
+                condition,
+                get,
+            } => self.set(&key, &value, condition, get),
+            KvCommand::SetNx { key, value } => {
+                let absent = self.get(&key).is_none();
+                if absent {
+                    self.put(&key, &value);
+                }
+                Reply::Integer(i64::from(absent))
+            }
+            KvCommand::MSet(pairs) => {
+                for (key, value) in &pairs {
+                    self.put(key, value);
+                }
+                Reply::OK
+            }
+            KvCommand::GetDel(key) => Reply::optional(self.values.remove(&slot(&key))),
+            KvCommand::Del(keys) => self.remove(&keys),
+            KvCommand::IncrBy { key, by } => self.increment(&key, by),
+            KvCommand::Append { key, value } => self.append(&key, &value),
+            KvCommand::FlushAll => {
+                self.values.clear();
+                Reply::OK
+            }
+        }
+    }
+
+    fn answer(&self, query: &KvQuery) -> Reply {
+        match query {
+            KvQuery::Get(key) => Reply::optional(self.get(key).cloned()),
+            KvQuery::MGet(keys) => self.get_many(keys),
+            KvQuery::Exists(keys) => {
+                Reply::number(keys.iter().filter(|key| self.get(key).is_some()).count())
+            }
+            KvQuery::StrLen(key) => Reply::number(self.get(key).map_or(0, Bytes::len)),
+            KvQuery::Type(key) => Reply::Simple(match self.get(key) {
+                Some(_) => "string",
+                None => "none",
+            }),
+            KvQuery::Scan {
+                cursor,
+                pattern,
+                count,
+                kind,
+            } => self.scan(*cursor, pattern.as_ref(), *count, kind.as_ref()),
+            KvQuery::DbSize => Reply::number(self.values.len()),
+        }
+    }
+
     fn scan(
         &self,
         cursor: u64,
@@ -197,57 +257,14 @@ impl StateMachine for KvStore {
     type Reply = KvReply;
 
     fn apply(&mut self, entry: Applied<KvCommand>) -> KvReply {
-        match entry.command {
-            KvCommand::Set {
-                key,
-                value,
-                condition,
-                get,
-            } => self.set(&key, &value, condition, get),
-            KvCommand::SetNx { key, value } => {
-                let absent = self.get(&key).is_none();
-                if absent {
-                    self.put(&key, &value);
-                }
-                Reply::Integer(i64::from(absent))
-            }
-            KvCommand::MSet(pairs) => {
-                for (key, value) in &pairs {
-                    self.put(key, value);
-                }
-                Reply::OK
-            }
-            KvCommand::GetDel(key) => Reply::optional(self.values.remove(&slot(&key))),
-            KvCommand::Del(keys) => self.remove(&keys),
-            KvCommand::IncrBy { key, by } => self.increment(&key, by),
-            KvCommand::Append { key, value } => self.append(&key, &value),
-            KvCommand::FlushAll => {
-                self.values.clear();
-                Reply::OK
-            }
-        }
+        let of = Some(entry.command.digest());
+        let reply = self.execute(entry.command);
+        KvReply { reply, of }
     }
 
     fn query(&self, query: &KvQuery) -> KvReply {
-        match query {
-            KvQuery::Get(key) => Reply::optional(self.get(key).cloned()),
-            KvQuery::MGet(keys) => self.get_many(keys),
-            KvQuery::Exists(keys) => {
-                Reply::number(keys.iter().filter(|key| self.get(key).is_some()).count())
-            }
-            KvQuery::StrLen(key) => Reply::number(self.get(key).map_or(0, Bytes::len)),
-            KvQuery::Type(key) => Reply::Simple(match self.get(key) {
-                Some(_) => "string",
-                None => "none",
-            }),
-            KvQuery::Scan {
-                cursor,
-                pattern,
-                count,
-                kind,
-            } => self.scan(*cursor, pattern.as_ref(), *count, kind.as_ref()),
-            KvQuery::DbSize => Reply::number(self.values.len()),
-        }
+        let (reply, of) = (self.answer(query), None);
+        KvReply { reply, of }
     }
 
     fn encode_reply(reply: &KvReply) -> Option<Bytes> {

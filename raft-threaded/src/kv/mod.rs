@@ -9,9 +9,12 @@ mod local;
 mod machine;
 mod once;
 mod orders;
+mod reads;
+mod refusal;
 mod serve;
 mod shards;
 mod table;
+mod words;
 
 pub use self::command::{Condition, KvCommand, KvQuery};
 pub use self::machine::{KvImage, KvReply, KvStore};

@@ -3,8 +3,10 @@
 //! Read first: dissertation §6.3. `RAFT.SESSION` begins a session and answers its name. In it a client
 //! numbers its writes, each with a higher sequence than the one before, and sends
 //! `RAFT.ONCE session sequence command [argument …]`; without an answer it sends the same again, to any
-//! node, until there is one. Every repetition gets the reply of the first execution; another command with the
-//! same sequence would get it, too, and not be executed.
+//! node, until there is one. Every repetition gets the reply of the first execution. Another command with the
+//! same sequence is not executed, and gets an error that begins with `REUSED`: beside each reply a session keeps
+//! a digest of the command. Where the reply was too large to be kept, so was that, and `REPLYLOST` may be about
+//! another command.
 //!
 //! A sequence says, too, that the client has its answers to all lower ones: their replies are forgotten, and
 //! they are not executed any more. So a client waits for each answer before its next command. One with several
@@ -15,9 +17,12 @@
 use bytes::Bytes;
 use raft_core::replica::{RequestError, SESSION_WINDOW, Sequence, Serial, SessionId};
 
+use crate::resp::Reply;
+
 use super::command::KvCommand;
-use super::orders::{entry_id, number};
+use super::machine::KvReply;
 use super::table::{self, Parsed, is, shown};
+use super::words::{entry_id, number};
 
 /// `RAFT.ONCE session sequence [LOWEST lowest] command [argument …]`.
 pub(super) fn once(arguments: &[Bytes]) -> Result<Parsed, String> {
@@ -42,10 +47,19 @@ pub(super) fn once(arguments: &[Bytes]) -> Result<Parsed, String> {
 }
 
 fn sequence(word: &Bytes) -> Result<Sequence, String> {
-    number(word).map(Sequence).ok_or_else(|| {
-        let word = shown(word);
-        format!("ERR '{word}' is no sequence, which is a number, higher for each new command")
-    })
+    match number(word) {
+        Some(u64::MAX) => Err(format!(
+            "ERR sequence {} is the last number there is, and no new command could follow: take a lower one",
+            u64::MAX
+        )),
+        Some(sequence) => Ok(Sequence(sequence)),
+        None => {
+            let word = shown(word);
+            Err(format!(
+                "ERR '{word}' is no sequence, which is a number, higher for each new command"
+            ))
+        }
+    }
 }
 
 fn check_lowest(sequence: Sequence, lowest: Sequence) -> Result<(), String> {
@@ -77,12 +91,26 @@ fn write(words: &[Bytes]) -> Result<KvCommand, String> {
     }
     match table::parse(words)? {
         Parsed::Write(command) => Ok(command),
-        Parsed::Read(_) => Err(format!(
+        Parsed::Read(_) | Parsed::StaleRead(_) => Err(format!(
             "ERR '{}' changes nothing, however often it is sent: send it without RAFT.ONCE",
             shown(name)
         )),
         Parsed::Session | Parsed::Once(..) | Parsed::Order(_) | Parsed::Local(_) => Err(other()),
     }
+}
+
+/// The reply to a command of a session with this digest, unless it is the reply to another one.
+pub(super) fn reply(found: KvReply, serial: Serial, digest: u32) -> Reply {
+    if found.of.is_none_or(|of| of == digest) {
+        return found.reply;
+    }
+    let Serial {
+        session, sequence, ..
+    } = serial;
+    Reply::Error(format!(
+        "REUSED sequence {sequence} of session {session} was used before, for another command, which was carried \
+         out; this one was not: give it a higher sequence than any before"
+    ))
 }
 
 /// What a client is told about an error of a command in a session, if that is more than elsewhere; the first
@@ -140,6 +168,11 @@ mod tests {
             (
                 "RAFT.ONCE 3.17 -1 INCR n",
                 "ERR '-1' is no sequence, which is a number, higher for each new command",
+            ),
+            (
+                "RAFT.ONCE 3.17 18446744073709551615 INCR n",
+                "ERR sequence 18446744073709551615 is the last number there is, and no new command could follow: \
+                 take a lower one",
             ),
             (
                 "RAFT.ONCE 3.17 5 LOWEST x INCR n",

@@ -1,124 +1,30 @@
 //! The commands that are meant for the node itself: how they are read, and how they are answered.
 
-use std::str::FromStr;
-
 use bytes::Bytes;
-use raft_core::{ClusterId, EntryId, Index, MemberChange, MembershipChange, NodeId, Outcome, Term};
+use raft_core::replica::RequestError;
+use raft_core::{ChangeRefusal, ClusterId, EntryId, MemberChange, Outcome, Rejection};
 
-use crate::membership::{Force, Joiner, Part};
+use crate::membership::{Joiner, Part};
 use crate::resp::Reply;
 use crate::runtime::order::{Carried, Order};
 use crate::status::{ServerStatus, text};
 
-use super::table::{Parsed, is, shown, syntax};
-
-/// The words behind a command's name: what it is about, then options in any order.
-struct Words<'a> {
-    rest: &'a [Bytes],
-    expect: Option<&'a Bytes>,
-    learner: bool,
-    force: Force,
-}
-
-impl<'a> Words<'a> {
-    /// Takes the options that a command knows off the end.
-    fn new(arguments: &'a [Bytes], options: &[&str]) -> Self {
-        let mut words = Self {
-            rest: &arguments[1..],
-            expect: None,
-            learner: false,
-            force: Force::No,
-        };
-        let takes = |word: &Bytes, option| options.contains(&option) && is(word, option);
-        loop {
-            match words.rest {
-                [rest @ .., word, value] if takes(word, "EXPECT") => {
-                    words.expect = Some(value);
-                    words.rest = rest;
-                }
-                [rest @ .., word] if takes(word, "LEARNER") => {
-                    words.learner = true;
-                    words.rest = rest;
-                }
-                [rest @ .., word] if takes(word, "FORCE") => {
-                    words.force = Force::Yes;
-                    words.rest = rest;
-                }
-                _ => return words,
-            }
-        }
-    }
-
-    /// The entry that made the configuration which is expected to be in force.
-    fn expected(&self) -> Result<Option<EntryId>, String> {
-        self.expect.map(expected_id).transpose()
-    }
-
-    fn change(&self, changes: impl IntoIterator<Item = MemberChange>) -> Result<Parsed, String> {
-        let change = MembershipChange {
-            expect: self.expected()?,
-            ..MembershipChange::new(changes)
-        };
-        Ok(Parsed::Order(Order::Change(change)))
-    }
-
-    fn one_node(&self) -> Result<NodeId, String> {
-        match self.rest {
-            [node] => node_id(node),
-            _ => Err(syntax()),
-        }
-    }
-
-    fn nothing_more(&self) -> Result<(), String> {
-        self.rest.is_empty().then_some(()).ok_or_else(syntax)
-    }
-}
-
-pub(super) fn number<N: FromStr>(word: &[u8]) -> Option<N> {
-    core::str::from_utf8(word).ok()?.parse().ok()
-}
-
-fn node_id(word: &Bytes) -> Result<NodeId, String> {
-    let id = number(word).map(NodeId);
-    id.ok_or_else(|| {
-        format!(
-            "ERR '{}' is no id of a node, which is a number",
-            shown(word)
-        )
-    })
-}
-
-/// `TERM.INDEX`.
-pub(super) fn entry_id(word: &Bytes) -> Option<EntryId> {
-    let dot = word.iter().position(|byte| *byte == b'.')?;
-    Some(EntryId {
-        term: Term(number(&word[..dot])?),
-        index: Index(number(&word[dot + 1..])?),
-    })
-}
-
-fn expected_id(word: &Bytes) -> Result<EntryId, String> {
-    let expected =
-        "ERR EXPECT takes TERM.INDEX, as RAFT.STATUS shows it for the configuration in force";
-    entry_id(word).ok_or_else(|| expected.to_string())
-}
-
-fn address(word: &Bytes) -> Result<String, String> {
-    let text = core::str::from_utf8(word).ok();
-    let address = text.filter(|text| {
-        let parts = text.rsplit_once(':');
-        parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-    });
-    let address = address.map(str::to_string);
-    address.ok_or_else(|| format!("ERR '{}' is no address, which is HOST:PORT", shown(word)))
-}
+use super::table::Parsed;
+use super::words::{Words, address, node_id};
 
 /// `RAFT.ATTACH id host:port [id host:port …] [LEARNER] [EXPECT term.index]`.
+///
+/// A node that is a learner already becomes a voter, as by `RAFT.PROMOTE`; with `LEARNER` it is refused as a
+/// member.
 pub(super) fn attach(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, &["EXPECT", "LEARNER"]);
+    let words = Words::new(
+        arguments,
+        &["EXPECT", "LEARNER"],
+        "RAFT.ATTACH id host:port [id host:port ...] [LEARNER] [EXPECT term.index]",
+    );
     let (pairs, rest) = words.rest.as_chunks::<2>();
     if pairs.is_empty() || !rest.is_empty() {
-        return Err(syntax());
+        return Err(words.wrong());
     }
     let part = if words.learner {
         Part::Learner
@@ -132,42 +38,57 @@ pub(super) fn attach(arguments: &[Bytes]) -> Result<Parsed, String> {
             part,
         })
     });
+    let joiners = joiners.collect::<Result<Vec<_>, String>>()?;
+    Words::each_once(joiners.iter().map(|joiner| joiner.node))?;
     Ok(Parsed::Order(Order::Attach {
-        joiners: joiners.collect::<Result<_, String>>()?,
+        joiners,
         expect: words.expected()?,
     }))
 }
 
 /// `RAFT.DETACH id [id …] [EXPECT term.index]`.
 pub(super) fn detach(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, &["EXPECT"]);
+    let words = Words::new(
+        arguments,
+        &["EXPECT"],
+        "RAFT.DETACH id [id ...] [EXPECT term.index]",
+    );
     let nodes = words.rest.iter().map(node_id);
     let nodes = nodes.collect::<Result<Vec<_>, String>>()?;
     if nodes.is_empty() {
-        return Err(syntax());
+        return Err(words.wrong());
     }
+    Words::each_once(nodes.iter().copied())?;
     words.change(nodes.into_iter().map(|node| MemberChange::Remove { node }))
 }
 
 /// `RAFT.PROMOTE id [EXPECT term.index]`.
 pub(super) fn promote(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, &["EXPECT"]);
+    let words = Words::new(
+        arguments,
+        &["EXPECT"],
+        "RAFT.PROMOTE id [EXPECT term.index]",
+    );
     let node = words.one_node()?;
     words.change([MemberChange::Promote { node }])
 }
 
 /// `RAFT.DEMOTE id [EXPECT term.index]`.
 pub(super) fn demote(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, &["EXPECT"]);
+    let words = Words::new(arguments, &["EXPECT"], "RAFT.DEMOTE id [EXPECT term.index]");
     let node = words.one_node()?;
     words.change([MemberChange::Demote { node }])
 }
 
 /// `RAFT.MOVE id host:port [EXPECT term.index]`.
 pub(super) fn set_address(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, &["EXPECT"]);
+    let words = Words::new(
+        arguments,
+        &["EXPECT"],
+        "RAFT.MOVE id host:port [EXPECT term.index]",
+    );
     let [node, place] = words.rest else {
-        return Err(syntax());
+        return Err(words.wrong());
     };
     let (node, address) = (node_id(node)?, address(place)?);
     words.change([MemberChange::SetAddress { node, address }])
@@ -175,7 +96,7 @@ pub(super) fn set_address(arguments: &[Bytes]) -> Result<Parsed, String> {
 
 /// `RAFT.TRANSFER [id]`.
 pub(super) fn transfer(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, &[]);
+    let words = Words::new(arguments, &[], "RAFT.TRANSFER [id]");
     let to = match words.rest {
         [] => None,
         [_, ..] => Some(words.one_node()?),
@@ -185,13 +106,17 @@ pub(super) fn transfer(arguments: &[Bytes]) -> Result<Parsed, String> {
 
 /// `RAFT.STEPDOWN`.
 pub(super) fn step_down(arguments: &[Bytes]) -> Result<Parsed, String> {
-    Words::new(arguments, &[]).nothing_more()?;
+    Words::new(arguments, &[], "RAFT.STEPDOWN").nothing_more()?;
     Ok(Parsed::Order(Order::StepDown))
 }
 
 /// `RAFT.SOLO [FORCE] [EXPECT cluster]`.
 pub(super) fn solo(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, &["EXPECT", "FORCE"]);
+    let words = Words::new(
+        arguments,
+        &["EXPECT", "FORCE"],
+        "RAFT.SOLO [FORCE] [EXPECT cluster]",
+    );
     words.nothing_more()?;
     let cluster = |word: &Bytes| -> Result<ClusterId, String> {
         let id = core::str::from_utf8(word).ok().map(str::parse);
@@ -206,14 +131,14 @@ pub(super) fn solo(arguments: &[Bytes]) -> Result<Parsed, String> {
 
 /// `RAFT.RESET [FORCE]`.
 pub(super) fn reset(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, &["FORCE"]);
+    let words = Words::new(arguments, &["FORCE"], "RAFT.RESET [FORCE]");
     words.nothing_more()?;
     Ok(Parsed::Order(Order::Reset(words.force)))
 }
 
 /// `RAFT.SNAPSHOT`.
 pub(super) fn snapshot(arguments: &[Bytes]) -> Result<Parsed, String> {
-    Words::new(arguments, &[]).nothing_more()?;
+    Words::new(arguments, &[], "RAFT.SNAPSHOT").nothing_more()?;
     Ok(Parsed::Order(Order::Snapshot))
 }
 
@@ -234,6 +159,41 @@ pub(super) fn outcome(carried: Carried) -> Reply {
             | Outcome::Superseded(_)
             | Outcome::Unknown,
         ) => unreachable!("orders are carried out, or end in an error"),
+    }
+}
+
+/// What a client is told about an error of its order, if what it expected says more than others hear.
+pub(super) fn explain(error: &RequestError, expected: EntryId) -> Option<String> {
+    match error {
+        RequestError::Rejected(Rejection::Change(ChangeRefusal::Stale { found })) => Some(format!(
+            "ERR the configuration in force is {}, expected {}: it was changed meanwhile, or this was not its \
+             name; look at it with RAFT.MEMBERS and RAFT.STATUS, and order again",
+            text(*found),
+            text(expected)
+        )),
+        RequestError::Rejected(_)
+        | RequestError::Superseded(_)
+        | RequestError::Unknown
+        | RequestError::ReplyLost(_)
+        | RequestError::Undecodable
+        | RequestError::SessionExpired
+        | RequestError::SequencePassed { .. }
+        | RequestError::WindowFull { .. } => None,
+    }
+}
+
+impl Order {
+    /// The entry that is expected to have made the configuration in force.
+    pub(super) const fn expected(&self) -> Option<EntryId> {
+        match self {
+            Self::Attach { expect, .. } => *expect,
+            Self::Change(change) => change.expect,
+            Self::Transfer(_)
+            | Self::StepDown
+            | Self::Solo { .. }
+            | Self::Reset(_)
+            | Self::Snapshot => None,
+        }
     }
 }
 
@@ -287,12 +247,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_with_what_would_work() {
+        let wrong = |request: &str| {
+            let name = request.split(' ').next().unwrap();
+            let said = says(request);
+            let expected = format!("ERR syntax error, expected {name}");
+            assert!(said.starts_with(&expected), "{request}: {said}");
+        };
         assert_eq!(
             says("RAFT.ATTACH 4"),
             "ERR wrong number of arguments for 'raft.attach' command"
         );
-        assert_eq!(says("RAFT.ATTACH 4 db4:7104 5"), "ERR syntax error");
-        assert_eq!(says("RAFT.ATTACH 4 LEARNER"), "ERR syntax error");
+        wrong("RAFT.ATTACH 4 db4:7104 5");
+        wrong("RAFT.ATTACH 4 LEARNER");
         assert_eq!(
             says("RAFT.ATTACH 4 db4"),
             "ERR 'db4' is no address, which is HOST:PORT"
@@ -301,10 +267,18 @@ mod tests {
             says("RAFT.DETACH x"),
             "ERR 'x' is no id of a node, which is a number"
         );
-        assert_eq!(says("RAFT.DETACH EXPECT 1.2"), "ERR syntax error");
-        assert_eq!(says("RAFT.PROMOTE 1 2"), "ERR syntax error");
-        assert_eq!(says("RAFT.RESET EXPECT 1.2"), "ERR syntax error");
-        assert_eq!(says("RAFT.TRANSFER 1 2"), "ERR syntax error");
+        wrong("RAFT.DETACH EXPECT 1.2");
+        wrong("RAFT.PROMOTE 1 2");
+        wrong("RAFT.RESET EXPECT 1.2");
+        wrong("RAFT.TRANSFER 1 2");
+        assert_eq!(
+            says("RAFT.TRANSFER a b"),
+            "ERR syntax error, expected RAFT.TRANSFER [id]"
+        );
+        for twice in ["RAFT.DETACH 2 3 2", "RAFT.ATTACH 2 a:1 3 b:1 2 c:1"] {
+            let expected = "ERR node 2 is named twice; name each node once";
+            assert_eq!(says(twice), expected, "{twice}");
+        }
         assert!(says("RAFT.DETACH 1 EXPECT 12").contains("TERM.INDEX"));
         assert!(says("RAFT.SOLO EXPECT c1").contains("a cluster's id"));
     }

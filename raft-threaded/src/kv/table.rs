@@ -11,6 +11,7 @@ use super::command::{Condition, KvCommand, KvQuery};
 use super::machine::parse_number;
 use super::once;
 use super::orders;
+use super::reads::{self, Reads};
 
 /// A command as `COMMAND` describes it.
 #[derive(Clone, Copy, Debug)]
@@ -40,24 +41,14 @@ pub(super) enum Parsed {
     Session,
     /// A change that is made once, however often it is asked for.
     Once(Serial, KvCommand),
-    /// A linearizable question.
+    /// A question, answered as its connection wants it.
     Read(KvQuery),
+    /// A question to the state of this node, however old; the answer tells how old.
+    StaleRead(KvQuery),
     /// Something the node itself is to do.
     Order(Order),
     /// Something this node answers by itself.
     Local(Local),
-}
-
-impl Parsed {
-    /// Which command of which session it is.
-    pub(super) const fn serial(&self) -> Option<Serial> {
-        match self {
-            Self::Once(serial, _) => Some(*serial),
-            Self::Write(_) | Self::Session | Self::Read(_) | Self::Order(_) | Self::Local(_) => {
-                None
-            }
-        }
-    }
 }
 
 /// What a node answers by itself.
@@ -71,6 +62,8 @@ pub(super) enum Local {
     Command(Vec<Bytes>),
     Config(Vec<Bytes>),
     Client(Vec<Bytes>),
+    /// How the connection's reads are answered from now on; or, without a choice, the question how they are.
+    Reads(Option<Reads>),
     Info,
     RaftStatus,
     RaftMembers,
@@ -91,6 +84,9 @@ pub(super) const COMMANDS: &[Spec] = &[
     local("COMMAND", -1, |a| Local::Command(a[1..].to_vec())),
     local("CONFIG", -2, |a| Local::Config(a[1..].to_vec())),
     local("CLIENT", -2, |a| Local::Client(a[1..].to_vec())),
+    local("READONLY", 1, |_| Local::Reads(Some(Reads::Stale(None)))),
+    local("READWRITE", 1, |_| Local::Reads(Some(Reads::default()))),
+    spec("RAFT.READS", -1, LOCAL, (0, 0, 0), reads::reads),
     local("INFO", -1, |_| Local::Info),
     local("RAFT.STATUS", 1, |_| Local::RaftStatus),
     local("RAFT.MEMBERS", 1, |_| Local::RaftMembers),
@@ -106,6 +102,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     order("RAFT.SNAPSHOT", 1, orders::snapshot),
     spec("RAFT.SESSION", 1, WRITE, (0, 0, 0), |_| Ok(Parsed::Session)),
     spec("RAFT.ONCE", -4, WRITE, (0, 0, 0), once::once),
+    spec("RAFT.STALE", -2, READ, (0, 0, 0), reads::stale),
     spec("GET", 2, READ, (1, 1, 1), |a| {
         read(KvQuery::Get(a[1].clone()))
     }),

@@ -5,18 +5,14 @@ use std::io;
 
 use mio::Registry;
 use mio::event::Event;
-use raft_core::RequestId;
-use raft_core::replica::{RequestError, Serial, SessionId, StateMachine};
+use raft_core::replica::{Serial, SessionId, Stale, StateMachine};
+use raft_core::{Consistency, RequestId};
 
 use crate::error::ClientError;
 use crate::runtime::order::{Carried, Order};
 use crate::status::ServerStatus;
 
 /// A request on its way to the replica.
-#[cfg_attr(
-    not(feature = "raft-kv"),
-    expect(dead_code, reason = "without the server there is no door")
-)]
 #[derive(Debug)]
 pub(crate) enum Request<S: StateMachine> {
     /// Replicate it.
@@ -25,8 +21,10 @@ pub(crate) enum Request<S: StateMachine> {
     Register(RequestId),
     /// Replicate it as a command of a session.
     ProposeIn(RequestId, Serial, S::Command),
-    /// Answer it linearizably.
-    Query(RequestId, S::Query),
+    /// Answer it with this consistency.
+    Query(RequestId, Consistency, S::Query),
+    /// Answer it at once from the state of this node.
+    QueryStale(RequestId, S::Query),
     /// Carry it out.
     Order(RequestId, Order),
 }
@@ -64,7 +62,10 @@ pub(crate) trait Front<S: StateMachine>: Send {
     fn has_work(&self) -> bool;
 
     /// A request of its own has its answer.
-    fn reply(&mut self, request: RequestId, result: Result<S::Reply, RequestError>);
+    fn reply(&mut self, request: RequestId, result: Result<S::Reply, ClientError>);
+
+    /// A request of its own has its answer from the state of this node.
+    fn reply_stale(&mut self, request: RequestId, stale: Stale<S::Reply>);
 
     /// A session that it asked for has begun.
     fn registered(&mut self, request: RequestId, session: SessionId);
@@ -102,7 +103,9 @@ impl<S: StateMachine> Front<S> for NoFront {
         false
     }
 
-    fn reply(&mut self, _request: RequestId, _result: Result<S::Reply, RequestError>) {}
+    fn reply(&mut self, _request: RequestId, _result: Result<S::Reply, ClientError>) {}
+
+    fn reply_stale(&mut self, _request: RequestId, _stale: Stale<S::Reply>) {}
 
     fn registered(&mut self, _request: RequestId, _session: SessionId) {}
 

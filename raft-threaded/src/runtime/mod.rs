@@ -7,6 +7,7 @@ pub(crate) mod log_thread;
 mod news;
 pub(crate) mod order;
 pub(crate) mod replica_thread;
+mod request;
 pub(crate) mod snapshot_thread;
 pub(crate) mod snapshots;
 pub(crate) mod socket;

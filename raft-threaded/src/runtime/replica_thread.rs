@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use mio::{Events, Poll, Token};
-use raft_core::replica::{Output, Replica, Serial, SessionId, StateMachine};
+use raft_core::replica::{Output, Replica, Serial, SessionId, Stale, StateMachine};
 use raft_core::wal::WalStats;
-use raft_core::{Action, EntryId, Event, Input, Member, RequestId, Time};
+use raft_core::{Action, Consistency, EntryId, Event, Input, Member, RequestId, Time};
 use tracing::error;
 
 use crate::error::{ClientError, StopError};
@@ -61,8 +61,10 @@ pub(crate) enum Call<S: StateMachine> {
     Register(Answer<SessionId>),
     /// Replicate a command of a session.
     ProposeIn(Serial, S::Command, Answer<S::Reply>),
-    /// Answer a query.
-    Query(S::Query, Answer<S::Reply>),
+    /// Answer a query with this consistency.
+    Query(Consistency, S::Query, Answer<S::Reply>),
+    /// Answer a query at once from the state of this node.
+    QueryStale(S::Query, Answer<Stale<S::Reply>>),
     /// Carry out an order.
     Order(Order, Answer<Carried>),
     /// Joiners were asked who they are, for this order.
@@ -225,17 +227,8 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
         let status = || ServerStatus::new(&replica.status(), log);
         self.front
             .take_requests(&mut self.state.ids, &status, &mut requests);
-        let now = self.state.now;
         for request in requests.drain(..) {
-            match request {
-                Request::Propose(id, command) => self.replica.propose(now, id, &command),
-                Request::Register(id) => self.replica.register(now, id),
-                Request::ProposeIn(id, serial, command) => {
-                    self.replica.propose_in(now, id, serial, &command);
-                }
-                Request::Query(id, query) => self.replica.query(now, id, query),
-                Request::Order(id, order) => self.on_order(id, order),
-            }
+            self.on_request(request);
         }
         self.state.requests = requests;
     }
@@ -264,27 +257,30 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     }
 
     fn on_call(&mut self, call: Call<S>) {
-        let now = self.state.now;
         match call {
             Call::Propose(command, answer) => {
                 let id = self.wait_for(Waiter::Reply(answer));
-                self.replica.propose(now, id, &command);
+                self.on_request(Request::Propose(id, command));
             }
             Call::Register(answer) => {
                 let id = self.wait_for(Waiter::Session(answer));
-                self.replica.register(now, id);
+                self.on_request(Request::Register(id));
             }
             Call::ProposeIn(serial, command, answer) => {
                 let id = self.wait_for(Waiter::Reply(answer));
-                self.replica.propose_in(now, id, serial, &command);
+                self.on_request(Request::ProposeIn(id, serial, command));
             }
-            Call::Query(query, answer) => {
+            Call::Query(consistency, query, answer) => {
                 let id = self.wait_for(Waiter::Reply(answer));
-                self.replica.query(now, id, query);
+                self.on_request(Request::Query(id, consistency, query));
+            }
+            Call::QueryStale(query, answer) => {
+                let id = self.wait_for(Waiter::Stale(answer));
+                self.on_request(Request::QueryStale(id, query));
             }
             Call::Order(order, answer) => {
                 let id = self.wait_for(Waiter::Order(answer));
-                self.on_order(id, order);
+                self.on_request(Request::Order(id, order));
             }
             Call::Asked(id, asked, expect) => self.on_asked(id, asked, expect),
             Call::Status(answer) => {
@@ -292,7 +288,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
                 let _ = answer.try_send(status);
             }
             Call::Resolved(member, name, addresses) => {
-                let registry = self.poll.registry();
+                let (now, registry) = (self.state.now, self.poll.registry());
                 self.tcp
                     .resolved((member, &name), &addresses, now, registry);
             }

@@ -2,7 +2,7 @@
 
 use crossbeam_channel::Sender;
 use raft_core::RequestId;
-use raft_core::replica::{RequestError, SessionId, StateMachine};
+use raft_core::replica::{RequestError, SessionId, Stale, StateMachine};
 
 use crate::error::ClientError;
 use crate::runtime::front::Front;
@@ -16,6 +16,8 @@ pub(crate) type Answer<R> = Sender<Result<R, ClientError>>;
 pub(crate) enum Waiter<R> {
     /// A state machine's reply.
     Reply(Answer<R>),
+    /// A reply from the state of this node.
+    Stale(Answer<Stale<R>>),
     /// A session of its own.
     Session(Answer<SessionId>),
     /// An order's outcome.
@@ -26,6 +28,7 @@ impl<R> Waiter<R> {
     fn fail(self, error: ClientError) {
         match self {
             Self::Reply(answer) => drop(answer.try_send(Err(error))),
+            Self::Stale(answer) => drop(answer.try_send(Err(error))),
             Self::Session(answer) => drop(answer.try_send(Err(error))),
             Self::Order(answer) => drop(answer.try_send(Err(error))),
         }
@@ -34,21 +37,36 @@ impl<R> Waiter<R> {
     fn reply(self, reply: R) {
         match self {
             Self::Reply(answer) => drop(answer.try_send(Ok(reply))),
-            Self::Session(_) | Self::Order(_) => unreachable!("nothing was asked of the machine"),
+            Self::Stale(_) | Self::Session(_) | Self::Order(_) => {
+                unreachable!("nothing was asked of the machine")
+            }
+        }
+    }
+
+    fn stale(self, stale: Stale<R>) {
+        match self {
+            Self::Stale(answer) => drop(answer.try_send(Ok(stale))),
+            Self::Reply(_) | Self::Session(_) | Self::Order(_) => {
+                unreachable!("nothing was asked of this node's state")
+            }
         }
     }
 
     fn session(self, session: SessionId) {
         match self {
             Self::Session(answer) => drop(answer.try_send(Ok(session))),
-            Self::Reply(_) | Self::Order(_) => unreachable!("no session was asked for"),
+            Self::Reply(_) | Self::Stale(_) | Self::Order(_) => {
+                unreachable!("no session was asked for")
+            }
         }
     }
 
     fn carried(self, carried: Carried) {
         match self {
             Self::Order(answer) => drop(answer.try_send(Ok(carried))),
-            Self::Reply(_) | Self::Session(_) => unreachable!("nothing was ordered"),
+            Self::Reply(_) | Self::Stale(_) | Self::Session(_) => {
+                unreachable!("nothing was ordered")
+            }
         }
     }
 }
@@ -58,7 +76,26 @@ impl<S: StateMachine, F: Front<S>> ReplicaThread<S, F> {
         match (self.state.answers.remove(&request), result) {
             (Some(waiter), Ok(reply)) => waiter.reply(reply),
             (Some(waiter), Err(error)) => waiter.fail(error.into()),
-            (None, result) => self.front.reply(request, result),
+            (None, result) => {
+                let result = result.map_err(ClientError::from);
+                self.front.reply(request, result);
+            }
+        }
+    }
+
+    /// A request is refused, whatever it asked for.
+    pub(super) fn fail(&mut self, request: RequestId, error: ClientError) {
+        match self.state.answers.remove(&request) {
+            Some(waiter) => waiter.fail(error),
+            None => self.front.reply(request, Err(error)),
+        }
+    }
+
+    /// A query has its answer from the state of this node.
+    pub(super) fn reply_stale(&mut self, request: RequestId, stale: Stale<S::Reply>) {
+        match self.state.answers.remove(&request) {
+            Some(waiter) => waiter.stale(stale),
+            None => self.front.reply_stale(request, stale),
         }
     }
 

@@ -94,6 +94,8 @@ pub struct Node {
     pub data: PathBuf,
     pub peer: u16,
     pub client: u16,
+    /// More flags for `serve`.
+    pub flags: Vec<String>,
     child: Option<Child>,
 }
 
@@ -104,6 +106,7 @@ impl Node {
             data: folder.join(format!("node-{id}")),
             peer: free_port(),
             client: free_port(),
+            flags: Vec::new(),
             child: None,
         }
     }
@@ -131,6 +134,7 @@ impl Node {
             .arg(format!("--data={}", self.data.display()))
             .arg(format!("--peer-addr=127.0.0.1:{}", self.peer))
             .arg(format!("--client-addr=127.0.0.1:{}", self.client))
+            .args(&self.flags)
             .stdin(Stdio::piped())
             .stderr(log)
             .spawn()

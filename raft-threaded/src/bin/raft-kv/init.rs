@@ -19,7 +19,9 @@ The ordinary way to build a cluster is to begin with one node, and to attach the
   db3$ raft-kv serve --join --id 3 --data node-3 --peer-addr 0.0.0.0:7103 --client-addr 0.0.0.0:6379
   any$ raft-kv attach --to db1:6379 2=db2:7102 3=db3:7103
 
-With several nodes named, each folder has to be moved to its machine.")]
+With several nodes named, each is a voter from the beginning, and its folder has to be moved to its machine:
+
+  raft-kv init 1=db1:7101 2=db2:7102 3=db3:7103")]
 pub(super) struct Arguments {
     /// Where to make the folders: DIR/node-1, DIR/node-2, …
     #[arg(long, value_name = "DIR", default_value = "raft-kv-data")]

@@ -6,14 +6,15 @@ use raft_core::ClusterId;
 use raft_threaded::Force;
 
 use super::Failure;
-use super::orders::{To, words};
+use super::orders::{This, words};
 
 /// What `solo` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 For the case that a majority of the voters is lost for good. The node keeps everything in its log, also what
 was only assumed to be committed, gets a new cluster id, and serves alone; attach fresh nodes to it then.
-The old nodes must never serve again: should a majority of them still live, there are two histories.
+It says how much that was. The old nodes must never serve again: should a majority of them still live, there are
+two histories, which is why it takes --force.
 
 Examples:
   raft-kv solo --to db1:6379 --force
@@ -32,7 +33,8 @@ pub(super) struct Solo {
 /// What `reset` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Detach the node first, by way of another one. A node that runs starts again by itself and waits to be attached.
+Everything on the node is deleted. Detach the node first, by way of another one; a node that was removed while it
+was away does not know, and takes --force. A node that runs starts again by itself and waits to be attached.
 
 Examples:
   raft-kv detach --to db1:6379 4 && raft-kv reset --to db4:6379
@@ -49,8 +51,8 @@ pub(super) struct Reset {
 #[derive(Debug, clap::Args)]
 struct Target {
     #[command(flatten)]
-    to: To,
-    /// The data folder of the node, which must not be running.
+    to: This,
+    /// The data folder of the node, in place of --to, while the node is stopped.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "timeout"])]
     data: Option<PathBuf>,
 }

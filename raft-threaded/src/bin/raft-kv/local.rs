@@ -16,25 +16,34 @@ use signal_hook::iterator::Signals;
 
 use super::Failure;
 use super::resp_client::ask_status;
+use super::values;
 
 /// What `local` needs to know.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Each node is a process of its own, whose output is in a file beside its folder. What each says of itself, and who
+leads, is printed as it changes. Ctrl-C stops all of them; the same command starts them again with all their data,
+and as many as they were: what is given when --dir is made is kept there.
+
+Examples:
+  raft-kv local
+  raft-kv local --nodes 5 --restart --dir /tmp/five --base-port 7200
+  raft-kv local --spare 2")]
 pub(super) struct Arguments {
-    /// How many nodes; a folder that exists already knows [default: 3].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9))]
+    /// How many nodes, 1 to 9; kept in --dir [default: 3].
+    #[arg(long, value_name = "N", value_parser = values::number(1..=NODES_MAX))]
     nodes: Option<u16>,
-    /// Where the nodes keep their data.
+    /// Where the nodes keep their data; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = "raft-kv-data")]
     dir: PathBuf,
-    /// Node i serves clients on P+i and its peers on P+100+i; a folder that exists already knows
-    /// [default: 7000].
-    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=i64::from(PORT_MAX)))]
+    /// Node i serves clients on port P+i and its peers on P+100+i; kept in --dir [default: 7000].
+    #[arg(long, value_name = "P", value_parser = values::number(1..=PORT_MAX))]
     base_port: Option<u16>,
-    /// How many nodes more, which belong to no cluster and wait to be attached; a folder that exists already
-    /// knows [default: 0].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=8))]
+    /// How many nodes more, which belong to no cluster and wait to be attached; with --nodes at most 9; kept in
+    /// --dir [default: 0].
+    #[arg(long, value_name = "N", value_parser = values::number(0..=NODES_MAX - 1))]
     spare: Option<u16>,
-    /// Start nodes again that died.
+    /// Start nodes again that die.
     #[arg(long)]
     restart: bool,
 }

@@ -8,7 +8,9 @@ mod orders;
 mod place;
 mod resp_client;
 mod serve;
+mod settings;
 mod status;
+mod values;
 
 use std::process::ExitCode;
 
@@ -21,7 +23,10 @@ use clap::{Parser, Subcommand};
 #[command(
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 not done, 2 not understood, 3 nobody knows whether it was done."
+    after_help = "\
+`raft-kv VERB --help` says more, with examples.
+
+Exit codes: 0 done, 1 not done, 2 not understood, 3 nobody knows whether it was done."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -45,18 +50,40 @@ enum Verb {
     /// End the part of nodes in a cluster.
     Detach(orders::Detach),
     /// Let a learner vote.
+    #[command(after_help = "\
+A learner receives everything and is not counted; one that votes is, so that writes wait for a majority with it.
+
+Example:
+  raft-kv promote --to db1:6379 9")]
     Promote(orders::OneNode),
-    /// Let a voter be a learner.
+    /// Let a voter be a learner, which votes no longer and still receives everything.
+    #[command(after_help = "\
+A leader that is demoted hands over to another node.
+
+Example:
+  raft-kv demote --to db1:6379 3")]
     Demote(orders::OneNode),
     /// Let the others look for a node elsewhere.
     Move(orders::Move),
-    /// Let another node lead.
+    /// Let another node lead, without a pause if all goes well.
     Transfer(orders::Transfer),
     /// Let the leader lead no longer, whoever does next.
-    StepDown(orders::Alone),
+    #[command(after_help = "\
+The others hold an election, in which nothing is written; `transfer` avoids that, where there is somebody to
+hand over to. The node that is asked need not be the leader.
+
+Example:
+  raft-kv step-down --to db1:6379")]
+    StepDown(orders::StepDown),
     /// Let a node take a snapshot, so that its log can begin later.
-    Snapshot(orders::Alone),
-    /// Make a node a cluster of its own, when the others are lost for good.
+    #[command(after_help = "\
+Nodes do so by themselves, for every 64 MiB of log, so that this is seldom needed: it makes the next start quicker
+and the log shorter. The answer names the last entry in the snapshot, which is on the disk then.
+
+Example:
+  raft-kv snapshot --to db2:6379")]
+    Snapshot(orders::Snapshot),
+    /// Make a node a cluster of its own, when a majority is lost for good.
     Solo(leave::Solo),
     /// Empty a node, so that it can be attached to a cluster.
     Reset(leave::Reset),

@@ -5,18 +5,20 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::resp_client::{STATUS_PATIENCE, ask_status};
 use super::status::shown;
+use super::values;
 
 /// What `members` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-How far a member is, its leader knows; ask that one, or read `?`.
+How far a member is (MATCH INDEX, the last entry that it certainly has), the leader knows: ask that one, or read
+`?`. A voter on its way out is `outgoing`.
 
 Examples:
   raft-kv members --to db1:6379
   raft-kv members --to db1:6379 --json")]
 pub(super) struct Arguments {
     /// The client address of any node of the cluster.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
     to: String,
     /// Print JSON instead of a table.
     #[arg(long)]
@@ -28,6 +30,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let json = ask_status(to, STATUS_PATIENCE)
         .map_err(|error| format!("no members from {to}: {error}"))?;
     let status: Value = serde_json::from_str(&json)?;
+    let id = &status["id"];
+    match status["standing"].as_str() {
+        Some("waiting") => {
+            return Err(format!(
+                "node {id} at {to} is in no cluster and waits to be attached to one; ask a member, or attach it: \
+                 raft-kv attach --to CLIENT-ADDRESS-OF-A-MEMBER {id}=HOST:PEER-PORT"
+            )
+            .into());
+        }
+        Some("removed") => eprintln!(
+            "raft-kv: node {id} at {to} is no member any more, or not yet, and what it knows is old; ask a member"
+        ),
+        _ => {}
+    }
     if arguments.json {
         let members = json!({
             "cluster_id": status["cluster_id"],

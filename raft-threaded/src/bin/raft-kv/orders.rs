@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::Failure;
 use super::place::Place;
 use super::resp_client::{Answer, CallError, call};
+use super::values;
 
+/// The longest wait for an outcome, in seconds: a day.
+const TIMEOUT_MAX: u64 = 86_400;
 /// How often an order is given that comes too early.
 const ATTEMPTS: u32 = 25;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
@@ -14,10 +17,27 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
 #[derive(Debug, clap::Args)]
 pub(super) struct To {
     /// The client address of any node of the cluster.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
     pub(super) to: String,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// The node that is to do it, and no other.
+#[derive(Debug, clap::Args)]
+pub(super) struct This {
+    /// The client address of the node that is to do it.
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
+    to: String,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Patience.
+#[derive(Clone, Debug, clap::Args)]
+struct Wait {
     /// How long to wait for the outcome, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = values::number(1..=TIMEOUT_MAX))]
     timeout: u64,
 }
 
@@ -34,7 +54,7 @@ struct Expect {
 #[command(after_help = "\
 Each node must be running and waiting: `raft-kv serve --join --id 4 --data DIR --peer-addr 0.0.0.0:7104`.
 It receives everything first, and votes once it has caught up. Attach several voters at once to go from one
-odd number to the next.
+odd number to the next. A node that is a learner already becomes a voter, as by `promote`.
 
 Examples:
   raft-kv attach --to db1:6379 4=db4:7104
@@ -46,7 +66,7 @@ pub(super) struct Attach {
     /// The nodes, each with the address at which it listens for peers.
     #[arg(value_name = "ID=HOST:PORT", required = true)]
     nodes: Vec<Place>,
-    /// Let them receive everything without voting.
+    /// Let them receive everything without voting, for good: `promote` lets them vote.
     #[arg(long)]
     learner: bool,
     #[command(flatten)]
@@ -56,7 +76,8 @@ pub(super) struct Attach {
 /// What `detach` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A detached node serves nobody any more. `raft-kv reset` empties it, so that it can be attached again.
+A detached node serves nobody any more, and may be stopped. `raft-kv reset` empties it, so that it can be attached
+again. Nodes that are lost are detached in the same way, by way of one that is not; the leader may be, too.
 
 Examples:
   raft-kv detach --to db1:6379 4
@@ -64,8 +85,8 @@ Examples:
 pub(super) struct Detach {
     #[command(flatten)]
     to: To,
-    /// The nodes.
-    #[arg(value_name = "ID", required = true)]
+    /// The ids of the nodes.
+    #[arg(value_name = "ID", value_parser = values::node_id, required = true)]
     nodes: Vec<u64>,
     #[command(flatten)]
     expect: Expect,
@@ -76,8 +97,8 @@ pub(super) struct Detach {
 pub(super) struct OneNode {
     #[command(flatten)]
     to: To,
-    /// The node.
-    #[arg(value_name = "ID")]
+    /// The id of the node.
+    #[arg(value_name = "ID", value_parser = values::node_id)]
     node: u64,
     #[command(flatten)]
     expect: Expect,
@@ -103,6 +124,8 @@ pub(super) struct Move {
 /// What `transfer` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+It fails if the other node does not take over in time; then the leader goes on.
+
 Examples:
   raft-kv transfer --to db1:6379
   raft-kv transfer --to db1:6379 --node 2")]
@@ -110,24 +133,43 @@ pub(super) struct Transfer {
     #[command(flatten)]
     to: To,
     /// Who is to lead [default: the voter that is most caught up].
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = values::node_id)]
     node: Option<u64>,
 }
 
-/// What verbs without an object need to know.
+/// What `step-down` needs to know.
 #[derive(Debug, clap::Args)]
-pub(super) struct Alone {
+pub(super) struct StepDown {
     #[command(flatten)]
     to: To,
 }
 
+/// What `snapshot` needs to know.
+#[derive(Debug, clap::Args)]
+pub(super) struct Snapshot {
+    #[command(flatten)]
+    to: This,
+}
+
 /// Nothing was heard of an order that was sent: it may have been carried out.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} at {to}: {error}; it may have been done, or may yet: `raft-kv members` shows")]
+#[error(
+    "{what} at {to}: {error}; it may have been done, or may yet: `raft-kv {verb} --to {to}` shows"
+)]
 pub(super) struct OutcomeUnknown {
     what: String,
     to: String,
     error: String,
+    /// Which verb shows what became of it.
+    verb: &'static str,
+}
+
+impl This {
+    /// Gives an order and waits for its outcome.
+    pub(super) fn order(&self, words: &[String]) -> Result<Answer, Failure> {
+        let (to, wait) = (self.to.clone(), self.wait.clone());
+        To { to, wait }.order(words)
+    }
 }
 
 impl To {
@@ -139,6 +181,11 @@ impl To {
             what: what.clone(),
             to: to.clone(),
             error,
+            verb: match what.as_str() {
+                // About the node that was asked, and nobody else.
+                "RAFT.SOLO" | "RAFT.RESET" | "RAFT.SNAPSHOT" => "status",
+                _ => "members",
+            },
         };
         match self.ask(words) {
             Ok(answer) => Ok(answer),
@@ -158,7 +205,7 @@ impl To {
         let (_sender, never) = crossbeam_channel::bounded::<()>(0);
         let mut attempts = 0;
         loop {
-            let answer = call(&self.to, words, Duration::from_secs(self.timeout));
+            let answer = call(&self.to, words, Duration::from_secs(self.wait.timeout));
             attempts += 1;
             match answer {
                 Err(CallError::Refused(error)) if attempts < ATTEMPTS && is_early(&error) => {
@@ -246,13 +293,13 @@ pub(super) fn transfer(arguments: &Transfer) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn step_down(arguments: &Alone) -> Result<(), Failure> {
+pub(super) fn step_down(arguments: &StepDown) -> Result<(), Failure> {
     arguments.to.order(&words("RAFT.STEPDOWN", None))?;
     println!("the leader stepped down");
     Ok(())
 }
 
-pub(super) fn snapshot(arguments: &Alone) -> Result<(), Failure> {
+pub(super) fn snapshot(arguments: &Snapshot) -> Result<(), Failure> {
     let id = arguments.to.order(&words("RAFT.SNAPSHOT", None))?.text()?;
     println!("the node has a snapshot up to {id}");
     Ok(())

@@ -13,6 +13,14 @@ const BYTES_MAX: usize = 1 << 20;
 /// The most values in one array of an answer.
 const VALUES_MAX: usize = 1 << 12;
 
+/// What the system calls an end of a connection that the other side wanted.
+const ENDED: [ErrorKind; 4] = [
+    ErrorKind::UnexpectedEof,
+    ErrorKind::ConnectionReset,
+    ErrorKind::ConnectionAborted,
+    ErrorKind::BrokenPipe,
+];
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
@@ -78,7 +86,7 @@ pub(super) fn call(
     set_up.map_err(CallError::NotAsked)?;
     (&stream)
         .write_all(request.as_bytes())
-        .map_err(CallError::NotAnswered)?;
+        .map_err(not_answered)?;
     read(&mut BufReader::new(&stream), 0)
 }
 
@@ -135,8 +143,11 @@ fn not_answered(error: io::Error) -> CallError {
     CallError::NotAnswered(if error.kind() == ErrorKind::WouldBlock {
         // What the system calls "temporarily unavailable" is a patience that ended.
         ErrorKind::TimedOut.into()
-    } else if error.kind() == ErrorKind::UnexpectedEof {
-        io::Error::new(error.kind(), "the node ended the connection")
+    } else if ENDED.contains(&error.kind()) {
+        io::Error::new(
+            error.kind(),
+            "the node ended the connection: it stops, or starts again, as after a reset",
+        )
     } else {
         error
     })

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use raft_core::{ClusterId, HaltReason, NodeId, Span};
+use raft_core::{ClusterId, HaltReason, NodeId};
 use raft_threaded::kv::{KvOptions, KvServer};
 use raft_threaded::{ServerOptions, StartError, StopError, identity_of, init_joiner};
-use serde::Deserialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::Failure;
+use super::settings::Settings;
 
 /// Clients at a time.
 const CLIENTS_MAX: u64 = 10_000;
@@ -24,9 +24,13 @@ const FILES_RESERVED: u64 = 256;
 /// What `serve` needs to know; flags win over the file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+--data and --peer-addr must be given, here or in the file. SIGTERM, SIGINT or Ctrl-C stops the node in order.
+Times and leases are to be the same on every node of a cluster.
+
 Examples:
   raft-kv serve --id 1 --data node-1 --peer-addr 0.0.0.0:7101 --client-addr 0.0.0.0:6379
-  raft-kv serve --join --id 4 --data node-4 --peer-addr 0.0.0.0:7104 --client-addr 0.0.0.0:6379")]
+  raft-kv serve --join --id 4 --data node-4 --peer-addr 0.0.0.0:7104 --client-addr 0.0.0.0:6379
+  raft-kv serve --config /etc/raft-kv/node.toml --log debug")]
 pub(super) struct Arguments {
     /// Make the data folder if it is empty, and wait to be attached to a cluster; a node never becomes a
     /// voter by itself. A folder that belongs to a cluster already is simply served.
@@ -42,57 +46,12 @@ pub(super) struct Arguments {
     stop_with_stdin: bool,
 }
 
-/// The settings of one node.
-#[derive(Clone, Debug, Default, Deserialize, clap::Args)]
-#[serde(deny_unknown_fields)]
-struct Settings {
-    /// The node's id, checked against the data folder.
-    #[arg(long)]
-    id: Option<u64>,
-    /// The node's data folder, made by `raft-kv init`, or with --join.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Where to listen for peers.
-    #[arg(long, value_name = "IP:PORT")]
-    peer_addr: Option<SocketAddr>,
-    /// Where to listen for clients [default: 127.0.0.1:6379].
-    #[arg(long, value_name = "IP:PORT")]
-    client_addr: Option<SocketAddr>,
-    /// How often a leader lets its followers know, in milliseconds [default: 50].
-    #[arg(long, value_name = "MS")]
-    heartbeat_ms: Option<u64>,
-    /// The shortest silence after which followers elect another leader, in milliseconds [default: 250].
-    #[arg(long, value_name = "MS")]
-    election_timeout_ms: Option<u64>,
-    /// What to log: error, warn, info, debug, or a filter such as raft_threaded=debug [default: info].
-    #[arg(long, value_name = "FILTER")]
-    log: Option<String>,
-}
-
-impl Settings {
-    fn or(self, other: Self) -> Self {
-        Self {
-            id: self.id.or(other.id),
-            data: self.data.or(other.data),
-            peer_addr: self.peer_addr.or(other.peer_addr),
-            client_addr: self.client_addr.or(other.client_addr),
-            heartbeat_ms: self.heartbeat_ms.or(other.heartbeat_ms),
-            election_timeout_ms: self.election_timeout_ms.or(other.election_timeout_ms),
-            log: self.log.or(other.log),
-        }
-    }
-}
-
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut settings = arguments.settings;
     if let Some(file) = &arguments.config {
-        let name = file.display();
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| format!("the settings in {name} cannot be read: {error}"))?;
-        let from_file: Settings = toml::from_str(&text)
-            .map_err(|error| format!("the settings in {name} are not right: {error}"))?;
-        settings = settings.or(from_file);
+        settings = settings.or(Settings::read(file)?);
     }
+    let node = settings.node_options()?;
     start_logging(settings.log.as_deref())?;
     die_of_panics();
     let data = settings
@@ -104,13 +63,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let clients = settings.client_addr;
     let clients = clients.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 6379)));
     prepare(&data, settings.id, arguments.join)?;
-    let mut server = ServerOptions::new(data, peer_addr);
-    if let Some(millis) = settings.heartbeat_ms {
-        server.node.heartbeat_interval = Span::from_millis(millis);
-    }
-    if let Some(millis) = settings.election_timeout_ms {
-        server.node.election_timeout = Span::from_millis(millis);
-    }
+    let mut server = ServerOptions::new(&data, peer_addr);
+    server.node = node;
     let options = KvOptions {
         server,
         clients,

@@ -4,12 +4,21 @@ use serde_json::Value;
 
 use super::Failure;
 use super::resp_client::{STATUS_PATIENCE, ask_status};
+use super::values;
 
 /// What `status` needs to know.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The role is `leader`, `follower`, `pre-candidate` or `candidate`; `waiting` of a node that is to be attached to a
+cluster, and `removed` of one that is no member any more, or not yet. An entry is shown as its index, and where its
+term matters as TERM.INDEX. `none` is what a node does not know, or has not.
+
+Examples:
+  raft-kv status --to db1:6379
+  raft-kv status --to db1:6379 --json")]
 pub(super) struct Arguments {
-    /// The node's client address.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379")]
+    /// The client address of the node.
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
     to: String,
     /// Print JSON instead of a table.
     #[arg(long)]
@@ -45,7 +54,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let status: Value = serde_json::from_str(&json)?;
     for (name, field) in ROWS {
-        println!("{name:<14} {}", shown(&status[field], "none"));
+        // Who takes no part has no role in it.
+        let value = match (field, &status["standing"]) {
+            ("role", Value::String(standing)) if standing != "member" => standing.clone(),
+            _ => shown(&status[field], "none"),
+        };
+        println!("{name:<14} {value}");
     }
     Ok(())
 }

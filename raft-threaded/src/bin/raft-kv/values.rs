@@ -1,0 +1,71 @@
+//! Values of flags, as people write them: each parser says what it expected, after which clap says what it found.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+/// The id of a node.
+pub(super) fn node_id(text: &str) -> Result<u64, String> {
+    parsed(text, "the id of a node, a number such as 3")
+}
+
+/// Where somebody is reached.
+pub(super) fn host_port(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':');
+    let right = parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    let expected = || "expected HOST:PORT, for instance 127.0.0.1:6379".to_string();
+    right.then(|| text.to_string()).ok_or_else(expected)
+}
+
+/// Where to listen.
+pub(super) fn ip_port(text: &str) -> Result<SocketAddr, String> {
+    parsed(
+        text,
+        "IP:PORT of an address of this machine, for instance 0.0.0.0:7101",
+    )
+}
+
+/// A time.
+pub(super) fn millis(text: &str) -> Result<u64, String> {
+    parsed(text, "a number of milliseconds")
+}
+
+/// A number in a range.
+pub(super) fn number<N>(range: RangeInclusive<N>) -> impl Fn(&str) -> Result<N, String> + Clone
+where
+    N: Clone + Display + FromStr + PartialOrd,
+{
+    move |text| {
+        let found = text.parse().ok().filter(|found| range.contains(found));
+        let (low, high) = (range.start(), range.end());
+        found.ok_or_else(|| format!("expected a number from {low} to {high}"))
+    }
+}
+
+fn parsed<T: FromStr>(text: &str, what: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("expected {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_expected_is_said_and_not_what_a_parser_stumbled_over() {
+        assert_eq!(node_id("3"), Ok(3));
+        assert!(node_id("x").unwrap_err().contains("the id of a node"));
+        assert!(millis("1s").unwrap_err().contains("milliseconds"));
+        assert_eq!(host_port("db1:6379"), Ok("db1:6379".to_string()));
+        for wrong in ["127.0.0.1", ":6379", "db1:", "db1:x", "db1:65536"] {
+            assert!(host_port(wrong).unwrap_err().contains("HOST:PORT"));
+        }
+        assert!(ip_port("db1:7101").unwrap_err().contains("IP:PORT"));
+        let small = number(1..=9_u16);
+        assert_eq!(small("9"), Ok(9));
+        for wrong in ["0", "10", "x", ""] {
+            let expected = "expected a number from 1 to 9".to_string();
+            assert_eq!(small(wrong), Err(expected));
+        }
+    }
+}
