@@ -119,6 +119,8 @@ impl Tcp {
     pub(crate) fn set_members(&mut self, configuration: &Configuration) {
         let tokens = &mut self.tokens;
         self.peers.set_members(configuration, || tokens.take());
+        // Those who listen are told at once if this node is reached elsewhere now.
+        self.unsent.extend(self.peers.listening());
     }
 
     /// This node joined a cluster, or left one and is another member now: then every connection of before
