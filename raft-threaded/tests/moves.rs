@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{Cluster, Value, ask, check, done, eventually, free_port, set};
+use support::{Cluster, Value, ask, check, done, eventually, free_port, refused, set};
 
 /// Three voters, two of which were attached: those did not know where they are when they were greeted first.
 fn grown() -> Cluster {
@@ -37,7 +37,8 @@ fn a_node_moves_to_another_address() {
     let moving = (leader + 1) % 3;
     cluster.nodes[moving].peer = free_port();
     let to = cluster.nodes[leader].to();
-    done(&["move", "--to", &to, &cluster.nodes[moving].place()]);
+    let place = cluster.nodes[moving].place();
+    done(&["move", "--to", &to, &place, "--force"]);
     // Still at the old place, and still reached there.
     set(&cluster, moving, "meanwhile");
     cluster.nodes[moving].stop();
@@ -49,20 +50,62 @@ fn a_node_moves_to_another_address() {
     check(&cluster, moving, "after");
 }
 
+#[test]
+fn a_node_that_is_at_its_new_address_already_moves_without_force() {
+    let mut cluster = Cluster::started(3);
+    let leader = cluster.wait_for_leader();
+    let moving = (leader + 1) % 3;
+    let to = cluster.nodes[leader].to();
+    cluster.nodes[moving].stop();
+    cluster.nodes[moving].peer = free_port();
+    let place = cluster.nodes[moving].place();
+    let said = refused(&["move", "--to", &to, &place]);
+    assert!(
+        said.contains("nobody answers at")
+            && said.contains("force it if it will start there later"),
+        "{said}"
+    );
+    cluster.nodes[moving].start();
+    eventually("the node to answer", || cluster.nodes[moving].status("id"));
+    done(&["move", "--to", &to, &place]);
+    set(&cluster, moving, "there");
+    check(&cluster, leader, "there");
+}
+
+#[test]
+fn an_address_at_which_somebody_else_is_is_refused() {
+    let mut cluster = Cluster::started(3);
+    let other = Cluster::started(3);
+    let to = cluster.nodes[0].to();
+    let before = cluster.nodes[0].status("configuration_id");
+    let move_to = |address: String| refused(&["move", "--to", &to, &format!("3={address}")]);
+    let joiner = cluster.add_joiner();
+    let place = |node: &support::Node| format!("127.0.0.1:{}", node.peer);
+    let said = move_to(place(&cluster.nodes[joiner]));
+    assert!(said.contains("and node 4 is there"), "{said}");
+    let said = move_to(place(&other.nodes[2]));
+    assert!(said.contains("expected the member with store"), "{said}");
+    let said = move_to(cluster.nodes[1].to());
+    assert!(said.contains("listens for peers"), "{said}");
+    let said = refused(&["move", "--to", &to, "9=127.0.0.1:1"]);
+    assert!(said.contains("node 9 is not a member"), "{said}");
+    assert_eq!(cluster.nodes[0].status("configuration_id"), before);
+}
+
 /// It was cut off at once, and so was whoever asked it: answers had no way back to it.
 #[test]
 fn a_node_whose_address_is_mistaken_is_reached_where_it_was() {
     let cluster = grown();
     let_lead(&cluster, 2);
     let to = cluster.nodes[2].to();
-    done(&["move", "--to", &to, &nowhere(&cluster, 2)]);
+    done(&["move", "--to", &to, &nowhere(&cluster, 2), "--force"]);
     for node in 0..3 {
         set(&cluster, node, "meanwhile");
         check(&cluster, node, "meanwhile");
     }
     let leader = cluster.wait_for_leader();
     assert_eq!(leader, 2, "its messages and their answers arrive");
-    done(&["move", "--to", &to, &nowhere(&cluster, 2)]);
+    done(&["move", "--to", &to, &nowhere(&cluster, 2), "--force"]);
     done(&[
         "move",
         "--to",
@@ -79,7 +122,7 @@ fn a_node_that_looks_for_its_leader_in_the_wrong_place_is_told_by_the_leader_its
     let mut cluster = grown();
     let_lead(&cluster, 2);
     let to = cluster.nodes[2].to();
-    done(&["move", "--to", &to, &nowhere(&cluster, 2)]);
+    done(&["move", "--to", &to, &nowhere(&cluster, 2), "--force"]);
     set(&cluster, 0, "moved");
     // What it knew of the leader besides what its log says is gone.
     cluster.nodes[0].stop();

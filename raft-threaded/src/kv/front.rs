@@ -348,6 +348,7 @@ fn refuse(error: &ClientError) -> Reply {
         ClientError::OtherVoters { .. }
         | ClientError::StillAMember { .. }
         | ClientError::Joiner(_)
+        | ClientError::Move(_)
         | ClientError::Snapshot(_)
         | ClientError::NoRandomness => Reply::Error(format!("ERR {error}{hint}")),
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use raft_core::{ClusterId, EntryId, Index, MemberChange, MembershipChange, NodeId, Outcome, Term};
 
 use crate::membership::{Force, Joiner, Part};
+use crate::moves::Move;
 use crate::resp::Reply;
 use crate::runtime::order::{Carried, Order};
 use crate::status::{ServerStatus, text};
@@ -163,14 +164,18 @@ pub(super) fn demote(arguments: &[Bytes]) -> Result<Parsed, String> {
     words.change([MemberChange::Demote { node }])
 }
 
-/// `RAFT.MOVE id host:port [EXPECT term.index]`.
+/// `RAFT.MOVE id host:port [FORCE] [EXPECT term.index]`.
 pub(super) fn set_address(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let words = Words::new(arguments, &["EXPECT"]);
+    let words = Words::new(arguments, &["EXPECT", "FORCE"]);
     let [node, place] = words.rest else {
         return Err(syntax());
     };
     let (node, address) = (node_id(node)?, address(place)?);
-    words.change([MemberChange::SetAddress { node, address }])
+    Ok(Parsed::Order(Order::Move {
+        to: Move { node, address },
+        expect: words.expected()?,
+        force: words.force,
+    }))
 }
 
 /// `RAFT.TRANSFER [id]`.
@@ -276,6 +281,11 @@ mod tests {
         assert!(
             attach.contains("Learner") && attach.contains("Index(17)"),
             "{attach}"
+        );
+        let moved = says("RAFT.MOVE 3 db7:7103 EXPECT 3.17 FORCE");
+        assert!(
+            moved.contains("Yes") && moved.contains("Index(17)"),
+            "{moved}"
         );
         let solo = says("RAFT.SOLO FORCE EXPECT 000000000000000000000000000000c1");
         assert!(solo.contains("Yes") && solo.contains("c1)"), "{solo}");

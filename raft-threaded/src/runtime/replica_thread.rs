@@ -65,7 +65,7 @@ pub(crate) enum Call<S: StateMachine> {
     Query(S::Query, Answer<S::Reply>),
     /// Carry out an order.
     Order(Order, Answer<Carried>),
-    /// Joiners were asked who they are, for this order.
+    /// Other nodes were asked who they are, for this order.
     Asked(RequestId, Asked, Option<EntryId>),
     /// Tell how things are.
     Status(Sender<ServerStatus>),
@@ -96,7 +96,7 @@ pub(crate) struct ReplicaThread<S: StateMachine, F> {
 pub(crate) struct State<S: StateMachine> {
     ids: RequestIds,
     pub(super) answers: BTreeMap<RequestId, Waiter<S::Reply>>,
-    /// Attachments whose joiners are being asked.
+    /// Orders for which other nodes are being asked who they are.
     pub(super) asking: usize,
     /// Whether the configuration in force has this node.
     pub(super) is_member: bool,
