@@ -66,6 +66,19 @@ pub enum StartError {
         /// The node that was asked for.
         asked: u64,
     },
+    /// Two nodes of a cluster that is to be made would be looked for in one place.
+    #[error(
+        "{address} is given for node {first} and for node {second}; give each the address at which it alone \
+         listens for peers"
+    )]
+    SameAddress {
+        /// The address.
+        address: String,
+        /// One of the nodes.
+        first: NodeId,
+        /// The other one.
+        second: NodeId,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {address} for {purpose}: {error}{hint}", hint = hint(error))]
     Listen {

@@ -156,6 +156,30 @@ fn a_foreign_file_in_place_of_a_segment_is_refused() {
 }
 
 #[test]
+fn init_gives_no_two_nodes_one_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("data").display().to_string();
+    let said = run(&[
+        "init",
+        "--dir",
+        &dir,
+        "1=db1:7101",
+        "2=db2:7101",
+        "3=db1:7101",
+    ]);
+    assert!(
+        !said.success
+            && said
+                .err
+                .contains("db1:7101 is given for node 1 and for node 3"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    assert!(!folder.path().join("data").exists(), "nothing was made");
+}
+
+#[test]
 fn init_does_not_make_a_cluster_over_another() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("data").display().to_string();
