@@ -248,6 +248,7 @@ fn status_shows_what_a_node_knows() {
     ] {
         assert!(table.out.contains(row), "{}", table.out);
     }
+    assert!(!table.out.contains("disk"), "{}", table.out);
     let json = run(&["status", "--to", &to, "--json"]).out;
     let status: serde_json::Value = serde_json::from_str(&json).unwrap();
     for field in [
@@ -258,6 +259,7 @@ fn status_shows_what_a_node_knows() {
         "commit_index",
         "applied_index",
         "process_id",
+        "disk",
     ] {
         assert!(!status[field].is_null(), "{field}: {json}");
     }
