@@ -191,6 +191,8 @@ fn a_detached_leader_hands_over_is_reset_by_an_order_and_comes_back() {
         cluster.nodes[leader].status("store_id")
     });
     assert_ne!(emptied, store, "another chain of promises");
+    let log = cluster.nodes[leader].log();
+    assert!(!log.contains("ERROR"), "it was ordered: {log}");
     done(&["attach", "--to", &to, &cluster.nodes[leader].place()]);
     check(&cluster, leader, "before");
     check(&cluster, leader, "without");

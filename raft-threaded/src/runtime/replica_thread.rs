@@ -23,7 +23,7 @@ use crate::runtime::clock;
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
 use crate::runtime::inbox::{Inbox, Outlet};
 use crate::runtime::log_thread::{LogEvent, LogJob, Work, WriteId};
-use crate::runtime::news::report;
+use crate::runtime::news::{report, report_halt};
 use crate::runtime::order::{Asked, Carried, Order};
 use crate::runtime::snapshots::Snapshots;
 use crate::runtime::waiter::{Answer, Waiter};
@@ -176,7 +176,8 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
                 self.front.on_ready(event, registry);
             }
         }
-        self.tcp.receive(registry, &mut self.state.tcp_events);
+        let now = self.state.now;
+        self.tcp.receive(now, registry, &mut self.state.tcp_events);
         self.tcp
             .tick(clock::now(), registry, &mut self.state.tcp_events);
     }
@@ -364,7 +365,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             Action::Observed(observation) => self.observe(observation),
             Action::Alert(alert) => report(&alert),
             Action::Halt(reason) => {
-                error!(%reason, "the node halted");
+                report_halt(reason);
                 self.stop(Err(StopError::Halted(reason)));
             }
             Action::Apply { .. }

@@ -12,6 +12,7 @@ mod incoming;
 mod outgoing;
 mod peers;
 mod places;
+mod refusals;
 pub(crate) mod tcp;
 
 pub use self::frame::FrameError;
