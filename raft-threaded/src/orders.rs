@@ -24,11 +24,13 @@ impl<S: StateMachine> Client<S> {
         self.changed(Order::Change(change))
     }
 
-    /// Adds nodes that run on empty stores and wait, after asking each for its store.
+    /// Adds nodes that run on empty stores and wait, after asking each for its store. Should leadership change
+    /// meanwhile, it goes on under the next leader, who is waited for for half a minute.
     ///
     /// # Errors
     ///
-    /// As [`Client::change_membership`], or which joiner did not answer as expected.
+    /// As [`Client::change_membership`], or which joiner did not answer as expected. After `Unknown` or `Stopped`
+    /// some of them may be learners: calling it again finishes that, [`Client::detach`] takes it back.
     pub fn attach(&self, joiners: Vec<Joiner>) -> Result<EntryId, ClientError> {
         let expect = None;
         self.changed(Order::Attach { joiners, expect })

@@ -147,6 +147,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             expect,
             ..MembershipChange::new(changes)
         };
+        self.note_attachment(request, &change);
         self.input(Input::ChangeMembership { request, change });
     }
 

@@ -19,6 +19,7 @@ use raft_core::{Action, EntryId, Event, Input, Member, RequestId, Time};
 use tracing::error;
 
 use crate::error::{ClientError, StopError};
+use crate::runtime::attaching::{Attachments, next_look};
 use crate::runtime::clock;
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
 use crate::runtime::inbox::{Inbox, Outlet};
@@ -94,8 +95,10 @@ pub(crate) struct ReplicaThread<S: StateMachine, F> {
 
 /// What the thread keeps from round to round.
 pub(crate) struct State<S: StateMachine> {
-    ids: RequestIds,
+    pub(super) ids: RequestIds,
     pub(super) answers: BTreeMap<RequestId, Waiter<S::Reply>>,
+    /// Attachments that somebody waits for.
+    pub(super) attachments: Attachments,
     /// Orders for which other nodes are being asked who they are.
     pub(super) asking: usize,
     /// Whether the configuration in force has this node.
@@ -113,6 +116,7 @@ impl<S: StateMachine> Default for State<S> {
         Self {
             ids: RequestIds::default(),
             answers: BTreeMap::new(),
+            attachments: Attachments::new(),
             asking: 0,
             is_member: false,
             outputs: Vec::new(),
@@ -157,7 +161,11 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let deadlines = [self.replica.next_deadline(), self.tcp.next_deadline()];
+        let deadlines = [
+            self.replica.next_deadline(),
+            self.tcp.next_deadline(),
+            next_look(&self.state.attachments),
+        ];
         let due = deadlines.into_iter().flatten().min()?;
         Some(Duration::from_nanos((due - clock::now()).0))
     }
@@ -197,6 +205,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             taken += 1;
         }
         self.hand_in_requests();
+        self.look_at_attachments();
         // Last, so that a leader's message that has arrived counts before the silence does.
         if self
             .replica
@@ -319,9 +328,13 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             for output in outputs.drain(..) {
                 match output {
                     Output::Action(action) => self.carry_out(action),
-                    Output::Reply { request, result } => self.reply(request, result),
+                    Output::Reply { request, result } => match result {
+                        Ok(reply) => self.reply(request, Ok(reply)),
+                        Err(error) => self.failed(request, error),
+                    },
                     Output::Done { request, outcome } => {
-                        self.answer_order(request, Ok(Carried::Out(outcome)));
+                        let asker = self.asker_of(request);
+                        self.answer_order(asker, Ok(Carried::Out(outcome)));
                     }
                     Output::Snapshot { request, result } => {
                         let result = result.map(Carried::Snapshot).map_err(ClientError::from);

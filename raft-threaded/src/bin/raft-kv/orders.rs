@@ -129,11 +129,20 @@ pub(super) struct Alone {
 
 /// Nothing was heard of an order that was sent: it may have been carried out.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} at {to}: {error}; it may have been done, or may yet: `raft-kv members` shows")]
+#[error("{what} at {to}: {error}; it may have been done, or may yet: `raft-kv members` shows{next}", next = next(what))]
 pub(super) struct OutcomeUnknown {
     what: String,
     to: String,
     error: String,
+}
+
+/// What else helps if an order was interrupted.
+fn next(order: &str) -> &'static str {
+    if order == "RAFT.ATTACH" {
+        ". Nodes that are learners now were left halfway: the same command finishes it, `raft-kv detach` takes it back"
+    } else {
+        ""
+    }
 }
 
 impl To {
