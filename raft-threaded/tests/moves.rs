@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{Cluster, Value, ask, check, done, eventually, free_port, refused, set};
+use support::{Cluster, Value, ask, check, done, eventually, free_port, refused, run, set};
 
 /// Three voters, two of which were attached: those did not know where they are when they were greeted first.
 fn grown() -> Cluster {
@@ -136,7 +136,14 @@ fn a_node_that_looks_for_its_leader_in_the_wrong_place_is_told_by_the_leader_its
     eventually("the restarted node to hear of its leader", || {
         (cluster.nodes[0].status("leader")? == "3").then_some(())
     });
-    done(&["move", "--to", &to, &cluster.nodes[2].place()]);
+    let place = cluster.nodes[2].place();
+    let said = run(&["move", "--to", &cluster.nodes[0].to(), &place]);
+    assert!(
+        said.code == Some(1) && said.err.contains("not the leader"),
+        "nothing was done, and another node can do it: {}",
+        said.err
+    );
+    done(&["move", "--to", &to, &place]);
     check(&cluster, 0, "moved");
     set(&cluster, 0, "after");
     assert_eq!(cluster.wait_for_leader(), 2);

@@ -58,15 +58,16 @@ impl Attachment {
             .changes
             .iter()
             .map(|change| joined(change, configuration));
-        if joined.clone().all(|joined| joined) {
+        if joined.all(|joined| joined) {
             return Next::Done(configured);
         }
-        let begun = self.changes.iter().filter_map(joiner);
-        let begun = begun.map(|(member, _)| configuration.contains(member));
-        if configured == self.before || begun.chain(&mut joined).any(|begun| begun) {
-            return Next::Again(configured);
+        let mut joiners = self.changes.iter().filter_map(joiner);
+        let begun = joiners.any(|(member, _)| configuration.contains(member));
+        if begun || configured == self.before {
+            Next::Again(configured)
+        } else {
+            Next::Leave
         }
-        Next::Leave
     }
 
     /// Whether an answer leaves it to this node to go on.
@@ -159,12 +160,16 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             self.reply(request, Err(error));
             return;
         };
-        let until = *attachment.until.get_or_insert(now + PATIENCE);
-        if now < until && attachment.goes_on_after(&error) {
+        if !attachment.goes_on_after(&error) {
+            self.reply(attachment.asker, Err(error));
+            return;
+        }
+        if now < *attachment.until.get_or_insert(now + PATIENCE) {
             attachment.look_at = Some(now + PAUSE);
             self.state.attachments.insert(request, attachment);
         } else {
-            self.reply(attachment.asker, Err(error));
+            // What was refused last is not what was asked first.
+            self.reply(attachment.asker, Err(RequestError::Unknown));
         }
     }
 
@@ -219,7 +224,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
                 attachment.look_at = None;
                 let request = self.state.ids.next();
                 self.state.attachments.insert(request, attachment);
-                self.input(Input::ChangeMembership { request, change });
+                self.hand_over(request, Input::ChangeMembership { request, change });
             }
         }
     }

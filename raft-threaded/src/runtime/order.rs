@@ -89,8 +89,30 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             Order::Reset(force) => self.reset(request, force),
         };
         match input {
-            Ok(input) => self.input(input),
+            Ok(input) => self.hand_over(request, input),
             Err(error) => self.answer_order(request, Err(error)),
+        }
+    }
+
+    /// What the leader has to carry out is not even asked of one that is not reached from here: no answer would
+    /// come, for minutes, and then nobody would know.
+    pub(super) fn hand_over(&mut self, request: RequestId, input: Input) {
+        let for_the_leader = matches!(
+            input,
+            Input::ChangeMembership { .. }
+                | Input::TransferLeadership { .. }
+                | Input::StepDown { .. }
+        );
+        let status = self.replica.status();
+        let (own, leader) = (status.identity.member, status.leader);
+        let leader = leader.filter(|leader| *leader != own && !self.tcp.reaches(*leader));
+        match leader {
+            Some(leader) if for_the_leader => {
+                let leader = Some(leader.node);
+                let rejection = Rejection::NotLeader { leader };
+                self.failed(request, RequestError::Rejected(rejection));
+            }
+            Some(_) | None => self.input(input),
         }
     }
 
@@ -148,7 +170,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             ..MembershipChange::new(changes)
         };
         self.note_attachment(request, &change);
-        self.input(Input::ChangeMembership { request, change });
+        self.hand_over(request, Input::ChangeMembership { request, change });
     }
 
     fn solo(

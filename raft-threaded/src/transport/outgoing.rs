@@ -171,6 +171,17 @@ impl Outgoing {
         matches!(self.state, State::Open { .. })
     }
 
+    /// Whether what is queued is likely to arrive.
+    pub(super) const fn is_established(&self) -> bool {
+        matches!(
+            self.state,
+            State::Open {
+                established: true,
+                ..
+            }
+        )
+    }
+
     /// Queues a frame; false if it was dropped, because nobody is there or too much waits.
     pub(super) fn push(&mut self, frame: Encoded<'_>, bytes_max: u64) -> bool {
         if !self.is_open() || self.queued_bytes + frame.len() > bytes_max {

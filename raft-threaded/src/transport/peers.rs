@@ -77,6 +77,12 @@ impl Peers {
         Some((member, &mut peer.connection))
     }
 
+    /// Whether a message to this member is likely to arrive.
+    pub(super) fn reaches(&self, member: Member) -> bool {
+        let peer = self.peers.get(&member);
+        peer.is_some_and(|peer| peer.connection.is_established())
+    }
+
     /// Those who are connected.
     pub(super) fn listening(&self) -> impl Iterator<Item = Member> {
         let open = self.peers.iter().filter(|(_, p)| p.connection.is_open());

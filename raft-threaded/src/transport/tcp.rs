@@ -142,6 +142,11 @@ impl Tcp {
         self.peers.own().identity
     }
 
+    /// Whether a message to this member is likely to arrive.
+    pub(crate) fn reaches(&self, member: Member) -> bool {
+        self.peers.reaches(member)
+    }
+
     /// Queues a message, or drops it.
     pub(crate) fn send(&mut self, envelope: &Envelope, events: &mut Vec<TcpEvent>) {
         let Some(peer) = self.peers.addressed(envelope.to) else {
