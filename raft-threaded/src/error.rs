@@ -8,6 +8,8 @@ use raft_core::replica::{RequestError, SnapshotRefusal};
 use raft_core::wal::{DiskError, RecoveryError};
 use raft_core::{ClusterId, HaltReason, Index, NodeId, RestoreError};
 
+use crate::moves::MoveError;
+
 /// A server cannot start: the operator must act.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -67,6 +69,19 @@ pub enum StartError {
         found: u64,
         /// The node that was asked for.
         asked: u64,
+    },
+    /// Two nodes of a cluster that is to be made would be looked for in one place.
+    #[error(
+        "{address} is given for node {first} and for node {second}; give each the address at which it alone \
+         listens for peers"
+    )]
+    SameAddress {
+        /// The address.
+        address: String,
+        /// One of the nodes.
+        first: NodeId,
+        /// The other one.
+        second: NodeId,
     },
     /// An address cannot be listened on.
     #[error("cannot listen on {address} for {purpose}: {error}{hint}", hint = hint(error))]
@@ -169,6 +184,9 @@ pub enum ClientError {
     /// A node that was to be attached is not there, or not what was expected: nothing was changed.
     #[error(transparent)]
     Joiner(#[from] JoinerError),
+    /// A member is not where it was to be looked for: nothing was changed.
+    #[error(transparent)]
+    Move(#[from] MoveError),
     /// The node was to become a cluster of its own, and others may go on without it.
     #[error(
         "{others} other voters take part: if a majority of them still lives, two clusters will serve two \
@@ -197,7 +215,7 @@ impl ClientError {
     #[must_use]
     pub const fn could_be_forced(&self) -> bool {
         match self {
-            Self::OtherVoters { .. } | Self::StillAMember { .. } => true,
+            Self::OtherVoters { .. } | Self::StillAMember { .. } | Self::Move(_) => true,
             Self::Request(_)
             | Self::Overloaded
             | Self::Stopped

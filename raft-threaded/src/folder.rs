@@ -25,9 +25,10 @@ pub struct Seat {
 ///
 /// # Errors
 ///
-/// If a folder cannot be made or holds a log already. Folders made before the failure stay, and belong
+/// If two nodes have one address: nothing was made. If a folder cannot be made or holds a log already. Folders made before the failure stay, and belong
 /// to no cluster.
 pub fn init(seats: &[Seat]) -> Result<ClusterId, StartError> {
+    check_addresses(seats)?;
     let cluster = ClusterId(random()?);
     let mut configuration = Configuration::default();
     let mut members = Vec::new();
@@ -56,6 +57,21 @@ pub fn init(seats: &[Seat]) -> Result<ClusterId, StartError> {
         create(&seat.data, identity, &configuration)?;
     }
     Ok(cluster)
+}
+
+/// A member that is found where another one is would never be reached.
+fn check_addresses(seats: &[Seat]) -> Result<(), StartError> {
+    for (place, second) in seats.iter().enumerate() {
+        let mut before = seats[..place].iter();
+        if let Some(first) = before.find(|seat| seat.address == second.address) {
+            return Err(StartError::SameAddress {
+                address: second.address.clone(),
+                first: first.node,
+                second: second.node,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Makes the data folder of a node that is to be attached to a cluster, with a new store id: it holds nothing,

@@ -66,6 +66,7 @@ mod folder;
 #[cfg(feature = "raft-kv")]
 pub mod kv;
 mod membership;
+mod moves;
 mod orders;
 mod random;
 #[cfg(feature = "raft-kv")]
@@ -82,6 +83,7 @@ pub use self::disk::{FileDisk, NamedFile};
 pub use self::error::{ClientError, JoinerError, StartError, StopError};
 pub use self::folder::{Seat, identity_of, init, init_joiner};
 pub use self::membership::{Alone, Force, Joiner, Part};
+pub use self::moves::MoveError;
 pub use self::server::{Server, ServerOptions};
 pub use self::status::{MemberStatus, ServerStatus};
 pub use self::stopped::{StoppedError, reset_stopped, solo_stopped};

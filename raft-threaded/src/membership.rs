@@ -7,8 +7,8 @@ use raft_core::{ClusterId, Member, MemberChange, NodeId};
 use crate::error::JoinerError;
 use crate::transport::ask::{AskError, who_is};
 
-/// How long a node that is to join may take to say who it is.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a node may take to say who it is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A node that is to join a cluster: it runs on an empty store ([`crate::init_joiner`]) and waits.
 ///
@@ -40,7 +40,7 @@ pub enum Part {
 /// Whether to do what others may suffer from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
-    /// Refuse while other members may still count on this node.
+    /// Refuse what other members may suffer from, as far as that shows.
     No,
     /// Do it all the same.
     Yes,

@@ -6,6 +6,7 @@ use raft_core::{ClusterId, EntryId, MemberChange, MembershipChange, NodeId, Outc
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::membership::{Alone, Force, Joiner};
+use crate::moves::Move;
 use crate::runtime::order::{Carried, Order};
 use crate::runtime::replica_thread::Call;
 use crate::status::MemberStatus;
@@ -23,11 +24,13 @@ impl<S: StateMachine> Client<S> {
         self.changed(Order::Change(change))
     }
 
-    /// Adds nodes that run on empty stores and wait, after asking each for its store.
+    /// Adds nodes that run on empty stores and wait, after asking each for its store. Should leadership change
+    /// meanwhile, it goes on under the next leader, who is waited for for half a minute.
     ///
     /// # Errors
     ///
-    /// As [`Client::change_membership`], or which joiner did not answer as expected.
+    /// As [`Client::change_membership`], or which joiner did not answer as expected. After `Unknown` or `Stopped`
+    /// some of them may be learners: calling it again finishes that, [`Client::detach`] takes it back.
     pub fn attach(&self, joiners: Vec<Joiner>) -> Result<EntryId, ClientError> {
         let expect = None;
         self.changed(Order::Attach { joiners, expect })
@@ -62,19 +65,25 @@ impl<S: StateMachine> Client<S> {
         self.change_membership(MembershipChange::new([MemberChange::Demote { node }]))
     }
 
-    /// Lets the others look for a node elsewhere from now on.
+    /// Lets the others look for a member elsewhere from now on, after asking who is there; forced, without
+    /// asking, for a member that is down and will be started there, or that must be found in both places
+    /// meanwhile because the others are no majority without it.
     ///
     /// # Errors
     ///
-    /// As [`Client::change_membership`].
+    /// As [`Client::change_membership`], or what is there instead.
     pub fn set_address(
         &self,
         node: NodeId,
         address: impl Into<String>,
+        force: Force,
     ) -> Result<EntryId, ClientError> {
         let address = address.into();
-        let change = MemberChange::SetAddress { node, address };
-        self.change_membership(MembershipChange::new([change]))
+        self.changed(Order::Move {
+            to: Move { node, address },
+            expect: None,
+            force,
+        })
     }
 
     /// Lets another voter lead, the one that is most caught up unless one is named; returns the term that

@@ -107,7 +107,7 @@ where
         let disk = FileDisk::open(&options.data)?;
         // Before the log is touched: a port in use must not cost the store one of its lives.
         let listener = listen(options.listen, "peers")?;
-        let snapshots = disk.clone();
+        let snapshots = disk.in_steps();
         let (wal, restored) =
             Wal::recover(disk, options.log).map_err(|error| recovery(&options.data, error))?;
         let identity = restored.identity;

@@ -33,6 +33,9 @@ pub struct ServerStatus {
     pub snapshot_id: Option<String>,
     /// The last entry that is on this node's disk.
     pub durable_index: u64,
+    /// Whether the log's disk takes writes: `healthy`, `full`, or `stalled` for a write under way for longer than
+    /// two seconds, or whatever `disk_stall_timeout` is. Free space, or let another node lead.
+    pub disk: &'static str,
     /// The cluster's id, in hexadecimal; zero for a node that waits to be attached to one.
     pub cluster_id: String,
     /// The store's id, in hexadecimal.
@@ -134,6 +137,7 @@ impl ServerStatus {
             last_index: status.last.index.0,
             snapshot_id: status.snapshot.map(text),
             durable_index: status.durable.0,
+            disk: status.disk.as_str(),
             cluster_id: status.identity.cluster.to_string(),
             store_id: status.identity.member.store.to_string(),
             boot: status.boot.0,

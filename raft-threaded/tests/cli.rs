@@ -161,6 +161,30 @@ fn a_foreign_file_in_place_of_a_segment_is_refused() {
 }
 
 #[test]
+fn init_gives_no_two_nodes_one_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("data").display().to_string();
+    let said = run(&[
+        "init",
+        "--dir",
+        &dir,
+        "1=db1:7101",
+        "2=db2:7101",
+        "3=db1:7101",
+    ]);
+    assert!(
+        !said.success
+            && said
+                .err
+                .contains("db1:7101 is given for node 1 and for node 3"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    assert!(!folder.path().join("data").exists(), "nothing was made");
+}
+
+#[test]
 fn init_does_not_make_a_cluster_over_another() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("data").display().to_string();
@@ -229,6 +253,7 @@ fn status_shows_what_a_node_knows() {
     ] {
         assert!(table.out.contains(row), "{}", table.out);
     }
+    assert!(!table.out.contains("disk"), "{}", table.out);
     let json = run(&["status", "--to", &to, "--json"]).out;
     let status: serde_json::Value = serde_json::from_str(&json).unwrap();
     for field in [
@@ -239,6 +264,7 @@ fn status_shows_what_a_node_knows() {
         "commit_index",
         "applied_index",
         "process_id",
+        "disk",
     ] {
         assert!(!status[field].is_null(), "{field}: {json}");
     }

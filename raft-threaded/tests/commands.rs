@@ -440,6 +440,7 @@ fn members_are_shown_as_maps_and_configurations_by_their_entry() {
         "raft_learners:",
         "raft_configuration_id:0.0",
         "raft_first_index:1",
+        "raft_disk:healthy",
     ] {
         assert!(info.contains(line), "{line}: {info}");
     }

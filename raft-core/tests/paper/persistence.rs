@@ -1,8 +1,8 @@
 //! What must wait for the disk: §5.1 "persistent state", dissertation §10.2.1.
 
 use raft_core::{
-    Action, AppendOutcome, Body, Boot, HaltReason, HardState, Index, Input, Options, PersistId,
-    StorageId, Term,
+    Action, AppendOutcome, Body, Boot, DiskHealth, HaltReason, HardState, Index, Input, Options,
+    PersistId, StorageId, Term,
 };
 
 use super::subject::{
@@ -191,7 +191,9 @@ fn a_follower_with_a_full_disk_refuses_entries_and_still_hears_its_leader_and_vo
     assert_eq!(matched(&got), None);
     assert_eq!(subject.last(), id(0, 0));
     assert_eq!(subject.node.status().leader, Some(member(2)));
+    assert_eq!(subject.node.status().disk, DiskHealth::Full);
     subject.step(Input::StorageAvailable);
+    assert_eq!(subject.node.status().disk, DiskHealth::Healthy);
     let got = subject.settle(Input::Receive(subject.envelope(
         2,
         1,

@@ -179,6 +179,7 @@ fn info(seen: &Seen<'_>) -> String {
         ("first_index", status.first_index.to_string()),
         ("last_index", status.last_index.to_string()),
         ("durable_index", status.durable_index.to_string()),
+        ("disk", status.disk.to_string()),
         (
             "snapshot_id",
             status.snapshot_id.unwrap_or_else(|| "none".to_string()),

@@ -5,6 +5,7 @@ use raft_core::replica::RequestError;
 use raft_core::{ChangeRefusal, ClusterId, EntryId, MemberChange, Outcome, Rejection};
 
 use crate::membership::{Joiner, Part};
+use crate::moves::Move;
 use crate::resp::Reply;
 use crate::runtime::order::{Carried, Order};
 use crate::status::{ServerStatus, text};
@@ -80,18 +81,22 @@ pub(super) fn demote(arguments: &[Bytes]) -> Result<Parsed, String> {
     words.change([MemberChange::Demote { node }])
 }
 
-/// `RAFT.MOVE id host:port [EXPECT term.index]`.
+/// `RAFT.MOVE id host:port [FORCE] [EXPECT term.index]`.
 pub(super) fn set_address(arguments: &[Bytes]) -> Result<Parsed, String> {
     let words = Words::new(
         arguments,
-        &["EXPECT"],
-        "RAFT.MOVE id host:port [EXPECT term.index]",
+        &["EXPECT", "FORCE"],
+        "RAFT.MOVE id host:port [FORCE] [EXPECT term.index]",
     );
     let [node, place] = words.rest else {
         return Err(words.wrong());
     };
     let (node, address) = (node_id(node)?, address(place)?);
-    words.change([MemberChange::SetAddress { node, address }])
+    Ok(Parsed::Order(Order::Move {
+        to: Move { node, address },
+        expect: words.expected()?,
+        force: words.force,
+    }))
 }
 
 /// `RAFT.TRANSFER [id]`.
@@ -186,7 +191,7 @@ impl Order {
     /// The entry that is expected to have made the configuration in force.
     pub(super) const fn expected(&self) -> Option<EntryId> {
         match self {
-            Self::Attach { expect, .. } => *expect,
+            Self::Attach { expect, .. } | Self::Move { expect, .. } => *expect,
             Self::Change(change) => change.expect,
             Self::Transfer(_)
             | Self::StepDown
@@ -236,6 +241,11 @@ mod tests {
         assert!(
             attach.contains("Learner") && attach.contains("Index(17)"),
             "{attach}"
+        );
+        let moved = says("RAFT.MOVE 3 db7:7103 EXPECT 3.17 FORCE");
+        assert!(
+            moved.contains("Yes") && moved.contains("Index(17)"),
+            "{moved}"
         );
         let solo = says("RAFT.SOLO FORCE EXPECT 000000000000000000000000000000c1");
         assert!(solo.contains("Yes") && solo.contains("c1)"), "{solo}");

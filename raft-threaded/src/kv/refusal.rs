@@ -58,6 +58,7 @@ pub(super) fn refuse(error: &ClientError) -> Reply {
         ClientError::OtherVoters { .. }
         | ClientError::StillAMember { .. }
         | ClientError::Joiner(_)
+        | ClientError::Move(_)
         | ClientError::Snapshot(_)
         | ClientError::NoRandomness => Reply::Error(format!("ERR {error}{hint}")),
     }

@@ -1,5 +1,6 @@
 //! The threads of a server: one owns the replica and every socket, one the log, two work on snapshots.
 
+mod attaching;
 pub(crate) mod clock;
 pub(crate) mod front;
 pub(crate) mod inbox;

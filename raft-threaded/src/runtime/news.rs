@@ -1,7 +1,7 @@
 //! What a server tells its operator, and its transport, of what becomes of its node.
 
 use raft_core::replica::StateMachine;
-use raft_core::{Alert, ClusterId, Configuration, Observation};
+use raft_core::{Alert, ClusterId, Configuration, HaltReason, Observation};
 use tracing::{error, info, warn};
 
 use crate::runtime::replica_thread::ReplicaThread;
@@ -32,7 +32,8 @@ impl<S: StateMachine, F> ReplicaThread<S, F> {
         let identity = self.replica.status().identity;
         if identity != self.tcp.identity() {
             info!(cluster = %identity.cluster, store = %identity.member.store, "another identity");
-            self.tcp.set_identity(identity, self.poll.registry());
+            let (now, registry) = (self.state.now, self.poll.registry());
+            self.tcp.set_identity(identity, now, registry);
         }
     }
 
@@ -65,5 +66,17 @@ pub(super) fn report(alert: &Alert) {
         error!(%alert, "removed; `raft-kv reset --force` empties this node");
     } else {
         warn!(%alert, "alert");
+    }
+}
+
+/// An end that was ordered is no trouble.
+pub(super) fn report_halt(reason: HaltReason) {
+    if reason == HaltReason::Emptied {
+        info!(
+            "the store is empty, as it was ordered to be: the server ends, and waits to be attached when it is \
+             started again"
+        );
+    } else {
+        error!(%reason, "the node halted");
     }
 }

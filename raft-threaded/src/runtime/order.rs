@@ -4,18 +4,19 @@ use std::thread;
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    ClusterId, Configuration, EntryId, Input, Member, MemberChange, MembershipChange, NodeId,
-    Outcome, Quota, Rejection, RequestId, Status, StorageId,
+    ClusterId, Configuration, EntryId, Identity, Input, Member, MemberChange, MembershipChange,
+    NodeId, Outcome, Quota, Rejection, RequestId, Status, StorageId,
 };
 use tracing::warn;
 
 use crate::error::{ClientError, JoinerError};
 use crate::membership::{Force, Joiner};
+use crate::moves::Move;
 use crate::random::random;
 use crate::runtime::front::Front;
 use crate::runtime::replica_thread::{Call, Hosted, ReplicaThread};
 
-/// Attachments that may be asking their joiners at a time, each on a thread of its own.
+/// Orders that may be asking other nodes who they are at a time, each on a thread of its own.
 const ASKING_MAX: usize = 8;
 
 /// What is to be done.
@@ -25,6 +26,12 @@ pub(crate) enum Order {
     Attach {
         joiners: Vec<Joiner>,
         expect: Option<EntryId>,
+    },
+    /// Make sure that a member is at its new address, then let the others look for it there.
+    Move {
+        to: Move,
+        expect: Option<EntryId>,
+        force: Force,
     },
     /// Change who takes part.
     Change(MembershipChange),
@@ -53,14 +60,22 @@ pub(crate) enum Carried {
     Snapshot(EntryId),
 }
 
-/// Who the joiners are, as they said themselves.
-pub(crate) type Asked = Result<Vec<MemberChange>, JoinerError>;
+/// What is to be changed, now that others said who they are.
+pub(crate) type Asked = Result<Vec<MemberChange>, ClientError>;
 
 impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     pub(super) fn on_order(&mut self, request: RequestId, order: Order) {
         let input = match order {
             Order::Attach { joiners, expect } => {
-                self.ask_joiners(request, joiners, expect);
+                let own = self.tcp.identity().cluster;
+                self.ask_first(request, expect, move || {
+                    let asked = joiners.iter().map(|joiner| joiner.ask(own));
+                    Ok(asked.collect::<Result<_, JoinerError>>()?)
+                });
+                return;
+            }
+            Order::Move { to, expect, force } => {
+                self.set_address(request, to, expect, force);
                 return;
             }
             Order::Snapshot => {
@@ -74,46 +89,88 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             Order::Reset(force) => self.reset(request, force),
         };
         match input {
-            Ok(input) => self.input(input),
+            Ok(input) => self.hand_over(request, input),
             Err(error) => self.answer_order(request, Err(error)),
         }
     }
 
-    /// Joiners may take long to answer, or not answer at all, which must hold up nobody.
-    fn ask_joiners(&mut self, request: RequestId, joiners: Vec<Joiner>, expect: Option<EntryId>) {
+    /// What the leader has to carry out is not even asked of one that is not reached from here: no answer would
+    /// come, for minutes, and then nobody would know.
+    pub(super) fn hand_over(&mut self, request: RequestId, input: Input) {
+        let for_the_leader = matches!(
+            input,
+            Input::ChangeMembership { .. }
+                | Input::TransferLeadership { .. }
+                | Input::StepDown { .. }
+        );
+        let status = self.replica.status();
+        let (own, leader) = (status.identity.member, status.leader);
+        let leader = leader.filter(|leader| *leader != own && !self.tcp.reaches(*leader));
+        match leader {
+            Some(leader) if for_the_leader => {
+                let leader = Some(leader.node);
+                let rejection = Rejection::NotLeader { leader };
+                self.failed(request, RequestError::Rejected(rejection));
+            }
+            Some(_) | None => self.input(input),
+        }
+    }
+
+    fn set_address(&mut self, request: RequestId, to: Move, expect: Option<EntryId>, force: Force) {
+        let status = self.replica.status();
+        let identity = status.identity;
+        match status.configuration.member_of(to.node) {
+            Some(member) if force == Force::No => {
+                let member = Identity { member, ..identity };
+                self.ask_first(request, expect, move || Ok(vec![to.ask(member)?]));
+            }
+            // Of somebody who is no member the leader says so.
+            Some(_) | None => self.change(request, vec![to.change()], expect),
+        }
+    }
+
+    /// Other nodes may take long to answer, or not answer at all, which must hold up nobody.
+    fn ask_first(
+        &mut self,
+        request: RequestId,
+        expect: Option<EntryId>,
+        ask: impl FnOnce() -> Asked + Send + 'static,
+    ) {
         let busy = || RequestError::Rejected(Rejection::Busy(Quota::Requests));
         if self.state.asking >= ASKING_MAX {
             self.answer_order(request, Err(busy().into()));
             return;
         }
-        let (outlet, own) = (self.outlet.clone(), self.tcp.identity().cluster);
-        let asking = thread::Builder::new().name("raft-joiners".to_string());
+        let outlet = self.outlet.clone();
+        let asking = thread::Builder::new().name("raft-asking".to_string());
         let spawned = asking.spawn(move || {
-            let asked = joiners.iter().map(|joiner| joiner.ask(own)).collect();
-            outlet.send(Call::Asked(request, asked, expect));
+            outlet.send(Call::Asked(request, ask(), expect));
         });
         match spawned {
             Ok(_) => self.state.asking += 1,
             Err(error) => {
-                warn!(%error, "no thread to ask joiners");
+                warn!(%error, "no thread to ask other nodes who they are");
                 self.answer_order(request, Err(busy().into()));
             }
         }
     }
 
-    /// Joiners said who they are, or did not.
+    /// Other nodes said who they are, or did not.
     pub(super) fn on_asked(&mut self, request: RequestId, asked: Asked, expect: Option<EntryId>) {
         self.state.asking -= 1;
         match asked {
-            Ok(changes) => {
-                let change = MembershipChange {
-                    expect,
-                    ..MembershipChange::new(changes)
-                };
-                self.input(Input::ChangeMembership { request, change });
-            }
-            Err(error) => self.answer_order(request, Err(error.into())),
+            Ok(changes) => self.change(request, changes, expect),
+            Err(error) => self.answer_order(request, Err(error)),
         }
+    }
+
+    fn change(&mut self, request: RequestId, changes: Vec<MemberChange>, expect: Option<EntryId>) {
+        let change = MembershipChange {
+            expect,
+            ..MembershipChange::new(changes)
+        };
+        self.note_attachment(request, &change);
+        self.hand_over(request, Input::ChangeMembership { request, change });
     }
 
     fn solo(

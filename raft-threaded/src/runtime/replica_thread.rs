@@ -19,11 +19,12 @@ use raft_core::{Action, Consistency, EntryId, Event, Input, Member, RequestId, T
 use tracing::error;
 
 use crate::error::{ClientError, StopError};
+use crate::runtime::attaching::{Attachments, next_look};
 use crate::runtime::clock;
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
 use crate::runtime::inbox::{Inbox, Outlet};
 use crate::runtime::log_thread::{LogEvent, LogJob, Work, WriteId};
-use crate::runtime::news::report;
+use crate::runtime::news::{report, report_halt};
 use crate::runtime::order::{Asked, Carried, Order};
 use crate::runtime::snapshots::Snapshots;
 use crate::runtime::waiter::{Answer, Waiter};
@@ -67,7 +68,7 @@ pub(crate) enum Call<S: StateMachine> {
     QueryStale(S::Query, Answer<Stale<S::Reply>>),
     /// Carry out an order.
     Order(Order, Answer<Carried>),
-    /// Joiners were asked who they are, for this order.
+    /// Other nodes were asked who they are, for this order.
     Asked(RequestId, Asked, Option<EntryId>),
     /// Tell how things are.
     Status(Sender<ServerStatus>),
@@ -96,9 +97,11 @@ pub(crate) struct ReplicaThread<S: StateMachine, F> {
 
 /// What the thread keeps from round to round.
 pub(crate) struct State<S: StateMachine> {
-    ids: RequestIds,
+    pub(super) ids: RequestIds,
     pub(super) answers: BTreeMap<RequestId, Waiter<S::Reply>>,
-    /// Attachments whose joiners are being asked.
+    /// Attachments that somebody waits for.
+    pub(super) attachments: Attachments,
+    /// Orders for which other nodes are being asked who they are.
     pub(super) asking: usize,
     /// Whether the configuration in force has this node.
     pub(super) is_member: bool,
@@ -115,6 +118,7 @@ impl<S: StateMachine> Default for State<S> {
         Self {
             ids: RequestIds::default(),
             answers: BTreeMap::new(),
+            attachments: Attachments::new(),
             asking: 0,
             is_member: false,
             outputs: Vec::new(),
@@ -159,7 +163,11 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let deadlines = [self.replica.next_deadline(), self.tcp.next_deadline()];
+        let deadlines = [
+            self.replica.next_deadline(),
+            self.tcp.next_deadline(),
+            next_look(&self.state.attachments),
+        ];
         let due = deadlines.into_iter().flatten().min()?;
         Some(Duration::from_nanos((due - clock::now()).0))
     }
@@ -178,7 +186,8 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
                 self.front.on_ready(event, registry);
             }
         }
-        self.tcp.receive(registry, &mut self.state.tcp_events);
+        let now = self.state.now;
+        self.tcp.receive(now, registry, &mut self.state.tcp_events);
         self.tcp
             .tick(clock::now(), registry, &mut self.state.tcp_events);
     }
@@ -198,6 +207,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             taken += 1;
         }
         self.hand_in_requests();
+        self.look_at_attachments();
         // Last, so that a leader's message that has arrived counts before the silence does.
         if self
             .replica
@@ -314,9 +324,13 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             for output in outputs.drain(..) {
                 match output {
                     Output::Action(action) => self.carry_out(action),
-                    Output::Reply { request, result } => self.reply(request, result),
+                    Output::Reply { request, result } => match result {
+                        Ok(reply) => self.reply(request, Ok(reply)),
+                        Err(error) => self.failed(request, error),
+                    },
                     Output::Done { request, outcome } => {
-                        self.answer_order(request, Ok(Carried::Out(outcome)));
+                        let asker = self.asker_of(request);
+                        self.answer_order(asker, Ok(Carried::Out(outcome)));
                     }
                     Output::Snapshot { request, result } => {
                         let result = result.map(Carried::Snapshot).map_err(ClientError::from);
@@ -360,7 +374,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             Action::Observed(observation) => self.observe(observation),
             Action::Alert(alert) => report(&alert),
             Action::Halt(reason) => {
-                error!(%reason, "the node halted");
+                report_halt(reason);
                 self.stop(Err(StopError::Halted(reason)));
             }
             Action::Apply { .. }

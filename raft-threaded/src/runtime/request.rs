@@ -66,7 +66,11 @@ impl Order {
     const fn is_of_the_node_alone(&self) -> bool {
         match self {
             Self::Solo { .. } | Self::Reset(_) | Self::Snapshot => true,
-            Self::Attach { .. } | Self::Change(_) | Self::Transfer(_) | Self::StepDown => false,
+            Self::Attach { .. }
+            | Self::Move { .. }
+            | Self::Change(_)
+            | Self::Transfer(_)
+            | Self::StepDown => false,
         }
     }
 }

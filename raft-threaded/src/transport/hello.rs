@@ -93,6 +93,12 @@ impl Opening {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HelloError> {
         decode(bytes)
     }
+
+    /// Whether this is an opening and not a message, whose first bytes are a length: taken for one, the magic
+    /// is more than any frame holds.
+    pub(crate) fn is_one(bytes: &[u8]) -> bool {
+        bytes.starts_with(&MAGIC)
+    }
 }
 
 impl Introduction {

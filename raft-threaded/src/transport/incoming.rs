@@ -130,20 +130,9 @@ impl Incoming {
         body: &Bytes,
         receive: &mut impl FnMut(Envelope),
     ) -> Result<(), IncomingError> {
-        let Some(from) = self.from else {
-            return match Opening::decode(body)? {
-                Opening::Peer(hello) => {
-                    hello.check(own.identity)?;
-                    self.from = Some(hello.from.member);
-                    self.hello = Some(hello);
-                    Ok(())
-                }
-                Opening::WhoAreYou => {
-                    // So little goes into any socket at once.
-                    let _ = self.stream.write(&small_frame(&own.encode()));
-                    Err(IncomingError::Told)
-                }
-            };
+        let from = match self.from {
+            Some(from) if !Opening::is_one(body) => from,
+            Some(_) | None => return self.open(own, Opening::decode(body)?),
         };
         let envelope = codec::decode_envelope(body)?;
         if envelope.from.member != from {
@@ -154,6 +143,27 @@ impl Incoming {
         }
         receive(envelope);
         Ok(())
+    }
+
+    /// The first words, or later ones of a dialer that is reached elsewhere now.
+    fn open(&mut self, own: &Introduction, opening: Opening) -> Result<(), IncomingError> {
+        match opening {
+            Opening::Peer(hello) => {
+                hello.check(own.identity)?;
+                let found = hello.from.member;
+                let expected = *self.from.get_or_insert(found);
+                if found != expected {
+                    return Err(IncomingError::Impostor { expected, found });
+                }
+                self.hello = Some(hello);
+                Ok(())
+            }
+            Opening::WhoAreYou => {
+                // So little goes into any socket at once.
+                let _ = self.stream.write(&small_frame(&own.encode()));
+                Err(IncomingError::Told)
+            }
+        }
     }
 
     /// Tells the dialer why, as far as it still listens.

@@ -2,7 +2,8 @@
 //!
 //! Each node dials each peer and only writes there; what it accepts, it only reads. A connection
 //! begins with an [`Opening`]: a [`Hello`] that says who speaks to whom and where the dialer is reached, or
-//! the question who is here. A refusal is told to the dialer in a sentence.
+//! the question who is here. A dialer that is reached elsewhere from then on says so in a [`Hello`] between two
+//! messages. A refusal is told to the dialer in a sentence.
 
 pub(crate) mod ask;
 pub(crate) mod frame;
@@ -10,6 +11,8 @@ pub(crate) mod hello;
 mod incoming;
 mod outgoing;
 mod peers;
+mod places;
+mod refusals;
 pub(crate) mod tcp;
 
 pub use self::frame::FrameError;

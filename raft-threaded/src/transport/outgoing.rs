@@ -11,6 +11,7 @@ use raft_core::{Span, Time};
 use tracing::{debug, info, warn};
 
 use super::frame::{Encoded, small_frame, take_frame};
+use super::places::Places;
 
 /// The shortest wait after a connection ended.
 const BACKOFF_MIN: Span = Span(20_000_000);
@@ -33,9 +34,7 @@ const SLICES: usize = 64;
 /// A connection to one peer.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    address: String,
-    /// Where else it may be, tried in turn.
-    other: Option<String>,
+    places: Places,
     token: Token,
     hello: Bytes,
     state: State,
@@ -77,8 +76,7 @@ pub(super) enum Need {
 impl Outgoing {
     pub(super) fn new(address: String, token: Token) -> Self {
         Self {
-            address,
-            other: None,
+            places: Places::new(address),
             token,
             hello: Bytes::new(),
             state: State::Idle(Time(0)),
@@ -94,40 +92,66 @@ impl Outgoing {
         self.token
     }
 
-    pub(super) fn is_at(&self, address: &str) -> bool {
-        self.address == address
-    }
-
-    /// Where the peer is looked for, and where else it may be.
+    /// The places where the peer is looked for, the present one first.
     #[cfg(test)]
-    pub(super) fn places(&self) -> (&str, Option<&str>) {
-        (&self.address, self.other.as_deref())
+    pub(super) fn places(&self) -> Vec<&str> {
+        self.places.in_turn()
     }
 
-    /// What to say first from the next connection on.
+    /// What to say first; whoever listens already is told, too, if it is something else now.
     pub(super) fn set_hello(&mut self, hello: &[u8]) {
-        self.hello = small_frame(hello);
+        let hello = small_frame(hello);
+        if self.hello == hello {
+            return;
+        }
+        self.hello = hello;
+        if self.is_open() {
+            self.say_hello();
+        }
     }
 
-    /// The peer moved: it is looked for there at once, whatever is connected.
-    pub(super) fn move_to(&mut self, address: &str) {
-        self.address = address.to_string();
+    fn say_hello(&mut self) {
+        if !self.gathered.is_empty() {
+            self.queue.push_back(self.gathered.split().freeze());
+        }
+        self.queue.push_back(self.hello.clone());
+        self.queued_bytes += self.hello.len() as u64;
+    }
+
+    /// The peer moved: it is looked for there first, whatever is connected.
+    pub(super) fn move_to(&mut self, first: &str, second: Option<&str>) {
+        self.note_reached();
+        let kept = self.places.set(first, second);
+        if !kept || self.places.now() != first {
+            self.places.restart();
+            self.start_over();
+        }
+    }
+
+    /// The peer is in one of these places, or where it was reached last; a connection to any of them stays.
+    pub(super) fn set_places(&mut self, first: &str, second: Option<&str>) {
+        self.note_reached();
+        if !self.places.set(first, second) {
+            self.start_over();
+        }
+    }
+
+    /// Dials as soon as possible.
+    fn start_over(&mut self) {
         self.state = State::Idle(Time(0));
         self.backoff = BACKOFF_MIN;
         self.forget_queue();
     }
 
-    /// The peer is in one of these places; a connection to either stays.
-    pub(super) fn set_places(&mut self, first: &str, second: Option<&str>) {
-        if self.address != first && Some(&*self.address) != second {
-            self.move_to(first);
+    /// Where the peer is connected it can be found again.
+    fn note_reached(&mut self) {
+        match self.state {
+            State::Open { settled: true, .. } => self.places.reached(),
+            State::Open {
+                established: true, ..
+            } => self.places.answered(),
+            State::Idle(_) | State::Resolving | State::Open { .. } => {}
         }
-        let other = if self.address == first {
-            second.filter(|second| *second != first)
-        } else {
-            Some(first)
-        };
-        self.other = other.map(str::to_string);
     }
 
     /// When to come back, if the connection waits for a time.
@@ -145,6 +169,17 @@ impl Outgoing {
 
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
+    }
+
+    /// Whether what is queued is likely to arrive.
+    pub(super) const fn is_established(&self) -> bool {
+        matches!(
+            self.state,
+            State::Open {
+                established: true,
+                ..
+            }
+        )
     }
 
     /// Queues a frame; false if it was dropped, because nobody is there or too much waits.
@@ -172,12 +207,12 @@ impl Outgoing {
         if now < at {
             return Need::Nothing;
         }
-        if let Ok(address) = self.address.parse::<SocketAddr>() {
+        if let Ok(address) = self.places.now().parse::<SocketAddr>() {
             self.connect(&[address], now, registry);
             return Need::Nothing;
         }
         self.state = State::Resolving;
-        Need::Resolve(self.address.clone())
+        Need::Resolve(self.places.now().to_string())
     }
 
     /// A name was looked up.
@@ -189,7 +224,7 @@ impl Outgoing {
         registry: &Registry,
     ) {
         // It may have moved meanwhile.
-        if !matches!(self.state, State::Resolving) || !self.is_at(name) {
+        if !matches!(self.state, State::Resolving) || self.places.now() != name {
             return;
         }
         match addresses {
@@ -221,8 +256,7 @@ impl Outgoing {
         });
         match opened {
             Ok(stream) => {
-                self.queue.push_back(self.hello.clone());
-                self.queued_bytes += self.hello.len() as u64;
+                self.say_hello();
                 self.state = State::Open {
                     stream,
                     since: now,
@@ -260,9 +294,10 @@ impl Outgoing {
             && now >= *since + SETTLED_AFTER
         {
             *settled = true;
+            self.places.reached();
             self.backoff = BACKOFF_MIN;
             if !core::mem::take(&mut self.told).is_empty() {
-                info!(peer = %self.address, "connected");
+                info!(peer = self.places.now(), "connected");
             }
         }
     }
@@ -348,9 +383,9 @@ impl Outgoing {
     fn fail(&mut self, error: &io::Error, now: Time, registry: &Registry) {
         let sentence = error.to_string();
         if self.told.contains(&sentence) {
-            debug!(peer = %self.address, %error, "still not connected");
+            debug!(peer = self.places.now(), %error, "still not connected");
         } else {
-            warn!(peer = %self.address, %error, "not connected; trying again");
+            warn!(peer = self.places.now(), %error, "not connected; trying again");
             self.told.truncate(TOLD_MAX - 1);
             self.told.insert(0, sentence);
         }
@@ -358,9 +393,7 @@ impl Outgoing {
             let _ = registry.deregister(stream);
         }
         self.forget_queue();
-        if let Some(other) = &mut self.other {
-            core::mem::swap(other, &mut self.address);
-        }
+        self.places.next();
         self.state = State::Idle(now + self.backoff);
         // Members dial at their own pace, so their waits need no jitter to stay apart.
         self.backoff = Span((self.backoff.0 * 2).min(BACKOFF_MAX.0));

@@ -16,6 +16,7 @@ use super::hello::Introduction;
 use super::incoming::{Incoming, IncomingError, Turn};
 use super::outgoing::{Need, Outgoing};
 use super::peers::Peers;
+use super::refusals::{Refusals, advice};
 use crate::runtime::socket::keep_alive;
 
 /// Accepted connections at a time; a cluster needs one from each peer.
@@ -44,6 +45,7 @@ pub(crate) struct Tcp {
     /// Accepted connections that may have more to read.
     ready: BTreeSet<Token>,
     unsent: BTreeSet<Member>,
+    refusals: Refusals,
     encoder: Encoder,
     /// What is read goes through here.
     scratch: Vec<u8>,
@@ -105,6 +107,7 @@ impl Tcp {
             incoming: BTreeMap::new(),
             ready: BTreeSet::new(),
             unsent: BTreeSet::new(),
+            refusals: Refusals::default(),
             encoder: Encoder::default(),
             scratch: vec![0; READ_BYTES],
             accept_again: false,
@@ -119,14 +122,16 @@ impl Tcp {
     pub(crate) fn set_members(&mut self, configuration: &Configuration) {
         let tokens = &mut self.tokens;
         self.peers.set_members(configuration, || tokens.take());
+        // Those who listen are told at once if this node is reached elsewhere now.
+        self.unsent.extend(self.peers.listening());
     }
 
     /// This node joined a cluster, or left one and is another member now: then every connection of before
     /// ends, because it was made in another name.
-    pub(crate) fn set_identity(&mut self, identity: Identity, registry: &Registry) {
+    pub(crate) fn set_identity(&mut self, identity: Identity, now: Time, registry: &Registry) {
         if self.peers.own().identity.member != identity.member {
             for token in self.incoming.keys().copied().collect::<Vec<_>>() {
-                self.end(token, &IncomingError::Closed, registry);
+                self.end(token, &IncomingError::Closed, now, registry);
             }
         }
         self.peers.set_identity(identity);
@@ -135,6 +140,11 @@ impl Tcp {
     /// Who this node is.
     pub(crate) const fn identity(&self) -> Identity {
         self.peers.own().identity
+    }
+
+    /// Whether a message to this member is likely to arrive.
+    pub(crate) fn reaches(&self, member: Member) -> bool {
+        self.peers.reaches(member)
     }
 
     /// Queues a message, or drops it.
@@ -175,7 +185,7 @@ impl Tcp {
         let silent = strangers.filter(|(_, i)| now >= i.since + HELLO_PATIENCE);
         let silent: Vec<Token> = silent.map(|(token, _)| *token).collect();
         for token in silent {
-            self.end(token, &IncomingError::Silent, registry);
+            self.end(token, &IncomingError::Silent, now, registry);
         }
         let incoming = &self.incoming;
         let speaking = |member| incoming.values().any(|i| i.from == Some(member));
@@ -235,7 +245,7 @@ impl Tcp {
         loop {
             match self.listener.accept() {
                 Ok((mut stream, address)) => {
-                    if self.incoming.len() >= INCOMING_MAX && !self.evict_stranger(registry) {
+                    if self.incoming.len() >= INCOMING_MAX && !self.evict_stranger(now, registry) {
                         warn!(%address, "a connection was refused: {INCOMING_MAX} are open");
                         continue;
                     }
@@ -259,19 +269,19 @@ impl Tcp {
     }
 
     /// Makes room for a newcomer: whoever has been silent longest goes first.
-    fn evict_stranger(&mut self, registry: &Registry) -> bool {
+    fn evict_stranger(&mut self, now: Time, registry: &Registry) -> bool {
         let strangers = self.incoming.iter().filter(|(_, i)| i.from.is_none());
         let oldest = strangers
             .min_by_key(|(_, i)| i.since)
             .map(|(token, _)| *token);
         if let Some(token) = oldest {
-            self.end(token, &IncomingError::Silent, registry);
+            self.end(token, &IncomingError::Silent, now, registry);
         }
         oldest.is_some()
     }
 
     /// Reads what has arrived, a bounded turn for each connection.
-    pub(crate) fn receive(&mut self, registry: &Registry, events: &mut Vec<TcpEvent>) {
+    pub(crate) fn receive(&mut self, now: Time, registry: &Registry, events: &mut Vec<TcpEvent>) {
         let limit = self.frame_bytes_max;
         for token in core::mem::take(&mut self.ready) {
             let Some(incoming) = self.incoming.get_mut(&token) else {
@@ -290,25 +300,25 @@ impl Tcp {
                 Ok(Turn::More) => {
                     self.ready.insert(token);
                 }
-                Err(error) => self.end(token, &error, registry),
+                Err(error) => self.end(token, &error, now, registry),
             }
             if let Some(hello) = hello {
-                self.supersede(token, hello.from.member, registry);
+                self.supersede(token, hello.from.member, now, registry);
             }
         }
     }
 
     /// A peer that dialed anew has given up its earlier connection.
-    fn supersede(&mut self, newest: Token, member: Member, registry: &Registry) {
+    fn supersede(&mut self, newest: Token, member: Member, now: Time, registry: &Registry) {
         let earlier = self.incoming.iter();
         let earlier = earlier.filter(|(token, i)| **token != newest && i.from == Some(member));
         let earlier: Vec<Token> = earlier.map(|(token, _)| *token).collect();
         for token in earlier {
-            self.end(token, &IncomingError::Closed, registry);
+            self.end(token, &IncomingError::Closed, now, registry);
         }
     }
 
-    fn end(&mut self, token: Token, error: &IncomingError, registry: &Registry) {
+    fn end(&mut self, token: Token, error: &IncomingError, now: Time, registry: &Registry) {
         let Some(mut incoming) = self.incoming.remove(&token) else {
             return;
         };
@@ -326,7 +336,11 @@ impl Tcp {
             | IncomingError::Hello(_)
             | IncomingError::Decode(_)
             | IncomingError::Impostor { .. } => {
-                warn!(?address, %error, "a connection was refused");
+                let from = address.map(|address| address.ip());
+                if self.refusals.is_news(from, error.to_string(), now) {
+                    let next = advice(error);
+                    warn!(?address, %error, next, "a connection was refused");
+                }
             }
         }
         incoming.refuse(error);

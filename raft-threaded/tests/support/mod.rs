@@ -77,6 +77,13 @@ pub fn done(arguments: &[&str]) -> String {
     ran.out
 }
 
+/// What an order that changes nothing says.
+pub fn refused(arguments: &[&str]) -> String {
+    let ran = order(arguments);
+    assert_eq!(ran.code, Some(1), "{arguments:?}: {}{}", ran.out, ran.err);
+    ran.err
+}
+
 /// A port that was free a moment ago, and lies below those that the system gives to connections, one of
 /// which could take it while its node is down.
 pub fn free_port() -> u16 {
@@ -256,6 +263,36 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// Asks a node again until there is an answer that counts.
+pub fn ask<T>(
+    cluster: &Cluster,
+    node: usize,
+    words: &[&str],
+    take: impl Fn(Value) -> Option<T>,
+) -> T {
+    let port = cluster.nodes[node].client;
+    eventually("an answer", || {
+        take(Client::connect(port).ok()?.call(words).ok()?)
+    })
+}
+
+pub fn set(cluster: &Cluster, node: usize, key: &str) {
+    let words = ["SET", key, key];
+    ask(cluster, node, &words, |reply| {
+        (reply == Value::ok()).then_some(())
+    });
+}
+
+/// The value, as this node answers it linearizably.
+pub fn check(cluster: &Cluster, node: usize, key: &str) {
+    let found = ask(cluster, node, &["GET", key], |reply| match reply {
+        Value::Bulk(found) => Some(found),
+        Value::Simple(_) | Value::Error(_) | Value::Integer(_) | Value::Array(_) => None,
+    });
+    let expected = Some(key.as_bytes().to_vec());
+    assert_eq!(found, expected, "{key} at node {}", node + 1);
 }
 
 fn seat(node: &Node) -> Seat {

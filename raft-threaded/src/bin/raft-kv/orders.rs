@@ -107,16 +107,22 @@ pub(super) struct OneNode {
 /// What `move` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Say it first, then stop the node and start it at the new place: both are tried meanwhile.
+Stop the node, start it at the new place, then say where it is: whoever is found there must be that very node.
+With --force nobody is asked: say it first, then stop the node and start it at the new place, and both places
+are tried meanwhile. That is the way for a cluster of two, which decides nothing while one of them is not found.
 
-Example:
-  raft-kv move --to db1:6379 3=db7:7103")]
+Examples:
+  raft-kv move --to db1:6379 3=db7:7103
+  raft-kv move --to db1:6379 3=db7:7103 --force")]
 pub(super) struct Move {
     #[command(flatten)]
     to: To,
     /// The node, and where its peers reach it from now on.
     #[arg(value_name = "ID=HOST:PORT")]
     place: Place,
+    /// Do it although the node does not answer there: it will be started there later.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     expect: Expect,
 }
@@ -154,7 +160,8 @@ pub(super) struct Snapshot {
 /// Nothing was heard of an order that was sent: it may have been carried out.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{what} at {to}: {error}; it may have been done, or may yet: `raft-kv {verb} --to {to}` shows"
+    "{what} at {to}: {error}; it may have been done, or may yet: `raft-kv {verb} --to {to}` shows{next}",
+    next = next(what)
 )]
 pub(super) struct OutcomeUnknown {
     what: String,
@@ -169,6 +176,15 @@ impl This {
     pub(super) fn order(&self, words: &[String]) -> Result<Answer, Failure> {
         let (to, wait) = (self.to.clone(), self.wait.clone());
         To { to, wait }.order(words)
+    }
+}
+
+/// What else helps if an order was interrupted.
+fn next(order: &str) -> &'static str {
+    if order == "RAFT.ATTACH" {
+        ". Nodes that are learners now were left halfway: the same command finishes it, `raft-kv detach` takes it back"
+    } else {
+        ""
     }
 }
 
@@ -279,7 +295,10 @@ pub(super) fn demote(arguments: OneNode) -> Result<(), Failure> {
 pub(super) fn set_address(arguments: Move) -> Result<(), Failure> {
     let Place { id, address } = arguments.place;
     let done = format!("node {id} is looked for at {address}");
-    let order = words("RAFT.MOVE", [id.to_string(), address]);
+    let mut order = words("RAFT.MOVE", [id.to_string(), address]);
+    if arguments.force {
+        order.push("FORCE".to_string());
+    }
     arguments.to.change(order, arguments.expect, &done)
 }
 

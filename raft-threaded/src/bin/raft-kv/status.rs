@@ -61,7 +61,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         };
         println!("{name:<14} {value}");
     }
+    if let Some(trouble) = disk_trouble(&status) {
+        println!("{:<14} {trouble}", "disk");
+    }
     Ok(())
+}
+
+/// What is wrong with the disk, and what helps; nothing if it takes writes, as it should.
+fn disk_trouble(status: &Value) -> Option<String> {
+    let disk = status["disk"].as_str()?;
+    let helps = match disk {
+        "healthy" => return None,
+        "full" => "free space at --data; no write is taken here until then",
+        _ => {
+            "writes take too long; look at the device, or let another node lead: `raft-kv transfer`"
+        }
+    };
+    Some(format!("{disk}: {helps}"))
 }
 
 /// A value for people; what is not there is shown as `otherwise`.
@@ -75,5 +91,21 @@ pub(super) fn shown(value: &Value, otherwise: &str) -> String {
             values.join(" ")
         }
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_disk_is_spoken_of_only_when_it_needs_somebody() {
+        let trouble = |disk| disk_trouble(&json!({ "disk": disk }));
+        assert_eq!(trouble("healthy"), None);
+        assert!(trouble("full").unwrap().starts_with("full: free space"));
+        assert!(trouble("stalled").unwrap().starts_with("stalled: "));
+        // An older server does not say.
+        assert_eq!(disk_trouble(&json!({})), None);
     }
 }
