@@ -144,7 +144,9 @@ pub enum Input {
         /// The new store id.
         store: StorageId,
     },
-    /// The transport lost what it may have been carrying to this peer, or cannot reach it.
+    /// The transport lost what it may have been carrying to this peer, or cannot reach it. Appends are then
+    /// sent again from where they are known to agree, reads are asked again, and a forwarded proposal waits for
+    /// its answer no longer than an election timeout.
     PeerUnreachable {
         /// Whom.
         peer: Member,

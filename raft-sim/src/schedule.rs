@@ -53,6 +53,8 @@ pub enum Step {
     Snapshots { node: NodeId },
     /// An operator asks a node for a snapshot.
     Snapshot { node: NodeId },
+    /// A node's transport says that what was sent to a peer may be lost.
+    Unreachable { node: NodeId, peer: NodeId },
     /// A node acts on what came in.
     Drain { node: NodeId },
     /// A client asks.
@@ -98,6 +100,7 @@ impl Step {
             | Self::Disk { node }
             | Self::Snapshots { node }
             | Self::Snapshot { node }
+            | Self::Unreachable { node, .. }
             | Self::Drain { node }
             | Self::Request { node, .. }
             | Self::Register { node, .. }
@@ -145,6 +148,10 @@ impl Step {
             | Self::TurnOff { node, .. }
             | Self::Flip { node, .. }
             | Self::Room { node, .. } => *node = number(*node)?,
+            Self::Unreachable { node, peer } => {
+                *node = number(*node)?;
+                *peer = number(*peer)?;
+            }
             Self::Order { node, order } => {
                 *node = number(*node)?;
                 order.rename(number)?;
@@ -166,6 +173,7 @@ impl Step {
                 | Self::Disk { .. }
                 | Self::Snapshots { .. }
                 | Self::Snapshot { .. }
+                | Self::Unreachable { .. }
                 | Self::Request { .. }
                 | Self::Register { .. }
                 | Self::InSession { .. }
@@ -345,6 +353,11 @@ impl<S: Machine> Player<S> {
             Step::Snapshot { .. } => {
                 world.snapshot(at, node);
             }
+            Step::Unreachable { peer, .. } => {
+                if world.nodes().any(|known| known == *peer) {
+                    world.unreachable(at, node, *peer);
+                }
+            }
             Step::Drain { .. } => world.drain(node),
             Step::Request { op, .. } => match request(*op) {
                 Some(Request::Command(command)) => world.propose(at, node, *op, command),
@@ -470,6 +483,7 @@ impl fmt::Display for Line {
                 }
             }
             Step::FailSync { node } => write!(f, "fail-sync {node}")?,
+            Step::Unreachable { node, peer } => write!(f, "unreachable {node} {peer}")?,
             Step::TurnOff { node, operations } => write!(f, "turn-off {node} {operations}")?,
             Step::Flip { node, file, bit } => write!(f, "flip {node} {file} {bit}")?,
             Step::Room { node, bytes } => match bytes {
@@ -496,7 +510,7 @@ pub struct LineError {
 }
 
 const STEPS: &str = "timeout, deliver, disk, snapshots, snapshot, act, request, register, in-session, start, kill, lose-power, doom, fail-sync, \
-                     turn-off, flip, room or order, and a node";
+                     unreachable, turn-off, flip, room or order, and a node";
 
 impl FromStr for Line {
     type Err = LineError;
@@ -604,6 +618,10 @@ fn parse_step(verb: &str, node: &str, rest: &[&str]) -> Option<Step> {
             operations: *operations,
         },
         ("fail-sync", []) => Step::FailSync { node },
+        ("unreachable", [peer]) => Step::Unreachable {
+            node,
+            peer: NodeId(*peer),
+        },
         ("room", []) => Step::Room { node, bytes: None },
         ("room", [bytes]) => Step::Room {
             node,

@@ -433,7 +433,7 @@ mod tests {
                     deliver 1>2 RequestVote term=1 last=0@0 #2\nrequest 1 7 a:1>2 @99\nrequest 2 8 b\nregister 1 9\n\
                     in-session 1 10 9 1 1 7 a:1>2 @5\n\
                     lose-power 2 77\ndoom 3 4\ndoom 3 4 5\nact 1\nflip 1 spare 17\nroom 2 100\nroom 2\n\
-                    turn-off 1 3\nfail-sync 3\n";
+                    turn-off 1 3\nfail-sync 3\nunreachable 1 2\n";
         let schedule = Schedule::parse(text).unwrap();
         assert_eq!(schedule.to_string(), text);
     }

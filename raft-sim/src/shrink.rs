@@ -224,7 +224,7 @@ impl<W: Workload + Send + Sync + 'static> Simulation<W> {
 type Simpler = fn(Network) -> Network;
 
 /// Ways to make a network kinder, one property at a time.
-const SIMPLER: [Simpler; 8] = [
+const SIMPLER: [Simpler; 9] = [
     |n| Network { batch_max: 0, ..n },
     |n| Network {
         lost_per_mille: 0,
@@ -244,6 +244,10 @@ const SIMPLER: [Simpler; 8] = [
     },
     |n| Network {
         stray_per_mille: 0,
+        ..n
+    },
+    |n| Network {
+        told_per_mille: 0,
         ..n
     },
     |n| Network {

@@ -161,6 +161,8 @@ pub struct Node {
     boots: BTreeMap<Member, Boot>,
     refused: Refused,
     storage_full: bool,
+    /// What was sent to the leader may be lost: reads are asked again once it is heard.
+    asked_in_vain: bool,
     halted: Option<HaltReason>,
     observed: (Term, RoleKind, Option<Member>),
     outbox: Vec<Action>,
@@ -262,6 +264,7 @@ impl Node {
             boots: BTreeMap::new(),
             refused: Refused::default(),
             storage_full: false,
+            asked_in_vain: false,
             halted: None,
             observed,
             outbox: Vec::new(),

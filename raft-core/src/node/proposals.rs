@@ -318,13 +318,16 @@ impl Node {
     /// A new leader is known. Reads asked of an earlier one are asked again; what became of proposals
     /// is worth only a short wait for an answer that is still on its way.
     pub(super) fn redirect_requests(&mut self) {
-        let (term, soon) = (
-            self.hard_state.term,
-            self.now + self.options.election_timeout,
-        );
-        self.forwards.sent.shorten(term, soon);
+        let term = self.hard_state.term;
+        self.shorten_forwards(term);
         self.shorten_controls();
-        self.ask_reads_again();
+        self.ask_reads_again(term);
+    }
+
+    /// What was forwarded in terms before this one waits a moment longer for its answer.
+    pub(super) fn shorten_forwards(&mut self, before: Term) {
+        let soon = self.now + self.options.election_timeout;
+        self.forwards.sent.shorten(before, soon);
     }
 
     /// Gives up waiting where the time is over.

@@ -12,7 +12,7 @@ use crate::message::{Body, Envelope, Session};
 use crate::planted::{Bug, planted};
 use crate::read_queue::ReadQueue;
 use crate::sent_requests::{Sent, SentRequests};
-use crate::types::{Boot, Index, Member, RequestId, Round, Time};
+use crate::types::{Boot, Index, Member, RequestId, Round, Term, Time};
 
 use super::{Node, Role};
 
@@ -243,10 +243,17 @@ impl Node {
         }
     }
 
-    /// Whoever was asked does not lead any more; a new leader has no lease to speak of, either.
-    pub(super) fn ask_reads_again(&mut self) {
+    /// The leader is heard: what was lost on the way to it is asked again.
+    pub(super) fn ask_lost_reads(&mut self) {
+        if core::mem::take(&mut self.asked_in_vain) {
+            self.ask_reads_again(self.hard_state.term.next());
+        }
+    }
+
+    /// What leaders of terms before this one were asked; any other has no lease to speak of yet.
+    pub(super) fn ask_reads_again(&mut self, before: Term) {
         let forwards = &mut self.read_forwards;
-        let earlier = forwards.sent.take_back(self.hard_state.term);
+        let earlier = forwards.sent.take_back(before);
         forwards.oldest = earlier.iter().map(|sent| sent.deadline).min();
         let requests = earlier.into_iter().flat_map(|sent| sent.requests);
         forwards.outgoing.extend(requests);

@@ -426,6 +426,11 @@ impl Node {
         {
             peer.probe_from(peer.match_index.next());
         }
+        if self.leader() == Some(member) {
+            self.asked_in_vain = true;
+            // It may have got there, and its answer may yet come.
+            self.shorten_forwards(self.hard_state.term.next());
+        }
     }
 
     /// A leader counts copies, its own only as far as it is durable, and commits nothing of an older

@@ -5,7 +5,7 @@ use raft_core::{
 };
 
 use super::subject::{
-    Subject, append, bodies, id, log, member, outcomes, read_of, round_of, sent, session,
+    Subject, append, bodies, heartbeat, id, log, member, outcomes, read_of, round_of, sent, session,
 };
 
 fn read(subject: &mut Subject, request: u64) -> Vec<Action> {
@@ -126,4 +126,23 @@ fn a_read_without_an_answer_ends_after_its_time() {
         outcomes(&said),
         [(1, Outcome::Rejected(Rejection::NoQuorum))]
     );
+}
+
+#[test]
+fn a_read_that_was_lost_on_its_way_is_asked_again_when_the_leader_is_heard() {
+    let mut subject = Subject::new(3);
+    subject.receive(2, 1, session(1), append(id(0, 0), 0, vec![]));
+    read(&mut subject, 1);
+    let heard = |subject: &mut Subject, round| {
+        let said = subject.receive(2, 1, session(1), heartbeat(0, round));
+        let asked = sent(&said).find(|e| matches!(e.body, Body::ForwardRead { .. }));
+        asked.map(|envelope| envelope.session)
+    };
+    assert_eq!(heard(&mut subject, 1), None);
+    subject.step(Input::PeerUnreachable { peer: member(2) });
+    let session = heard(&mut subject, 2).expect("it is asked again");
+    assert_eq!(heard(&mut subject, 3), None, "once");
+    let index = Some(Index(0));
+    let answered = subject.receive(2, 1, session, Body::ForwardReadReply { index });
+    assert_eq!(outcomes(&answered), [(1, Outcome::ReadReady(Index(0)))]);
 }

@@ -5,7 +5,9 @@ use raft_core::{
     Rejection, RequestId, Session, Span, Term,
 };
 
-use super::subject::{Subject, append, bodies, halted, id, log, outcomes, read_of, sent, session};
+use super::subject::{
+    Subject, append, bodies, halted, id, log, member, outcomes, read_of, sent, session,
+};
 
 fn following(leader: u64) -> Subject {
     let mut subject = Subject::new(3);
@@ -234,4 +236,19 @@ fn a_halt_resolves_every_request_first() {
         [(3, Outcome::Rejected(Rejection::Halted))]
     );
     assert_eq!(subject.node.status().term, Term(1));
+}
+
+/// The answer may be on its way, but not for long: whoever asked need not wait for the request timeout.
+#[test]
+fn a_proposal_that_was_lost_on_its_way_ends_unknown_within_an_election_timeout() {
+    let mut subject = following(2);
+    subject.propose(1);
+    subject.step(Input::PeerUnreachable { peer: member(3) });
+    subject.step(Input::PeerUnreachable { peer: member(2) });
+    assert!(
+        subject.node.next_deadline() <= Some(subject.now + Options::default().election_timeout)
+    );
+    subject.now = subject.now + Options::default().election_timeout;
+    let said = subject.step(Input::Tick);
+    assert_eq!(outcomes(&said), [(1, Outcome::Unknown)]);
 }

@@ -75,14 +75,15 @@ pub struct Scope {
     pub profile: Profile,
 }
 
-/// Which of a seed's streams decide about leases, snapshots, sessions, who leads, who is replaced and who goes on
-/// alone: counted down from the last, because requests have streams of their own from 1 on.
+/// Which of a seed's streams decide about leases, snapshots, sessions, who leads, who is replaced, who goes on
+/// alone and who is told of lost messages: counted down from the last, because requests have streams of their own from 1 on.
 const LEASES: u64 = u64::MAX;
 const SNAPSHOTS: u64 = u64::MAX - 1;
 const SESSIONS: u64 = u64::MAX - 2;
 pub(super) const LEADING: u64 = u64::MAX - 3;
 pub(super) const REPLACING: u64 = u64::MAX - 4;
 pub(super) const SOLO: u64 = u64::MAX - 5;
+const TOLD: u64 = u64::MAX - 6;
 
 pub(super) const MILLI: u64 = 1_000_000;
 pub(super) const SECOND: u64 = 1_000 * MILLI;
@@ -145,6 +146,7 @@ impl Plan {
                 draw_snapshots(&mut plan.options);
                 plan.clients = draw_sessions(&mut plan.options);
                 plan.network = draw_network(&mut draw);
+                draw_told(&mut plan.network, seed);
                 let segments = [4 << 10, 8 << 10, 16 << 10, 64 << 10];
                 plan.wal_options.segment_bytes = draw.pick(&segments);
             }
@@ -316,6 +318,14 @@ fn draw_network(draw: &mut Draw) -> Network {
     network.nanos_per_byte = maybe(&[10, 1_000, 10_000]);
     network.batch_max = maybe(&[50_000, MILLI, 5 * MILLI]);
     network
+}
+
+/// Half of all transports have connections, and tell when one ends.
+fn draw_told(network: &mut Network, seed: u64) {
+    let mut draw = Draw::new(seed, TOLD);
+    if draw.percent(50) {
+        network.told_per_mille = draw.pick(&[10, 200, 1_000]);
+    }
 }
 
 /// Whether some reads rest on leases: drawn apart, so that everything else in a seed's plan stays as it is

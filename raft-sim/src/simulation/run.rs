@@ -533,6 +533,7 @@ impl<W: Workload> Run<'_, W> {
             ("old-message", odd.old),
             ("flipped-message", odd.flipped),
             ("stray-message", odd.stray),
+            ("unreachable", odd.told),
             ("repeated-command", asked.repeats),
             ("ended-session", asked.ended),
         ];

@@ -67,6 +67,7 @@ pub(crate) struct OddCounts {
     pub(crate) old: u64,
     pub(crate) flipped: u64,
     pub(crate) stray: u64,
+    pub(crate) told: u64,
 }
 
 /// A message on its way.

@@ -42,6 +42,7 @@ pub(super) enum What {
     Deliver(u32),
     Lane(NodeId, Boot),
     Snapshots(NodeId, Boot),
+    Unreachable(NodeId, Boot, NodeId),
     Drain(NodeId, Boot),
     Tick(NodeId),
 }
@@ -102,6 +103,7 @@ impl<S: Machine> Cluster<S> {
             What::Deliver(slot) => self.deliver(slot),
             What::Lane(node, boot) => self.lane(node, boot),
             What::Snapshots(node, boot) => self.snapshots(node, boot),
+            What::Unreachable(node, boot, peer) => self.unreachable(node, boot, peer),
             What::Drain(node, boot) => self.drain(node, boot),
             What::Tick(node) => self.tick(node),
         }
@@ -176,6 +178,19 @@ impl<S: Machine> Cluster<S> {
         self.seat_mut(node).snapshots = None;
         let at = self.local(node);
         self.world.snapshot_lane(at, node);
+        self.settle(node);
+    }
+
+    fn unreachable(&mut self, node: NodeId, boot: Boot, peer: NodeId) {
+        let what = What::Unreachable(node, boot, peer);
+        if self.boot(node) != Some(boot) || self.postponed(node, what) {
+            return;
+        }
+        self.count(6, node);
+        self.odd.told += 1;
+        self.record(|| Step::Unreachable { node, peer });
+        let at = self.local(node);
+        self.world.unreachable(at, node, peer);
         self.settle(node);
     }
 

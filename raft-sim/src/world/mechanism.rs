@@ -646,6 +646,16 @@ impl<S: Machine> World<S> {
     }
 
     /// The longest that anything waits for an answer, by the options.
+    /// A node's transport says that what it sent to a peer may be lost.
+    pub(crate) fn unreachable(&mut self, at: Time, node: NodeId, peer: NodeId) {
+        let peer = self.server(peer).member;
+        self.note(|| Happening::Note {
+            node: Some(node),
+            text: format!("what was sent to node {} may be lost", peer.node),
+        });
+        self.handle(at, node, Input::PeerUnreachable { peer });
+    }
+
     pub(crate) fn request_timeout(&self) -> Span {
         self.options.request_timeout
     }

@@ -19,6 +19,8 @@ pub struct Network {
     pub flipped_per_mille: u64,
     /// How many of 1,000 messages also arrive somewhere else, or seem to come from another cluster.
     pub stray_per_mille: u64,
+    /// Of how many of 1,000 messages that meet a cut link their sender is told, as of a connection that ended.
+    pub told_per_mille: u64,
     /// How long a byte takes, in nanoseconds; 0 for no limit.
     pub nanos_per_byte: u64,
     /// The longest a sync takes, in nanoseconds.
@@ -38,6 +40,7 @@ impl Default for Network {
             old_per_mille: 0,
             flipped_per_mille: 0,
             stray_per_mille: 0,
+            told_per_mille: 0,
             nanos_per_byte: 0,
             sync_max: 200_000,
             batch_max: 0,

@@ -30,6 +30,7 @@ impl<S: Machine> Cluster<S> {
         if self.links.is_cut(from, to) {
             self.odd.cut += 1;
             self.trace_message(&flight, to, Some(Fate::Cut));
+            self.tell_cut(from, to);
             return;
         }
         if self.links.is_healthy(from, to) {
@@ -56,6 +57,19 @@ impl<S: Machine> Cluster<S> {
             return;
         }
         self.fly(flight, network.delay_min + (chance / 64_000_000) % spread);
+    }
+
+    /// A transport with connections notices, sooner or later, that what it was given cannot arrive.
+    fn tell_cut(&mut self, from: NodeId, to: NodeId) {
+        let share = self.network.told_per_mille;
+        if share == 0 || self.rng.next_u64() % 1_000 >= share {
+            return;
+        }
+        if let Some(boot) = self.boot(from) {
+            let after = self.rng.next_u64() % (1 + self.network.delay_max);
+            let told = What::Unreachable(from, boot, to);
+            self.schedule(self.now() + Span(after), told);
+        }
     }
 
     fn fly(&mut self, flight: Flight, delay: u64) {
