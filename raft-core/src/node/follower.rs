@@ -262,5 +262,6 @@ impl Node {
             disk: self.disk_health(),
         };
         self.send(envelope.from.member, envelope.session, reply);
+        self.ask_lost_reads();
     }
 }

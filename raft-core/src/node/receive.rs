@@ -95,7 +95,6 @@ impl Node {
                 if self.is_from_leader(envelope) {
                     let promised = self.promise(envelope, *round, *promise);
                     self.on_heartbeat(envelope, *commit, *round, promised);
-                    self.ask_lost_reads();
                     self.note_read_index(*round, *read_index);
                     self.maybe_request_leadership(envelope, *priority);
                 }

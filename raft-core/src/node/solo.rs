@@ -68,6 +68,7 @@ impl Node {
             ..self.identity
         };
         self.boots.clear();
+        self.told_outside = None;
         // Those it promised to help nobody against are strangers now.
         self.promise = Promise::restored(self.now, Span(0));
         let mut alone = Configuration::of_voters([member]);

@@ -25,6 +25,7 @@ mod sessions_image;
 mod snapshots;
 mod stale;
 mod transfer;
+mod waiting;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -53,10 +54,8 @@ use crate::action::{Action, Outcome, Quota, Rejection};
 use crate::entry::{Entry, Payload};
 use crate::error::RestoreError;
 use crate::event::{Consistency, Event, Input};
-use crate::message::DiskHealth;
 use crate::node::{Node, Restored, Status};
 use crate::options::Options;
-use crate::planted::{Bug, planted};
 use crate::types::{EntryId, Index, RequestId, Time};
 
 /// A node and the state machine it feeds.
@@ -67,13 +66,13 @@ pub struct Replica<S: StateMachine> {
     now: Time,
     /// The last entry in the state machine.
     applied: Index,
-    /// Committed proposals of this node whose entry is not applied yet, by entry.
-    committed: VecDeque<(EntryId, RequestId)>,
+    /// Committed proposals of this node whose entry is not applied yet, by entry, and when each gives up.
+    committed: VecDeque<(EntryId, RequestId, Time)>,
     /// Queries whose read index is not known yet.
     asked: BTreeMap<RequestId, S::Query>,
-    /// Queries that wait for the state machine to get to an index.
-    ready: BTreeMap<Index, Vec<(RequestId, S::Query)>>,
-    /// When each of those gives up, in the order in which they became ready.
+    /// Queries that wait for the state machine to get to an index, and when each gives up.
+    ready: BTreeMap<Index, Vec<(RequestId, S::Query, Time)>>,
+    /// When somebody gives up who waits for the state machine to get to an index, in order of time.
     deadlines: VecDeque<(Time, Index)>,
     /// Queries of both kinds.
     queries: usize,
@@ -146,14 +145,14 @@ impl<S: StateMachine> Replica<S> {
     /// When to come back with `Input::Tick`.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        let queries = self.deadlines.front().map(|(deadline, _)| *deadline);
+        let waiting = self.deadlines.front().map(|(deadline, _)| *deadline);
         let node = self.node.next_deadline()?;
         let durable = self.node.durable_snapshot();
         let transfer = self
             .transfer
             .next_deadline(self.now, durable, &self.options);
         let others = [
-            queries,
+            waiting,
             transfer,
             self.snapshots.next_deadline(),
             self.elapsed.next_deadline(),
@@ -262,7 +261,7 @@ impl<S: StateMachine> Replica<S> {
             });
         }
         self.observe_time();
-        self.expire_ready(outputs);
+        self.expire_waiting(outputs);
         self.begin_snapshot(outputs);
         self.settle_snapshots(outputs);
     }
@@ -301,7 +300,7 @@ impl<S: StateMachine> Replica<S> {
         mut own: Option<(EntryId, Executed<S::Reply>)>,
         outputs: &mut Vec<Output<S>>,
     ) {
-        while let Some((id, request)) = self.committed.front().copied()
+        while let Some((id, request, _)) = self.committed.front().copied()
             && id.index <= self.applied
         {
             self.committed.pop_front();
@@ -318,9 +317,9 @@ impl<S: StateMachine> Replica<S> {
     fn resolve(&mut self, request: RequestId, outcome: Outcome, outputs: &mut Vec<Output<S>>) {
         let error = match outcome {
             Outcome::Committed(id) if id.index > self.applied => {
-                let place = self.committed.partition_point(|(other, _)| *other < id);
-                self.committed.insert(place, (id, request));
-                self.wait_for(id.index);
+                let deadline = self.wait_for(id.index);
+                let place = self.committed.partition_point(|(other, ..)| *other < id);
+                self.committed.insert(place, (id, request, deadline));
                 return;
             }
             Outcome::Committed(id) => {
@@ -333,8 +332,9 @@ impl<S: StateMachine> Replica<S> {
             }
             Outcome::ReadReady(index) => {
                 if let Some(query) = self.asked.remove(&request) {
-                    self.ready.entry(index).or_default().push((request, query));
-                    self.wait_for(index);
+                    let deadline = self.wait_for(index);
+                    let ready = self.ready.entry(index).or_default();
+                    ready.push((request, query, deadline));
                     self.answer_ready(outputs);
                 }
                 return;
@@ -361,7 +361,7 @@ impl<S: StateMachine> Replica<S> {
     /// The node halted: nothing is applied any more.
     fn fail_all(&mut self, outputs: &mut Vec<Output<S>>) {
         let unknown = core::mem::take(&mut self.committed);
-        let unknown = unknown.into_iter().map(|(_, request)| {
+        let unknown = unknown.into_iter().map(|(_, request, _)| {
             let result = Err(RequestError::Unknown);
             Output::Reply { request, result }
         });
@@ -372,73 +372,10 @@ impl<S: StateMachine> Replica<S> {
         let halted: Vec<_> = halted.collect();
         self.queries -= halted.len();
         let halted = halted.into_iter();
-        let halted = halted.map(|(request, _)| {
+        let halted = halted.map(|(request, ..)| {
             let result = Err(RequestError::Rejected(Rejection::Halted));
             Output::Reply { request, result }
         });
         outputs.extend(halted);
-    }
-
-    /// Answers the queries that waited for the state machine to get where it is.
-    fn answer_ready(&mut self, outputs: &mut Vec<Output<S>>) {
-        while let Some(entry) = self.ready.first_entry()
-            && (*entry.key() <= self.applied || planted(Bug::ReadInRecovery))
-        {
-            for (request, query) in entry.remove() {
-                let result = Ok(self.machine.query(&query));
-                self.queries -= 1;
-                outputs.push(Output::Reply { request, result });
-            }
-        }
-        while let Some((_, index)) = self.deadlines.front()
-            && *index <= self.applied
-        {
-            self.deadlines.pop_front();
-        }
-    }
-
-    /// Whoever waits for the state machine to get there does not wait for ever.
-    fn wait_for(&mut self, index: Index) {
-        if index > self.applied {
-            let deadline = self.now + self.options.request_timeout;
-            self.deadlines.push_back((deadline, index));
-        }
-    }
-
-    /// Whether the state machine cannot get there, for want of room in the log.
-    fn has_no_room_for(&self, index: Index) -> bool {
-        let status = self.node.status();
-        index > self.applied && index > status.last.index && status.disk == DiskHealth::Full
-    }
-
-    /// The state machine does not get there in time: its node's disk is full, it is slow, or nothing is heard.
-    fn expire_ready(&mut self, outputs: &mut Vec<Output<S>>) {
-        while let Some((deadline, index)) = self.deadlines.front().copied()
-            && deadline <= self.now
-        {
-            self.deadlines.pop_front();
-            let rejection = if self.has_no_room_for(index) {
-                Rejection::OwnStorageFull
-            } else {
-                Rejection::NoQuorum
-            };
-            for (request, _) in self.ready.remove(&index).into_iter().flatten() {
-                self.queries -= 1;
-                let result = Err(RequestError::Rejected(rejection));
-                outputs.push(Output::Reply { request, result });
-            }
-            let place = self.committed.partition_point(|(id, _)| id.index < index);
-            while let Some((id, request)) = self.committed.get(place).copied()
-                && id.index == index
-            {
-                self.committed.remove(place);
-                // In a session, an entry that is committed may be one of several, or one that comes too late.
-                let result = match self.session_requests.remove(&request) {
-                    Some(_) => Err(RequestError::Unknown),
-                    None => Err(RequestError::ReplyLost(id)),
-                };
-                outputs.push(Output::of(request, result));
-            }
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Leaving a cluster: alone with everything, or empty. Both end a chain of promises.
 
 use raft_core::{
-    Action, Bytes, ClusterId, HaltReason, IdentityRefusal, Index, Input, NodeId, Options, Outcome,
-    Rejection, RequestId, RoleKind, Span, StorageId,
+    Action, Body, Bytes, ClusterId, HaltReason, IdentityRefusal, Index, Input, NodeId, Options,
+    Outcome, Rejection, RequestId, RoleKind, Session, Span, StorageId,
 };
 
 use super::group::Group;
@@ -238,4 +238,16 @@ fn a_node_that_is_being_emptied_answers_nobody() {
         group.outcome(proposal),
         Some(Outcome::Committed(_))
     ));
+}
+
+/// It is a member of a cluster of its own, whatever the old one said of it, however late.
+#[test]
+fn a_node_that_was_told_of_its_removal_and_went_on_alone_is_no_removed_one() {
+    let mut subject = Subject::new(3);
+    let configured = id(9, 100);
+    subject.receive(2, 9, Session::default(), Body::NotAMember { configured });
+    assert_eq!(subject.node.status().removed, Some(configured));
+    subject.settle(solo(1, 1));
+    let status = subject.node.status();
+    assert_eq!((status.role, status.removed), (RoleKind::Leader, None));
 }
