@@ -1,6 +1,7 @@
 //! Sentences of the paper and the dissertation, and rules that others got wrong, as tests of one node.
 //!
-//! A rule's number, as in `// S44`, leads from the checklist of rules to its test and back.
+//! A rule's number, as in `// S44`, leads from the checklist of rules to its test and back. All 64 apply, and have
+//! their tests here or beside what they are about: the log's, the replica's, the simulator's.
 #![expect(
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,

@@ -527,3 +527,38 @@ fn a_restarted_peer_is_asked_anew_where_the_logs_agree() {
     );
     assert_eq!(subject.commit(), 1);
 }
+
+/// S52: answers that overtake each other, or come again, take nothing back.
+#[test]
+fn what_is_sent_next_lies_above_what_is_matched_in_whatever_order_answers_come() {
+    let mut subject = Subject::new(3);
+    subject.elect();
+    for request in 1..=4 {
+        subject.propose(request);
+    }
+    let peer = |subject: &Subject| {
+        let status = subject.node.status();
+        let mut peers = status.peers().filter(|(peer, ..)| *peer == member(2));
+        let (_, matched, next) = peers.next().unwrap();
+        (matched.0, next.0)
+    };
+    subject.matched(2, 1);
+    let conflict = raft_core::AppendOutcome::Conflict {
+        previous: Index(5),
+        hint: id(1, 1),
+    };
+    for (answer, expected) in [
+        (raft_core::AppendOutcome::Matched(Index(4)), 4),
+        (raft_core::AppendOutcome::Matched(Index(2)), 4),
+        (conflict, 4),
+        (raft_core::AppendOutcome::Matched(Index(4)), 4),
+        (raft_core::AppendOutcome::Matched(Index(5)), 5),
+        (conflict, 5),
+    ] {
+        let term = subject.term();
+        subject.receive(2, term, session(term), Body::AppendReply(answer));
+        let (matched, next) = peer(&subject);
+        assert_eq!(matched, expected);
+        assert!(next > matched, "{next} is sent next, {matched} is matched");
+    }
+}
