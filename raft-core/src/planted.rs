@@ -96,6 +96,7 @@ bugs! {
     ReadBeforeRound "R02" "read-before-round" "A read is answered before its round is.",
     RoundReused "R03" "round-reused" "A read is confirmed by the round before its own.",
     ReadWithoutNoop "R04" "read-without-noop" "A new leader reads at a commit index that may be old.",
+    LeaseFromAnswer "R19" "lease-from-answer" "A lease is counted from when the promise came, not from when it was asked for.",
     LeaseWithoutEnd "R06" "lease-clock" "A lease is not over when its time is.",
     AckMiscount "R07" "ack-miscount" "One answer confirms a read, however many voters there are.",
     ForwardTwice "R08" "forward-twice" "A repeated message proposes again.",

@@ -105,13 +105,19 @@ impl Node {
     pub(super) fn note_round(&mut self, member: Member, round: Round, promised: Span) {
         let promised = promised.min(self.options.lease_promise);
         let worth = worth(promised, self.options.clock_drift_per_mille);
+        let now = self.now;
         if let Role::Leader(leader) = &mut self.role
             && round <= leader.round
             && let Some(begun) = leader.rounds.begun_at(round)
             && let Some(peer) = leader.peers.get_mut(&member)
         {
             peer.confirmed = peer.confirmed.max(Some(begun));
-            peer.promised_until = peer.promised_until.max(begun + worth);
+            let since = if planted(Bug::LeaseFromAnswer) {
+                now
+            } else {
+                begun
+            };
+            peer.promised_until = peer.promised_until.max(since + worth);
         }
         self.note_confirmed();
     }

@@ -23,6 +23,7 @@
 //! | `partition 1,2 \| 3` | links between the groups are cut, in both directions |
 //! | `cut 1>2`, `heal` | one link is cut in one direction; all links are mended, and nothing is blocked |
 //! | `block 1>2 NAME WORD …` | messages that say all these words are lost on this link, once as many have passed as an `after N` says; `*` stands for any node |
+//! | `hold 1>2 NAME WORD …`, `release` | such messages are kept back; all that were arrive now |
 //! | `order N add 4` | a node is ordered to change the membership or the leadership: see [`crate::Order`] |
 //! | `show logs`, `show members` | from now on, states show the terms of whole logs; who takes part |
 //!

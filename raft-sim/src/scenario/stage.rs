@@ -31,12 +31,12 @@ fn wrong(expected: &str, found: &str) -> CommandError {
 }
 
 const COMMANDS: &str = "cluster, log, start, kill, lose-power, campaign, wait, propose, read, partition, \
-                        order, cut, heal, block or show";
+                        order, cut, heal, block, hold, release or show";
 
 /// Nothing that follows from one command takes more steps.
 const STEPS_MAX: u32 = 100_000;
 
-/// Messages that are lost.
+/// Messages that do not arrive.
 struct Block {
     from: NodeId,
     to: NodeId,
@@ -44,6 +44,8 @@ struct Block {
     words: Vec<String>,
     /// How many of them still pass.
     passes: u32,
+    /// They are not lost, but arrive later.
+    holds: bool,
 }
 
 pub(super) struct Stage {
@@ -53,6 +55,8 @@ pub(super) struct Stage {
     flights: VecDeque<Envelope>,
     cut: BTreeSet<(NodeId, NodeId)>,
     blocks: Vec<Block>,
+    /// What is held back.
+    held: Vec<Envelope>,
     answers: Vec<String>,
     last_op: u64,
     election_timeout: Span,
@@ -100,6 +104,7 @@ impl Stage {
             flights: VecDeque::new(),
             cut: BTreeSet::new(),
             blocks: Vec::new(),
+            held: Vec::new(),
             answers: Vec::new(),
             last_op: 0,
             election_timeout: options.election_timeout,
@@ -143,16 +148,25 @@ impl Stage {
                 let (from, to) = self.link(link)?;
                 self.cut.extend(pairs(&from, &to));
             }
-            ["block", link, words @ .., "after", passes] if !words.is_empty() => {
-                let passes = passes
-                    .parse()
-                    .map_err(|_| wrong("a number after \"after\"", line))?;
-                self.block(link, words, passes)?;
+            [verb @ ("block" | "hold"), link, words @ ..] if !words.is_empty() => {
+                let (words, passes) = match words {
+                    [words @ .., "after", passes] if !words.is_empty() => {
+                        let passes = passes.parse();
+                        let passes = passes.map_err(|_| wrong("a number after \"after\"", line))?;
+                        (words, passes)
+                    }
+                    words => (words, 0),
+                };
+                self.block(link, words, passes, *verb == "hold")?;
             }
-            ["block", link, words @ ..] if !words.is_empty() => self.block(link, words, 0)?,
+            ["release"] => {
+                self.blocks.retain(|block| !block.holds);
+                let held = core::mem::take(&mut self.held);
+                self.flights.extend(held);
+            }
             ["heal"] => {
                 self.cut.clear();
-                self.blocks.clear();
+                self.blocks.retain(|block| block.holds);
             }
             ["show", "logs"] => self.shows_logs = true,
             ["show", "members"] => self.shows_members = true,
@@ -297,7 +311,13 @@ impl Stage {
         Ok((end(from)?, end(to)?))
     }
 
-    fn block(&mut self, link: &str, words: &[&str], passes: u32) -> Result<(), CommandError> {
+    fn block(
+        &mut self,
+        link: &str,
+        words: &[&str],
+        passes: u32,
+        holds: bool,
+    ) -> Result<(), CommandError> {
         let (from, to) = self.link(link)?;
         for (from, to) in pairs(&from, &to) {
             self.blocks.push(Block {
@@ -305,6 +325,7 @@ impl Stage {
                 to,
                 words: words.iter().map(|word| (*word).to_string()).collect(),
                 passes,
+                holds,
             });
         }
         Ok(())
@@ -345,15 +366,22 @@ impl Stage {
             message_text(&envelope)
         );
         let said: Vec<&str> = text.split(' ').collect();
-        let mut blocked = false;
+        let (mut blocked, mut held) = (false, false);
         for block in &mut self.blocks {
             let says = block.words.iter().all(|word| said.contains(&word.as_str()));
             if (block.from, block.to) == (from, to) && says {
-                blocked |= block.passes == 0;
+                let stops = block.passes == 0;
+                blocked |= stops && !block.holds;
+                held |= stops && block.holds;
                 block.passes = block.passes.saturating_sub(1);
             }
         }
-        if !blocked && !self.cut.contains(&(from, to)) {
+        if blocked || self.cut.contains(&(from, to)) {
+            return;
+        }
+        if held {
+            self.held.push(envelope);
+        } else {
             self.give(to, Input::Receive(envelope));
         }
     }
