@@ -543,16 +543,16 @@ fn what_is_sent_next_lies_above_what_is_matched_in_whatever_order_answers_come()
         (matched.0, next.0)
     };
     subject.matched(2, 1);
-    let conflict = raft_core::AppendOutcome::Conflict {
+    let conflict = AppendOutcome::Conflict {
         previous: Index(5),
         hint: id(1, 1),
     };
     for (answer, expected) in [
-        (raft_core::AppendOutcome::Matched(Index(4)), 4),
-        (raft_core::AppendOutcome::Matched(Index(2)), 4),
+        (AppendOutcome::Matched(Index(4)), 4),
+        (AppendOutcome::Matched(Index(2)), 4),
         (conflict, 4),
-        (raft_core::AppendOutcome::Matched(Index(4)), 4),
-        (raft_core::AppendOutcome::Matched(Index(5)), 5),
+        (AppendOutcome::Matched(Index(4)), 4),
+        (AppendOutcome::Matched(Index(5)), 5),
         (conflict, 5),
     ] {
         let term = subject.term();
