@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use support::{Cluster, Node, check, done, eventually, run, set};
+use support::{Cluster, Node, check, eventually, let_lead, run, set};
 
 /// A way to a node's peer port on which nobody gets through but the first, who only asks who is there, until it
 /// is opened.
@@ -93,12 +93,7 @@ fn an_attachment_whose_leader_leaves_goes_on_under_the_next() {
     let leader = cluster.wait_for_leader();
     let next = (leader + 1) % 3;
     attach_meanwhile(&mut cluster, leader, |cluster| {
-        let id = cluster.nodes[next].id.to_string();
-        let to = cluster.nodes[leader].to();
-        done(&["transfer", "--to", &to, "--node", &id]);
-        eventually("the other node to lead", || {
-            (cluster.leader() == Some(next)).then_some(())
-        });
+        let_lead(cluster, leader, next)
     });
 }
 

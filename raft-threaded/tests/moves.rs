@@ -4,7 +4,9 @@
 
 mod support;
 
-use support::{Cluster, Value, ask, check, done, eventually, free_port, refused, run, set};
+use support::{
+    Cluster, Value, ask, check, done, eventually, free_port, let_lead, refused, run, set,
+};
 
 /// Three voters, two of which were attached: those did not know where they are when they were greeted first.
 fn grown() -> Cluster {
@@ -19,14 +21,6 @@ fn grown() -> Cluster {
 /// Where nobody is, for this node.
 fn nowhere(cluster: &Cluster, node: usize) -> String {
     format!("{}=127.0.0.1:{}", cluster.nodes[node].id, free_port())
-}
-
-fn let_lead(cluster: &Cluster, node: usize) {
-    let id = cluster.nodes[node].id.to_string();
-    done(&["transfer", "--to", &cluster.nodes[0].to(), "--node", &id]);
-    eventually("the node to lead", || {
-        (cluster.leader() == Some(node)).then_some(())
-    });
 }
 
 #[test]
@@ -96,7 +90,7 @@ fn an_address_at_which_somebody_else_is_is_refused() {
 #[test]
 fn a_node_whose_address_is_mistaken_is_reached_where_it_was() {
     let cluster = grown();
-    let_lead(&cluster, 2);
+    let_lead(&cluster, 0, 2);
     let to = cluster.nodes[2].to();
     done(&["move", "--to", &to, &nowhere(&cluster, 2), "--force"]);
     for node in 0..3 {
@@ -120,7 +114,7 @@ fn a_node_whose_address_is_mistaken_is_reached_where_it_was() {
 #[test]
 fn a_node_that_looks_for_its_leader_in_the_wrong_place_is_told_by_the_leader_itself() {
     let mut cluster = grown();
-    let_lead(&cluster, 2);
+    let_lead(&cluster, 0, 2);
     let to = cluster.nodes[2].to();
     done(&["move", "--to", &to, &nowhere(&cluster, 2), "--force"]);
     set(&cluster, 0, "moved");

@@ -40,8 +40,11 @@ impl<S: StateMachine> Replica<S> {
 
     /// Whether the state machine cannot get there, for want of room in the log.
     pub(super) fn has_no_room_for(&self, index: Index) -> bool {
+        if index <= self.applied {
+            return false;
+        }
         let status = self.node.status();
-        index > self.applied && index > status.last.index && status.disk == DiskHealth::Full
+        index > status.last.index && status.disk == DiskHealth::Full
     }
 
     /// The state machine does not get there in time: its node's disk is full, it is slow, or nothing is heard.

@@ -508,7 +508,6 @@ impl<S: Machine> Requests<S> {
         }
     }
 
-    /// The oldest request that a living node has not answered: what it is, and since when it waits.
     /// Requests without an outcome: which, asked of whom, and when.
     pub(super) fn open(&self) -> impl Iterator<Item = (OpId, NodeId, Time)> {
         let open = self.requests.iter();

@@ -129,6 +129,11 @@ impl<S: Machine> Cluster<S> {
         paused
     }
 
+    /// Whether what was to happen in this life of a node happens now: the life may be over, or the node paused.
+    fn lives(&mut self, node: NodeId, boot: Boot, what: What) -> bool {
+        self.boot(node) == Some(boot) && !self.postponed(node, what)
+    }
+
     fn count(&mut self, kind: u64, node: NodeId) {
         self.events += 1;
         self.hash = mix(mix(self.hash, self.world.now.0), kind << 8 | node.0);
@@ -158,7 +163,7 @@ impl<S: Machine> Cluster<S> {
     }
 
     fn lane(&mut self, node: NodeId, boot: Boot) {
-        if self.boot(node) != Some(boot) || self.postponed(node, What::Lane(node, boot)) {
+        if !self.lives(node, boot, What::Lane(node, boot)) {
             return;
         }
         self.count(2, node);
@@ -170,7 +175,7 @@ impl<S: Machine> Cluster<S> {
     }
 
     fn snapshots(&mut self, node: NodeId, boot: Boot) {
-        if self.boot(node) != Some(boot) || self.postponed(node, What::Snapshots(node, boot)) {
+        if !self.lives(node, boot, What::Snapshots(node, boot)) {
             return;
         }
         self.count(5, node);
@@ -182,8 +187,7 @@ impl<S: Machine> Cluster<S> {
     }
 
     fn unreachable(&mut self, node: NodeId, boot: Boot, peer: NodeId) {
-        let what = What::Unreachable(node, boot, peer);
-        if self.boot(node) != Some(boot) || self.postponed(node, what) {
+        if !self.lives(node, boot, What::Unreachable(node, boot, peer)) {
             return;
         }
         self.count(6, node);
@@ -229,7 +233,7 @@ impl<S: Machine> Cluster<S> {
     }
 
     fn drain(&mut self, node: NodeId, boot: Boot) {
-        if self.boot(node) != Some(boot) || self.postponed(node, What::Drain(node, boot)) {
+        if !self.lives(node, boot, What::Drain(node, boot)) {
             return;
         }
         self.count(4, node);

@@ -645,7 +645,6 @@ impl<S: Machine> World<S> {
         process.replica.next_deadline()
     }
 
-    /// The longest that anything waits for an answer, by the options.
     /// A node's transport says that what it sent to a peer may be lost.
     pub(crate) fn unreachable(&mut self, at: Time, node: NodeId, peer: NodeId) {
         let peer = self.server(peer).member;
@@ -656,6 +655,7 @@ impl<S: Machine> World<S> {
         self.handle(at, node, Input::PeerUnreachable { peer });
     }
 
+    /// The longest that anything waits for an answer, by the options.
     pub(crate) fn request_timeout(&self) -> Span {
         self.options.request_timeout
     }

@@ -11,7 +11,7 @@ use crate::runtime::order::{Carried, Order};
 use crate::status::{ServerStatus, text};
 
 use super::table::Parsed;
-use super::words::{Words, address, node_id};
+use super::words::{Words, address, each_once, node_id};
 
 /// `RAFT.ATTACH id host:port [id host:port …] [LEARNER] [EXPECT term.index]`.
 ///
@@ -40,7 +40,7 @@ pub(super) fn attach(arguments: &[Bytes]) -> Result<Parsed, String> {
         })
     });
     let joiners = joiners.collect::<Result<Vec<_>, String>>()?;
-    Words::each_once(joiners.iter().map(|joiner| joiner.node))?;
+    each_once(joiners.iter().map(|joiner| joiner.node))?;
     Ok(Parsed::Order(Order::Attach {
         joiners,
         expect: words.expected()?,
@@ -59,7 +59,7 @@ pub(super) fn detach(arguments: &[Bytes]) -> Result<Parsed, String> {
     if nodes.is_empty() {
         return Err(words.wrong());
     }
-    Words::each_once(nodes.iter().copied())?;
+    each_once(nodes.iter().copied())?;
     words.change(nodes.into_iter().map(|node| MemberChange::Remove { node }))
 }
 

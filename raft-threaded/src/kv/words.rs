@@ -82,17 +82,17 @@ impl<'a> Words<'a> {
     pub(super) fn wrong(&self) -> String {
         format!("ERR syntax error, expected {}", self.usage)
     }
+}
 
-    /// Nobody means to name a node twice.
-    pub(super) fn each_once(nodes: impl IntoIterator<Item = NodeId>) -> Result<(), String> {
-        let mut named = BTreeSet::new();
-        let mut nodes = nodes.into_iter();
-        match nodes.find(|node| !named.insert(*node)) {
-            None => Ok(()),
-            Some(node) => Err(format!(
-                "ERR node {node} is named twice; name each node once"
-            )),
-        }
+/// Nobody means to name a node twice.
+pub(super) fn each_once(nodes: impl IntoIterator<Item = NodeId>) -> Result<(), String> {
+    let mut named = BTreeSet::new();
+    let mut nodes = nodes.into_iter();
+    match nodes.find(|node| !named.insert(*node)) {
+        None => Ok(()),
+        Some(node) => Err(format!(
+            "ERR node {node} is named twice; name each node once"
+        )),
     }
 }
 

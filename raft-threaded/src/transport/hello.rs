@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 8] = *b"raft-tcp";
 
-/// What a dialer says before anything else.
+/// What a dialer says before anything else, and a peer again when its own address changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Opening {
     /// It is a peer and goes on with messages.

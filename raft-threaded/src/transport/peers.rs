@@ -168,7 +168,7 @@ impl Peers {
         }
     }
 
-    /// What is said first changed for those who are dialed from now on.
+    /// What is said first changed: those who are dialed hear it then, those who listen already hear it next.
     fn refresh_hellos(&mut self) {
         for (member, peer) in &mut self.peers {
             let own = self.own.identity;

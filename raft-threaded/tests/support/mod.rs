@@ -278,6 +278,15 @@ pub fn ask<T>(
     })
 }
 
+/// Lets a node lead, by way of another one.
+pub fn let_lead(cluster: &Cluster, by: usize, node: usize) {
+    let id = cluster.nodes[node].id.to_string();
+    done(&["transfer", "--to", &cluster.nodes[by].to(), "--node", &id]);
+    eventually("the node to lead", || {
+        (cluster.leader() == Some(node)).then_some(())
+    });
+}
+
 pub fn set(cluster: &Cluster, node: usize, key: &str) {
     let words = ["SET", key, key];
     ask(cluster, node, &words, |reply| {

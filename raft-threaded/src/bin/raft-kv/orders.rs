@@ -34,7 +34,7 @@ pub(super) struct This {
 }
 
 /// Patience.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Debug, clap::Args)]
 struct Wait {
     /// How long to wait for the outcome, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = values::number(1..=TIMEOUT_MAX))]
@@ -174,8 +174,7 @@ pub(super) struct OutcomeUnknown {
 impl This {
     /// Gives an order and waits for its outcome.
     pub(super) fn order(&self, words: &[String]) -> Result<Answer, Failure> {
-        let (to, wait) = (self.to.clone(), self.wait.clone());
-        To { to, wait }.order(words)
+        self.wait.order(&self.to, words)
     }
 }
 
@@ -188,14 +187,13 @@ fn next(order: &str) -> &'static str {
     }
 }
 
-impl To {
+impl Wait {
     /// Gives an order and waits for its outcome.
-    pub(super) fn order(&self, words: &[String]) -> Result<Answer, Failure> {
-        let to = &self.to;
+    fn order(&self, to: &str, words: &[String]) -> Result<Answer, Failure> {
         let what = words[0].clone();
         let unknown = |error: String| OutcomeUnknown {
             what: what.clone(),
-            to: to.clone(),
+            to: to.to_string(),
             error,
             verb: match what.as_str() {
                 // About the node that was asked, and nobody else.
@@ -203,7 +201,7 @@ impl To {
                 _ => "members",
             },
         };
-        match self.ask(words) {
+        match self.ask(to, words) {
             Ok(answer) => Ok(answer),
             Err(CallError::Refused(error)) if error.starts_with("UNKNOWN ") => {
                 Err(unknown(error).into())
@@ -217,11 +215,11 @@ impl To {
     }
 
     /// Asks again, for a while, where it is certain that nothing was done and that it soon may be.
-    fn ask(&self, words: &[String]) -> Result<Answer, CallError> {
+    fn ask(&self, to: &str, words: &[String]) -> Result<Answer, CallError> {
         let (_sender, never) = crossbeam_channel::bounded::<()>(0);
         let mut attempts = 0;
         loop {
-            let answer = call(&self.to, words, Duration::from_secs(self.wait.timeout));
+            let answer = call(to, words, Duration::from_secs(self.timeout));
             attempts += 1;
             match answer {
                 Err(CallError::Refused(error)) if attempts < ATTEMPTS && is_early(&error) => {
@@ -230,6 +228,13 @@ impl To {
                 answer => return answer,
             }
         }
+    }
+}
+
+impl To {
+    /// Gives an order and waits for its outcome.
+    fn order(&self, words: &[String]) -> Result<Answer, Failure> {
+        self.wait.order(&self.to, words)
     }
 
     fn change(&self, mut words: Vec<String>, expect: Expect, done: &str) -> Result<(), Failure> {
