@@ -180,8 +180,9 @@ pub enum Rejection {
     /// The node has halted.
     #[error("the node has halted")]
     Halted,
-    /// The leader is handing over to another node; try again in a moment.
-    #[error("the leader is handing over to another node")]
+    /// The leader is handing over to another node, and there is no room for more that waits for the next one,
+    /// or none on its disk; try again in a moment.
+    #[error("the leader is handing over to another node; try again in a moment")]
     Transferring,
     /// The change of membership was refused, or failed; nothing was changed.
     #[error(transparent)]
@@ -209,6 +210,12 @@ pub enum TransferRefusal {
     /// Nobody else could lead: no other voter was heard lately.
     #[error("no other voter was heard lately")]
     NobodyElse,
+    /// The node's disk is full, and the leader's is not.
+    #[error("the disk of node {0} is full; free space there, or name another node")]
+    DiskFull(NodeId),
+    /// The node's disk stalls, and the leader's does not.
+    #[error("the disk of node {0} stalls; name another node, or try again when it is healthy")]
+    DiskStalls(NodeId),
     /// The node did not take over in time; the leader goes on.
     #[error("node {0} did not take over in time")]
     TimedOut(NodeId),

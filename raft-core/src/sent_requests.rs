@@ -6,6 +6,9 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
+use crate::entry::OVERHEAD_BYTES;
 use crate::message::Session;
 use crate::types::{Boot, Index, Member, RequestId, Term, Time};
 
@@ -17,7 +20,21 @@ pub(crate) struct Sent {
     /// The term in which that node led.
     pub(crate) term: Term,
     pub(crate) requests: Vec<RequestId>,
+    /// What they ask, in case the leader gives it back; nothing where that would be too much to keep.
+    pub(crate) commands: Vec<Bytes>,
     pub(crate) deadline: Time,
+}
+
+impl Sent {
+    fn kept_bytes(&self) -> u64 {
+        bytes_of(&self.commands)
+    }
+}
+
+/// What commands take in memory, and will in a log.
+pub(crate) fn bytes_of(commands: &[Bytes]) -> u64 {
+    let sizes = commands.iter().map(|command| command.len() as u64);
+    sizes.map(|size| size + OVERHEAD_BYTES).sum()
 }
 
 /// Messages without an answer, by number.
@@ -25,6 +42,8 @@ pub(crate) struct Sent {
 pub(crate) struct SentRequests {
     last: u64,
     sent: BTreeMap<u64, Sent>,
+    /// What the commands take that are kept.
+    kept_bytes: u64,
 }
 
 impl SentRequests {
@@ -32,12 +51,14 @@ impl SentRequests {
         Self {
             last: boot.first_number(),
             sent: BTreeMap::new(),
+            kept_bytes: 0,
         }
     }
 
     /// A message goes out: the session that names it.
     pub(crate) fn send(&mut self, sent: Sent) -> Session {
         self.last += 1;
+        self.kept_bytes += sent.kept_bytes();
         let session = Session {
             term: sent.term,
             added: Index(0),
@@ -45,6 +66,10 @@ impl SentRequests {
         };
         self.sent.insert(self.last, sent);
         session
+    }
+
+    pub(crate) const fn kept_bytes(&self) -> u64 {
+        self.kept_bytes
     }
 
     /// An answer came: what it answers, if it comes from whom it should and `fits` so many requests.
@@ -59,7 +84,9 @@ impl SentRequests {
         if !right {
             return None;
         }
-        self.sent.remove(&session.counter)
+        let sent = self.sent.remove(&session.counter)?;
+        self.kept_bytes -= sent.kept_bytes();
+        Some(sent)
     }
 
     /// When the first one's time is up.
@@ -70,7 +97,12 @@ impl SentRequests {
     /// The requests of the next message whose time is up.
     pub(crate) fn expired(&mut self, now: Time) -> Option<Vec<RequestId>> {
         let first = self.sent.first_entry()?;
-        (first.get().deadline <= now).then(|| first.remove().requests)
+        if first.get().deadline > now {
+            return None;
+        }
+        let sent = first.remove();
+        self.kept_bytes -= sent.kept_bytes();
+        Some(sent.requests)
     }
 
     /// What was sent to leaders of earlier terms is worth no more than a wait until `deadline`.
@@ -85,11 +117,13 @@ impl SentRequests {
         let sent = core::mem::take(&mut self.sent).into_iter();
         let (earlier, current): (BTreeMap<_, _>, _) = sent.partition(|(_, s)| s.term < before);
         self.sent = current;
+        self.kept_bytes = self.sent.values().map(Sent::kept_bytes).sum();
         earlier.into_values().collect()
     }
 
     /// Gives up on everything.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = RequestId> + use<> {
+        self.kept_bytes = 0;
         let sent = core::mem::take(&mut self.sent).into_values();
         sent.flat_map(|sent| sent.requests)
     }

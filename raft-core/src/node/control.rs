@@ -10,7 +10,7 @@ use crate::action::{Outcome, Quota, Refusal, Rejection};
 use crate::message::{Body, Control, ControlOutcome, Envelope, Session};
 use crate::types::{Boot, Index, Member, RequestId, Span, Term, Time};
 
-use super::proposals::ForwardWindows;
+use super::forwarding::ForwardWindows;
 use super::reads::Reader as Asker;
 use super::{Node, Role};
 

@@ -97,6 +97,7 @@ impl Node {
             self.log_reads
                 .retain(|_, read| read.reader == super::LogReader::Apply);
             self.end_reads(leader.reads);
+            self.give_back(leader.held);
             self.end_change(leader.change);
             self.end_transfer(leader.transfer);
         }
@@ -119,6 +120,7 @@ impl Node {
             }
             return false;
         }
+        self.end_vacancy();
         if !matches!(&self.role, Role::Follower(f) if f.leader == Some(leader)) {
             self.become_follower(self.hard_state.term, Some(leader));
             self.redirect_requests();

@@ -5,6 +5,7 @@
 //! Always holds: entries are acknowledged only once durable (S4), and committed no further than the log
 //! is known to agree with the leader's (S45).
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::action::{HaltReason, Refusal};
@@ -33,8 +34,16 @@ pub(super) struct Follower {
     owed: Option<(Member, Session)>,
     /// What was acknowledged last.
     acked: Index,
-    /// The leader offered a snapshot of what it knows to be committed up to here, in this exchange.
-    offer: Option<(Member, Session, Index)>,
+    /// Rare, so it lies apart.
+    offer: Option<Box<Offer>>,
+}
+
+/// The leader offered a snapshot of what it knows to be committed up to an index, in an exchange.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    leader: Member,
+    session: Session,
+    index: Index,
 }
 
 impl Follower {
@@ -53,16 +62,20 @@ impl Follower {
     }
 
     /// The leader offers a snapshot up to `index`.
-    pub(super) const fn offered(&mut self, leader: Member, session: Session, index: Index) {
-        self.offer = Some((leader, session, index));
+    pub(super) fn offered(&mut self, leader: Member, session: Session, index: Index) {
+        self.offer = Some(Box::new(Offer {
+            leader,
+            session,
+            index,
+        }));
     }
 
     /// The log has everything up to `index`, and it is committed. As far as the leader offered it, the
     /// leader has it, too, and waits to be told once it is durable here.
     pub(super) fn has_offered(&mut self, index: Index) {
-        if let Some((leader, session, offered)) = self.offer.take_if(|offer| offer.2 <= index) {
-            self.verified = self.verified.max(offered);
-            self.owed = Some((leader, session));
+        if let Some(offer) = self.offer.take_if(|offer| offer.index <= index) {
+            self.verified = self.verified.max(offer.index);
+            self.owed = Some((offer.leader, offer.session));
         }
     }
 

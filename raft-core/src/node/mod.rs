@@ -11,6 +11,7 @@ mod compaction;
 mod control;
 mod election;
 mod follower;
+mod forwarding;
 mod handover;
 mod hosting;
 mod invariants;
@@ -27,6 +28,7 @@ mod solo;
 mod staleness;
 mod status;
 mod transfer;
+mod vacancy;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -61,13 +63,14 @@ use self::apply::ApplyLane;
 use self::control::Controls;
 use self::election::Campaign;
 use self::follower::Follower;
+use self::forwarding::{ForwardWindows, Forwards};
 use self::joining::Joining;
-use self::proposals::{ForwardWindows, Forwards};
 use self::reads::ReadForwards;
 use self::replication::Leader;
 use self::snapshot::Snapshots;
 use self::solo::{Emptying, Solo};
 pub use self::status::{Refused, Status};
+use self::vacancy::Vacancy;
 
 /// What a store holds when a node is made from it: everything in it is durable.
 #[derive(Clone, Debug)]
@@ -145,6 +148,7 @@ pub struct Node {
     forwards: Forwards,
     forward_windows: ForwardWindows,
     read_forwards: ReadForwards,
+    vacancy: Vacancy,
     controls: Box<Controls>,
     /// It leaves its cluster, and keeps what it has.
     solo: Option<Solo>,
@@ -254,6 +258,7 @@ impl Node {
             forwards: Forwards::new(restored.boot),
             forward_windows: ForwardWindows::default(),
             read_forwards: ReadForwards::new(restored.boot),
+            vacancy: Vacancy::default(),
             controls: Box::new(Controls::new(restored.boot)),
             solo: None,
             emptying: None,
@@ -359,6 +364,8 @@ impl Node {
             self.resolve_decided();
             self.resolve_solo();
             self.begin_compact();
+            self.note_vacancy();
+            self.take_held();
             self.flush_forwards();
             self.flush_reads();
             self.replicate();
@@ -395,6 +402,7 @@ impl Node {
             self.read_forwards.next_deadline(),
             self.controls.next_deadline(),
             self.transfer_deadline(),
+            self.vacancy_deadline(),
             self.stall_deadline(),
         ];
         let requests = requests.into_iter().flatten();

@@ -48,7 +48,25 @@ impl ReadForwards {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.sent.next_deadline()
+        let waiting = self.oldest.filter(|_| self.is_waiting());
+        self.sent.next_deadline().into_iter().chain(waiting).min()
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.outgoing.is_empty() || !self.outgoing_lease.is_empty()
+    }
+
+    /// Reads that are worth an answer until `deadline` are asked once more.
+    fn put_back(&mut self, requests: impl IntoIterator<Item = RequestId>, deadline: Time) {
+        self.outgoing.extend(requests);
+        self.oldest = Some(self.oldest.map_or(deadline, |oldest| oldest.min(deadline)));
+    }
+
+    /// Nobody can be asked yet, and whoever will lead has no lease to speak of; `deadline` is when what was
+    /// asked for just now gives up.
+    fn wait(&mut self, deadline: Time) {
+        let lease = core::mem::take(&mut self.outgoing_lease);
+        self.put_back(lease, deadline);
     }
 }
 
@@ -68,29 +86,37 @@ impl Node {
         }
         match &mut self.role {
             Role::Leader(leader) => leader.reads.push(Reader::Local(request), deadline),
-            Role::Follower(follower) if follower.leader.is_some() => match consistency {
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => match consistency {
                 Consistency::Linearizable => self.read_forwards.outgoing.push(request),
                 Consistency::Lease => self.read_forwards.outgoing_lease.push(request),
             },
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
-                let outcome = self.not_leader();
-                self.resolve(request, outcome);
-            }
         }
     }
 
     /// Begins rounds, asks the leader, and answers what is confirmed.
     pub(super) fn flush_reads(&mut self) {
+        if self.read_forwards.is_waiting() {
+            self.flush_read_forwards();
+        }
+        if matches!(&self.role, Role::Leader(leader) if leader.reads.needs_round()) {
+            self.broadcast_heartbeat();
+        }
+        self.answer_confirmed_reads();
+    }
+
+    fn flush_read_forwards(&mut self) {
+        let leads = matches!(self.role, Role::Leader(_));
+        if !leads && self.leader_for_reads().is_none() && self.awaits_leader() {
+            let deadline = self.request_deadline();
+            self.read_forwards.wait(deadline);
+            return;
+        }
         let forwards = &mut self.read_forwards;
         let oldest = forwards.oldest.take();
         let linearizable = core::mem::take(&mut forwards.outgoing);
         let lease = core::mem::take(&mut forwards.outgoing_lease);
         self.forward_reads(linearizable, Consistency::Linearizable, oldest);
         self.forward_reads(lease, Consistency::Lease, None);
-        if matches!(&self.role, Role::Leader(leader) if leader.reads.needs_round()) {
-            self.broadcast_heartbeat();
-        }
-        self.answer_confirmed_reads();
     }
 
     fn may_answer_now(&self, consistency: Consistency) -> bool {
@@ -112,7 +138,7 @@ impl Node {
         }
         let latest = self.request_deadline();
         let deadline = oldest.map_or(latest, |oldest| oldest.min(latest));
-        let answers = self.leader_that_answers();
+        let answers = self.leader_for_reads();
         let leader = match &mut self.role {
             Role::Follower(_) => answers,
             Role::Leader(leader) => {
@@ -134,6 +160,7 @@ impl Node {
             leader,
             term: self.hard_state.term,
             requests,
+            commands: Vec::new(),
             deadline,
         });
         self.send(leader, session, Body::ForwardRead { consistency });
@@ -219,23 +246,24 @@ impl Node {
             self.refuse(from, Refusal::StaleSession);
             return;
         };
-        let outcome = match index {
-            Some(index) => Outcome::ReadReady(index),
-            None => self.not_leader(),
+        let Some(index) = index else {
+            self.read_forwards.put_back(sent.requests, sent.deadline);
+            self.leader_returned_read(from, sent.term);
+            return;
         };
         for request in sent.requests {
-            self.resolve(request, outcome);
+            self.resolve(request, Outcome::ReadReady(index));
         }
     }
 
-    /// Leadership is over: nobody can confirm these any more.
+    /// Leadership is over: the next leader can confirm these.
     pub(super) fn end_reads(&mut self, reads: ReadQueue<Reader>) {
+        let Some(deadline) = reads.next_deadline() else {
+            return;
+        };
         for reader in reads.into_rest() {
             match reader {
-                Reader::Local(request) => {
-                    let outcome = self.not_leader();
-                    self.resolve(request, outcome);
-                }
+                Reader::Local(request) => self.read_forwards.put_back([request], deadline),
                 Reader::Peer(member, session) => {
                     self.send(member, session, Body::ForwardReadReply { index: None });
                 }
@@ -254,9 +282,9 @@ impl Node {
     pub(super) fn ask_reads_again(&mut self, before: Term) {
         let forwards = &mut self.read_forwards;
         let earlier = forwards.sent.take_back(before);
-        forwards.oldest = earlier.iter().map(|sent| sent.deadline).min();
-        let requests = earlier.into_iter().flat_map(|sent| sent.requests);
-        forwards.outgoing.extend(requests);
+        for sent in earlier {
+            forwards.put_back(sent.requests, sent.deadline);
+        }
     }
 
     pub(super) fn expire_reads(&mut self) {
@@ -273,6 +301,16 @@ impl Node {
         }
         while let Some(requests) = self.read_forwards.sent.expired(now) {
             for request in requests {
+                self.resolve(request, Outcome::Rejected(Rejection::NoQuorum));
+            }
+        }
+        if self
+            .read_forwards
+            .oldest
+            .take_if(|due| *due <= now)
+            .is_some()
+        {
+            for request in core::mem::take(&mut self.read_forwards.outgoing) {
                 self.resolve(request, Outcome::Rejected(Rejection::NoQuorum));
             }
         }

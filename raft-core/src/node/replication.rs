@@ -18,6 +18,7 @@ use crate::read_queue::ReadQueue;
 use crate::types::{Boot, EntryId, Index, Member, Round, Span, Time};
 
 use super::change::Change;
+use super::forwarding::HeldForwards;
 use super::membership::Departures;
 use super::reads::Reader;
 use super::transfer::{Leaving, Transfer};
@@ -43,6 +44,8 @@ pub(super) struct Leader {
     pub(super) uncommitted_bytes: u64,
     /// The run of entries sliced last: peers at the same place share it, and the disk does.
     shared: Option<SharedSlice>,
+    /// What others proposed while this leader hands over.
+    pub(super) held: HeldForwards,
     /// Members that were removed, and are told so.
     pub(super) departures: Departures,
     /// The change of membership that is under way.
@@ -73,6 +76,7 @@ impl Leader {
             hand_over_after: now,
             uncommitted_bytes: 0,
             shared: None,
+            held: HeldForwards::default(),
             departures: Departures::new(),
             change: None,
             transfer: None,

@@ -2,7 +2,8 @@
 //! (§4.2.2).
 //!
 //! Always holds: while leadership is handed over nothing is appended for callers, so that the target's log
-//! can be complete; the target is told to begin only when it is, and begins only if it durably is (S41).
+//! can be complete; what they propose waits for this leader to go on, or for the next one. The target is
+//! told to begin only when it is, and begins only if it durably is (S41).
 
 use crate::action::{Rejection, TransferRefusal};
 use crate::entry::Payload;
@@ -82,7 +83,22 @@ impl Node {
         if to == self.me() {
             return Err(TransferRefusal::LeadsAlready(node));
         }
+        self.check_disk_of(to)?;
         Ok(to)
+    }
+
+    /// A node whose disk stalls or is full would keep everybody waiting until the deadline, unless this
+    /// leader's own disk does no better.
+    fn check_disk_of(&self, to: Member) -> Result<(), TransferRefusal> {
+        let Role::Leader(leader) = &self.role else {
+            return Ok(());
+        };
+        let disk = leader.peers.get(&to).map(|peer| peer.disk);
+        match disk.filter(|_| self.disk_health() == DiskHealth::Healthy) {
+            Some(DiskHealth::Full) => Err(TransferRefusal::DiskFull(to.node)),
+            Some(DiskHealth::Stalled) => Err(TransferRefusal::DiskStalls(to.node)),
+            Some(DiskHealth::Healthy) | None => Ok(()),
+        }
     }
 
     /// The voter that was heard lately and has most of the log; one with a healthy disk that needs no

@@ -30,3 +30,4 @@ mod stall;
 mod storms;
 mod subject;
 mod transfer;
+mod vacancy;

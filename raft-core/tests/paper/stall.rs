@@ -1,8 +1,8 @@
 //! Leaders, and those who would be, whose disk stalls (`Options::disk_stall_timeout`) or is full.
 
 use raft_core::{
-    Action, Alert, Body, DiskHealth, HandOverReason, Input, Member, Observation, Options, Outcome,
-    Rejection, RoleKind, Span, Time,
+    Action, Alert, Body, DiskHealth, HandOverReason, Input, Member, NodeId, Observation, Options,
+    Outcome, Rejection, RoleKind, Span, Time, TransferRefusal,
 };
 
 use super::subject::{Subject, append, bodies, id, log, member, round_of, session};
@@ -212,6 +212,26 @@ fn a_leader_hands_over_at_once_when_its_disk_is_full() {
     let said = subject.step(Input::Propose { request, command });
     let outcome = Outcome::Rejected(Rejection::Transferring);
     assert!(said.contains(&Action::Resolve { request, outcome }));
+}
+
+/// Everybody would wait for it until the deadline.
+#[test]
+fn leadership_is_not_handed_to_a_named_node_whose_disk_is_not_healthy() {
+    for (disk, refusal) in [
+        (DiskHealth::Full, TransferRefusal::DiskFull(NodeId(2))),
+        (DiskHealth::Stalled, TransferRefusal::DiskStalls(NodeId(2))),
+    ] {
+        let mut subject = subject(3);
+        subject.elect();
+        subject.matched(2, 1);
+        let peers = [(2, disk), (3, DiskHealth::Healthy)];
+        pass_with(&mut subject, Span::from_millis(100), &peers);
+        let request = raft_core::RequestId(1);
+        let to = Some(NodeId(2));
+        let said = subject.step(Input::TransferLeadership { request, to });
+        let refused = Outcome::Rejected(Rejection::Transfer(refusal));
+        assert_eq!(super::subject::outcomes(&said), [(1, refused)]);
+    }
 }
 
 /// Leadership would go round among them, and nobody would gain by it.
