@@ -38,6 +38,8 @@ pub(crate) struct Attachment {
     look_at: Option<Time>,
     /// When it is given up, since it was interrupted first.
     until: Option<Time>,
+    /// Everybody was seen to have a part as ordered once: what is missing since then, somebody else undid.
+    was_done: bool,
 }
 
 /// What is to be done about an interrupted attachment.
@@ -54,19 +56,30 @@ enum Next {
 impl Attachment {
     /// What a committed configuration means for it.
     fn next(&self, configuration: &Configuration, configured: EntryId) -> Next {
-        let mut joined = self
-            .changes
-            .iter()
-            .map(|change| joined(change, configuration));
-        if joined.all(|joined| joined) {
+        if self.is_done(configuration) {
             return Next::Done(configured);
         }
+        // New voters become learners in one entry, all of them: that some are missing is somebody else's doing.
         let mut joiners = self.changes.iter().filter_map(joiner);
-        let begun = joiners.any(|(member, _)| configuration.contains(member));
-        if begun || configured == self.before {
+        let begun = joiners.all(|(member, _)| configuration.contains(member));
+        if !self.was_done && (begun || configured == self.before) {
             Next::Again(configured)
         } else {
             Next::Leave
+        }
+    }
+
+    fn is_done(&self, configuration: &Configuration) -> bool {
+        let mut changes = self.changes.iter();
+        changes.all(|change| joined(change, configuration))
+    }
+
+    /// What its asker is told who gets an error in the end: once it was interrupted, an error says what became of
+    /// the last attempt only, and those before may have left learners.
+    fn final_error(&self, error: RequestError) -> RequestError {
+        match self.until {
+            None => error,
+            Some(_) => RequestError::Unknown,
         }
     }
 
@@ -149,6 +162,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             before: self.replica.status().configured,
             look_at: None,
             until: None,
+            was_done: false,
         };
         self.state.attachments.insert(request, attachment);
     }
@@ -160,16 +174,14 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             self.reply(request, Err(error));
             return;
         };
-        if !attachment.goes_on_after(&error) {
-            self.reply(attachment.asker, Err(error));
-            return;
-        }
-        if now < *attachment.until.get_or_insert(now + PATIENCE) {
+        let goes_on = attachment.goes_on_after(&error)
+            && now < *attachment.until.get_or_insert(now + PATIENCE);
+        if goes_on {
             attachment.look_at = Some(now + PAUSE);
             self.state.attachments.insert(request, attachment);
         } else {
-            // What was refused last is not what was asked first.
-            self.reply(attachment.asker, Err(RequestError::Unknown));
+            let error = attachment.final_error(error);
+            self.reply(attachment.asker, Err(error));
         }
     }
 
@@ -182,6 +194,15 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     /// Goes on with the attachments that were interrupted, as far as it is time.
     pub(super) fn look_at_attachments(&mut self) {
         let now = self.state.now;
+        if self.state.attachments.is_empty() {
+            return;
+        }
+        let status = self.replica.status();
+        if status.configured.index <= status.commit_index {
+            for attachment in self.state.attachments.values_mut() {
+                attachment.was_done |= attachment.is_done(status.configuration);
+            }
+        }
         let due = self.state.attachments.iter();
         let due = due.filter(|(_, a)| a.look_at.is_some_and(|at| at <= now));
         let due: Vec<RequestId> = due.map(|(request, _)| *request).collect();
@@ -258,19 +279,23 @@ mod tests {
     }
 
     /// Nodes 2 and 3 were to be voters, ordered on top of entry 5.
-    fn next(voters: &[u64], learners: &[u64], configured: u64) -> Next {
+    fn attachment() -> Attachment {
         let add = |node| MemberChange::AddVoter {
             member: member(node),
             address: String::new(),
         };
-        let attachment = Attachment {
+        Attachment {
             asker: RequestId(1),
             changes: vec![add(2), add(3)],
             before: id(5),
             look_at: None,
             until: None,
-        };
-        attachment.next(&configuration(voters, learners), id(configured))
+            was_done: false,
+        }
+    }
+
+    fn next(voters: &[u64], learners: &[u64], configured: u64) -> Next {
+        attachment().next(&configuration(voters, learners), id(configured))
     }
 
     #[test]
@@ -285,5 +310,29 @@ mod tests {
     fn what_somebody_else_may_have_undone_is_not_done_again() {
         assert_eq!(next(&[1], &[], 9), Next::Leave);
         assert_eq!(next(&[1, 4], &[], 9), Next::Leave);
+        assert_eq!(next(&[1], &[2], 9), Next::Leave, "node 3 was detached");
+        assert_eq!(next(&[1, 2], &[], 9), Next::Leave);
+    }
+
+    /// Its answer was lost, and somebody demoted a node before it was looked at again: the node was promoted.
+    #[test]
+    fn what_everybody_had_once_is_not_done_again() {
+        let mut attachment = attachment();
+        attachment.was_done = true;
+        let next = |voters, learners, configured| {
+            attachment.next(&configuration(voters, learners), id(configured))
+        };
+        assert_eq!(next(&[1, 2], &[3], 9), Next::Leave);
+        assert_eq!(next(&[1, 2, 3], &[], 10), Next::Done(id(10)));
+    }
+
+    /// Learners were left by the first attempt, and its asker was told that nothing was changed.
+    #[test]
+    fn an_error_after_an_interruption_does_not_say_that_nothing_was_done() {
+        let mut attachment = attachment();
+        let refused = RequestError::Rejected(Rejection::OwnStorageFull);
+        assert_eq!(attachment.final_error(refused.clone()), refused);
+        attachment.until = Some(Time(1));
+        assert_eq!(attachment.final_error(refused), RequestError::Unknown);
     }
 }
