@@ -215,7 +215,15 @@ impl ClientError {
     #[must_use]
     pub const fn could_be_forced(&self) -> bool {
         match self {
-            Self::OtherVoters { .. } | Self::StillAMember { .. } | Self::Move(_) => true,
+            Self::OtherVoters { .. }
+            | Self::StillAMember { .. }
+            | Self::Move(MoveError::Silent { .. }) => true,
+            // What is there is somebody else: forced, the member would be looked for there in vain.
+            Self::Move(
+                MoveError::NotAPeer { .. }
+                | MoveError::OtherNode { .. }
+                | MoveError::OtherStore { .. },
+            ) => false,
             Self::Request(_)
             | Self::Overloaded
             | Self::Stopped

@@ -70,6 +70,28 @@ mod tests {
     use raft_core::replica::RequestError;
 
     use super::*;
+    use crate::moves::MoveError;
+
+    #[test]
+    fn force_is_offered_only_where_nobody_answers() {
+        let (node, address) = (NodeId(3), "db7:7103".to_string());
+        let said = |error: MoveError| match refuse(&error.into()) {
+            Reply::Error(said) => said,
+            reply => panic!("{reply:?} is no refusal"),
+        };
+        let silent = said(MoveError::Silent {
+            node,
+            address: address.clone(),
+            error: String::new(),
+        });
+        assert!(silent.ends_with("(FORCE)"), "{silent}");
+        let other = said(MoveError::OtherNode {
+            node,
+            address,
+            found: NodeId(2),
+        });
+        assert!(!other.contains("FORCE"), "{other}");
+    }
 
     #[test]
     fn the_first_word_says_whom_to_ask_next() {
