@@ -187,21 +187,6 @@ pub(super) fn explain(error: &RequestError, expected: EntryId) -> Option<String>
     }
 }
 
-impl Order {
-    /// The entry that is expected to have made the configuration in force.
-    pub(super) const fn expected(&self) -> Option<EntryId> {
-        match self {
-            Self::Attach { expect, .. } | Self::Move { expect, .. } => *expect,
-            Self::Change(change) => change.expect,
-            Self::Transfer(_)
-            | Self::StepDown
-            | Self::Solo { .. }
-            | Self::Reset(_)
-            | Self::Snapshot => None,
-        }
-    }
-}
-
 /// Everybody who takes part.
 pub(super) fn members(status: &ServerStatus) -> Reply {
     let members = status.members.iter().map(|member| {

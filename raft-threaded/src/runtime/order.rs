@@ -51,6 +51,33 @@ pub(crate) enum Order {
     Snapshot,
 }
 
+impl Order {
+    /// The entry that is expected to have made the configuration in force.
+    pub(crate) const fn expected(&self) -> Option<EntryId> {
+        match self {
+            Self::Attach { expect, .. } | Self::Move { expect, .. } => *expect,
+            Self::Change(change) => change.expect,
+            Self::Transfer(_)
+            | Self::StepDown
+            | Self::Solo { .. }
+            | Self::Reset(_)
+            | Self::Snapshot => None,
+        }
+    }
+
+    /// Whether it takes no other node to carry it out.
+    pub(crate) const fn is_of_the_node_alone(&self) -> bool {
+        match self {
+            Self::Solo { .. } | Self::Reset(_) | Self::Snapshot => true,
+            Self::Attach { .. }
+            | Self::Move { .. }
+            | Self::Change(_)
+            | Self::Transfer(_)
+            | Self::StepDown => false,
+        }
+    }
+}
+
 /// What came of an order that was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carried {
@@ -103,28 +130,38 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
                 | Input::TransferLeadership { .. }
                 | Input::StepDown { .. }
         );
-        let status = self.replica.status();
-        let (own, leader) = (status.identity.member, status.leader);
-        let leader = leader.filter(|leader| *leader != own && !self.tcp.reaches(*leader));
-        match leader {
-            Some(leader) if for_the_leader => {
-                let leader = Some(leader.node);
-                let rejection = Rejection::NotLeader { leader };
+        match self.out_of_reach() {
+            Some(rejection) if for_the_leader => {
                 self.failed(request, RequestError::Rejected(rejection));
             }
             Some(_) | None => self.input(input),
         }
     }
 
+    /// Why nothing can be handed to the leader, if it is known and not reached from here: another node may reach it.
+    pub(super) fn out_of_reach(&self) -> Option<Rejection> {
+        let status = self.replica.status();
+        let (own, leader) = (status.identity.member, status.leader?);
+        let reached = leader == own || self.tcp.reaches(leader);
+        (!reached).then_some(Rejection::NotLeader {
+            leader: Some(leader.node),
+        })
+    }
+
+    /// Who is asked is who is moved: without force the change is made only on top of the configuration that said
+    /// whom to ask, or that there is nobody to ask, which the leader may know better.
     fn set_address(&mut self, request: RequestId, to: Move, expect: Option<EntryId>, force: Force) {
         let status = self.replica.status();
         let identity = status.identity;
+        let expect = match force {
+            Force::Yes => expect,
+            Force::No => expect.or(Some(status.configured)),
+        };
         match status.configuration.member_of(to.node) {
             Some(member) if force == Force::No => {
                 let member = Identity { member, ..identity };
                 self.ask_first(request, expect, move || Ok(vec![to.ask(member)?]));
             }
-            // Of somebody who is no member the leader says so.
             Some(_) | None => self.change(request, vec![to.change()], expect),
         }
     }

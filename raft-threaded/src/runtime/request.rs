@@ -1,11 +1,10 @@
 //! Requests of clients, whoever brought them, and when this node had better not take them.
 
 use raft_core::RequestId;
-use raft_core::replica::StateMachine;
+use raft_core::replica::{RequestError, StateMachine};
 
 use crate::error::ClientError;
 use crate::runtime::front::{Front, Request};
-use crate::runtime::order::Order;
 use crate::runtime::replica_thread::{Hosted, ReplicaThread};
 use crate::standing::Standing;
 
@@ -38,11 +37,13 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
         let status = self.replica.status();
         let outside = Standing::of(&status).refusal(&status);
         match request {
-            Request::Propose(..)
-            | Request::Register(_)
-            | Request::ProposeIn(..)
-            | Request::Query(..)
-            | Request::QueryStale(..) => outside,
+            // A write that is lost on its way is one of which nobody knows what became of it.
+            Request::Propose(..) | Request::Register(_) | Request::ProposeIn(..) => {
+                let lost = || self.out_of_reach().map(RequestError::Rejected);
+                outside.or_else(|| lost().map(ClientError::from))
+            }
+            // What is lost of a query is asked again.
+            Request::Query(..) | Request::QueryStale(..) => outside,
             Request::Order(_, order) => outside.filter(|_| !order.is_of_the_node_alone()),
         }
     }
@@ -57,20 +58,6 @@ impl<S: StateMachine> Request<S> {
             | Self::Query(id, ..)
             | Self::QueryStale(id, _)
             | Self::Order(id, _) => *id,
-        }
-    }
-}
-
-impl Order {
-    /// Whether it takes no other node to carry it out.
-    const fn is_of_the_node_alone(&self) -> bool {
-        match self {
-            Self::Solo { .. } | Self::Reset(_) | Self::Snapshot => true,
-            Self::Attach { .. }
-            | Self::Move { .. }
-            | Self::Change(_)
-            | Self::Transfer(_)
-            | Self::StepDown => false,
         }
     }
 }
