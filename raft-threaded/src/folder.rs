@@ -25,8 +25,8 @@ pub struct Seat {
 ///
 /// # Errors
 ///
-/// If two nodes have one address: nothing was made. If a folder cannot be made or holds a log already. Folders made before the failure stay, and belong
-/// to no cluster.
+/// If two nodes have one address: nothing was made. If a folder cannot be made, or holds a log already: folders
+/// made before the failure stay, and belong to no cluster.
 pub fn init(seats: &[Seat]) -> Result<ClusterId, StartError> {
     check_addresses(seats)?;
     let cluster = ClusterId(random()?);

@@ -1,8 +1,8 @@
 //! Replies as a session keeps them, for commands that are sent again.
 //!
 //! One byte says what it is, then comes its text, or its number as little-endian bytes. Between them stands the
-//! digest of the command that was answered, as a little-endian number, if the first bit of the first byte is set,
-//! as it is in every reply that is kept by now.
+//! digest of the command that was answered, as a little-endian number, if the highest bit of the first byte is set.
+//! Replies without one come from snapshots of programs that kept none.
 //!
 //! Always holds: equal replies have equal bytes, and other bytes are no reply.
 

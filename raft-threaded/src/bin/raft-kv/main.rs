@@ -69,8 +69,9 @@ Example:
     Transfer(orders::Transfer),
     /// Let the leader lead no longer, whoever does next.
     #[command(after_help = "\
-The others hold an election, in which nothing is written; `transfer` avoids that, where there is somebody to
-hand over to. The node that is asked need not be the leader.
+The leader hands over to the voter that is most caught up, as `transfer` does; if there is nobody to hand over to,
+or that one does not take over, it stops leading all the same, and the others hold an election, in which nothing is
+written. The node that is asked need not be the leader.
 
 Example:
   raft-kv step-down --to db1:6379")]
