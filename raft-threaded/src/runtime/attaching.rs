@@ -34,12 +34,15 @@ pub(crate) struct Attachment {
     changes: Vec<MemberChange>,
     /// What made the configuration in force when it was ordered first.
     before: EntryId,
+    /// The same of the configuration that was noted last.
+    noted: EntryId,
     /// When it is looked at next, while it is interrupted.
     look_at: Option<Time>,
     /// When it is given up, since it was interrupted first.
     until: Option<Time>,
-    /// Everybody was seen to have a part as ordered once: what is missing since then, somebody else undid.
-    was_done: bool,
+    /// What made a configuration in which everybody had a part as ordered: what is missing since then, somebody
+    /// else undid.
+    done_by: Option<EntryId>,
 }
 
 /// What is to be done about an interrupted attachment.
@@ -59,13 +62,31 @@ impl Attachment {
         if self.is_done(configuration) {
             return Next::Done(configured);
         }
-        // New voters become learners in one entry, all of them: that some are missing is somebody else's doing.
-        let mut joiners = self.changes.iter().filter_map(joiner);
-        let begun = joiners.all(|(member, _)| configuration.contains(member));
-        if !self.was_done && (begun || configured == self.before) {
+        let begun = self.is_begun(configuration);
+        if self.done_by.is_none() && (begun || configured == self.before) {
             Next::Again(configured)
         } else {
             Next::Leave
+        }
+    }
+
+    /// New voters become learners in one entry, all of them, and voters in one entry together with everything else
+    /// that was ordered: whatever has some of them only is somebody else's doing.
+    fn is_begun(&self, configuration: &Configuration) -> bool {
+        let joiners = self.changes.iter().filter_map(joiner);
+        let mut new_voters = joiners.filter(|(_, votes)| *votes).peekable();
+        new_voters.peek().is_some()
+            && new_voters.all(|(member, _)| configuration.learners.contains(&member))
+    }
+
+    /// Another configuration is in force, which one that follows it may take back for as long as it is not
+    /// committed.
+    fn note(&mut self, configuration: &Configuration, configured: EntryId) {
+        self.noted = configured;
+        if self.is_done(configuration) {
+            self.done_by.get_or_insert(configured);
+        } else if (self.done_by).is_some_and(|done| configured.index < done.index) {
+            self.done_by = None;
         }
     }
 
@@ -144,6 +165,18 @@ const fn is_temporary(rejection: &Rejection) -> bool {
     }
 }
 
+/// Takes note of a configuration that is in force now, each in its turn: one that was in force for a moment only
+/// counts as well.
+pub(super) fn note_configuration(
+    attachments: &mut Attachments,
+    configuration: &Configuration,
+    configured: EntryId,
+) {
+    for attachment in attachments.values_mut() {
+        attachment.note(configuration, configured);
+    }
+}
+
 /// When one of them is to be looked at.
 pub(super) fn next_look(attachments: &Attachments) -> Option<Time> {
     attachments.values().filter_map(|a| a.look_at).min()
@@ -156,13 +189,15 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
         if change.expect.is_some() || !change.changes.iter().all(|c| joiner(c).is_some()) {
             return;
         }
+        let before = self.replica.status().configured;
         let attachment = Attachment {
             asker: request,
             changes: change.changes.clone(),
-            before: self.replica.status().configured,
+            before,
+            noted: before,
             look_at: None,
             until: None,
-            was_done: false,
+            done_by: None,
         };
         self.state.attachments.insert(request, attachment);
     }
@@ -194,15 +229,6 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     /// Goes on with the attachments that were interrupted, as far as it is time.
     pub(super) fn look_at_attachments(&mut self) {
         let now = self.state.now;
-        if self.state.attachments.is_empty() {
-            return;
-        }
-        let status = self.replica.status();
-        if status.configured.index <= status.commit_index {
-            for attachment in self.state.attachments.values_mut() {
-                attachment.was_done |= attachment.is_done(status.configuration);
-            }
-        }
         let due = self.state.attachments.iter();
         let due = due.filter(|(_, a)| a.look_at.is_some_and(|at| at <= now));
         let due: Vec<RequestId> = due.map(|(request, _)| *request).collect();
@@ -216,7 +242,8 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     fn go_on(&mut self, request: RequestId, mut attachment: Attachment) {
         let now = self.state.now;
         let status = self.replica.status();
-        let settled = is_settled(&status);
+        // What led to the configuration in force has to be known, too.
+        let settled = is_settled(&status) && attachment.noted == status.configured;
         if !settled && attachment.until.is_some_and(|until| now < until) {
             attachment.look_at = Some(now + PAUSE);
             self.state.attachments.insert(request, attachment);
@@ -288,9 +315,10 @@ mod tests {
             asker: RequestId(1),
             changes: vec![add(2), add(3)],
             before: id(5),
+            noted: id(5),
             look_at: None,
             until: None,
-            was_done: false,
+            done_by: None,
         }
     }
 
@@ -318,12 +346,51 @@ mod tests {
     #[test]
     fn what_everybody_had_once_is_not_done_again() {
         let mut attachment = attachment();
-        attachment.was_done = true;
-        let next = |voters, learners, configured| {
-            attachment.next(&configuration(voters, learners), id(configured))
-        };
-        assert_eq!(next(&[1, 2], &[3], 9), Next::Leave);
-        assert_eq!(next(&[1, 2, 3], &[], 10), Next::Done(id(10)));
+        let learners = configuration(&[1], &[2, 3]);
+        attachment.note(&learners, id(6));
+        assert_eq!(attachment.next(&learners, id(6)), Next::Again(id(6)));
+        attachment.note(&configuration(&[1, 2, 3], &[]), id(8));
+        attachment.note(&configuration(&[1, 2], &[3]), id(9));
+        attachment.note(&learners, id(10));
+        assert_eq!(attachment.next(&learners, id(10)), Next::Leave);
+    }
+
+    /// The leader that promoted them was gone before anybody else had the entry.
+    #[test]
+    fn what_was_truncated_is_done_again() {
+        let mut attachment = attachment();
+        let learners = configuration(&[1], &[2, 3]);
+        attachment.note(&configuration(&[1, 2, 3], &[]), id(8));
+        attachment.note(&learners, id(6));
+        assert_eq!(attachment.next(&learners, id(6)), Next::Again(id(6)));
+    }
+
+    /// New learners come with the last step, so that they are missing when new voters are learners says nothing.
+    #[test]
+    fn an_attachment_of_voters_and_learners_goes_on_from_its_first_step() {
+        let mut attachment = attachment();
+        attachment.changes.push(MemberChange::AddLearner {
+            member: member(4),
+            address: String::new(),
+        });
+        let next = |voters, learners| attachment.next(&configuration(voters, learners), id(9));
+        assert_eq!(next(&[1], &[2, 3]), Next::Again(id(9)));
+        assert_eq!(next(&[1, 2, 3], &[4]), Next::Done(id(9)));
+        assert_eq!(next(&[1, 2, 3], &[]), Next::Leave, "node 4 was detached");
+        assert_eq!(next(&[1, 2], &[3, 4]), Next::Leave, "node 3 was demoted");
+    }
+
+    /// Learners take part in one step: there is nothing to go on from.
+    #[test]
+    fn an_attachment_of_learners_is_not_done_again_once_anything_was_changed() {
+        let mut attachment = attachment();
+        attachment.changes = vec![MemberChange::AddLearner {
+            member: member(4),
+            address: String::new(),
+        }];
+        let next = |configured| attachment.next(&configuration(&[1], &[]), id(configured));
+        assert_eq!(next(5), Next::Again(id(5)));
+        assert_eq!(next(7), Next::Leave);
     }
 
     /// Learners were left by the first attempt, and its asker was told that nothing was changed.

@@ -4,6 +4,7 @@ use raft_core::replica::StateMachine;
 use raft_core::{Alert, ClusterId, Configuration, HaltReason, Observation};
 use tracing::{error, info, warn};
 
+use crate::runtime::attaching::note_configuration;
 use crate::runtime::replica_thread::ReplicaThread;
 
 impl<S: StateMachine, F> ReplicaThread<S, F> {
@@ -18,6 +19,7 @@ impl<S: StateMachine, F> ReplicaThread<S, F> {
             }
             Observation::Configuration { id, configuration } => {
                 info!(index = id.index.0, ?configuration, "configuration");
+                note_configuration(&mut self.state.attachments, &configuration, id);
                 self.tcp.set_members(&configuration);
                 self.look_for_self(&configuration);
             }
