@@ -3,20 +3,24 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "each test file uses its own part of this"
 )]
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+mod client;
+mod cluster;
+mod node;
+
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use raft_core::NodeId;
-use raft_threaded::Seat;
-use tempfile::TempDir;
+pub use self::client::{Client, Value, request};
+pub use self::cluster::Cluster;
+pub use self::node::Node;
 
 /// How long anything may take before a test gives up; nothing is decided by it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -94,177 +98,6 @@ pub fn free_port() -> u16 {
     std::iter::repeat_with(next).find(free).unwrap()
 }
 
-/// One node, running or not.
-#[derive(Debug)]
-pub struct Node {
-    pub id: u64,
-    pub data: PathBuf,
-    pub peer: u16,
-    pub client: u16,
-    /// More flags for `serve`.
-    pub flags: Vec<String>,
-    child: Option<Child>,
-}
-
-impl Node {
-    fn new(folder: &Path, id: u64) -> Self {
-        Self {
-            id,
-            data: folder.join(format!("node-{id}")),
-            peer: free_port(),
-            client: free_port(),
-            flags: Vec::new(),
-            child: None,
-        }
-    }
-
-    /// Where its peers look for it, as `attach` wants it.
-    pub fn place(&self) -> String {
-        format!("{}=127.0.0.1:{}", self.id, self.peer)
-    }
-
-    /// Its client address, as every verb wants it.
-    pub fn to(&self) -> String {
-        format!("127.0.0.1:{}", self.client)
-    }
-
-    /// With `--join`, so that one without a folder makes it and waits.
-    pub fn start(&mut self) {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.data.with_extension("log"))
-            .unwrap();
-        let child = raft_kv()
-            .args(["serve", "--join", "--log=info", "--stop-with-stdin"])
-            .arg(format!("--id={}", self.id))
-            .arg(format!("--data={}", self.data.display()))
-            .arg(format!("--peer-addr=127.0.0.1:{}", self.peer))
-            .arg(format!("--client-addr=127.0.0.1:{}", self.client))
-            .args(&self.flags)
-            .stdin(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
-    }
-
-    /// What it logged so far.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default()
-    }
-
-    /// SIGKILL, and nothing of the process is left when this returns.
-    pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    /// Stops it in order: the end of its standard input is its sign.
-    pub fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.stdin.take());
-            assert!(child.wait().unwrap().success());
-        }
-    }
-
-    pub fn is_started(&self) -> bool {
-        self.child.is_some()
-    }
-
-    /// A field of its status, as text; `None` while it does not answer.
-    pub fn status(&self, field: &str) -> Option<String> {
-        let Value::Bulk(Some(json)) = Client::connect(self.client)
-            .ok()?
-            .call(&["RAFT.STATUS"])
-            .ok()?
-        else {
-            return None;
-        };
-        let status: serde_json::Value = serde_json::from_slice(&json).unwrap();
-        Some(status[field].to_string().replace('"', ""))
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// A cluster of real processes on data folders of its own.
-#[derive(Debug)]
-pub struct Cluster {
-    pub folder: TempDir,
-    pub nodes: Vec<Node>,
-}
-
-impl Cluster {
-    pub fn new(nodes: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let nodes: Vec<Node> = (1..=nodes).map(|id| Node::new(folder.path(), id)).collect();
-        let seats: Vec<Seat> = nodes.iter().map(seat).collect();
-        raft_threaded::init(&seats).unwrap();
-        Self { folder, nodes }
-    }
-
-    /// A new cluster with every node running and one of them leading.
-    pub fn started(nodes: u64) -> Self {
-        let mut cluster = Self::new(nodes);
-        cluster.start_all();
-        cluster
-    }
-
-    pub fn start_all(&mut self) {
-        for node in &mut self.nodes {
-            node.start();
-        }
-        self.wait_for_leader();
-    }
-
-    /// Starts another node on an empty folder, which waits to be attached.
-    pub fn add_joiner(&mut self) -> usize {
-        let id = self.nodes.iter().map(|node| node.id).max().unwrap_or(0) + 1;
-        let mut node = Node::new(self.folder.path(), id);
-        node.start();
-        eventually("the joiner to answer", || node.status("id"));
-        self.nodes.push(node);
-        self.nodes.len() - 1
-    }
-
-    pub fn leader(&self) -> Option<usize> {
-        let running = self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(_, n)| n.is_started());
-        let mut leading = running.filter_map(|(place, node)| {
-            let leads = node.status("role")? == "leader";
-            let term: u64 = node.status("term")?.parse().ok()?;
-            leads.then_some((term, place))
-        });
-        let first = leading.next()?;
-        Some(leading.fold(first, std::cmp::max).1)
-    }
-
-    pub fn wait_for_leader(&self) -> usize {
-        eventually("a leader", || self.leader())
-    }
-}
-
-impl Drop for Cluster {
-    /// What the nodes had to say is gone with their folder.
-    fn drop(&mut self) {
-        if thread::panicking() {
-            for node in &self.nodes {
-                eprintln!("node {}:\n{}", node.id, node.log());
-            }
-        }
-    }
-}
-
 /// Asks a node again until there is an answer that counts.
 pub fn ask<T>(
     cluster: &Cluster,
@@ -304,14 +137,6 @@ pub fn check(cluster: &Cluster, node: usize, key: &str) {
     assert_eq!(found, expected, "{key} at node {}", node + 1);
 }
 
-fn seat(node: &Node) -> Seat {
-    Seat {
-        node: NodeId(node.id),
-        data: node.data.clone(),
-        address: format!("127.0.0.1:{}", node.peer),
-    }
-}
-
 /// The newest segment of a data folder.
 pub fn newest_segment(data: &Path) -> PathBuf {
     let files = std::fs::read_dir(data)
@@ -321,109 +146,4 @@ pub fn newest_segment(data: &Path) -> PathBuf {
         .filter(|path| path.extension().is_some_and(|e| e == "wal"))
         .max()
         .unwrap()
-}
-
-/// A reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    Simple(String),
-    Error(String),
-    Integer(i64),
-    Bulk(Option<Vec<u8>>),
-    Array(Vec<Self>),
-}
-
-impl Value {
-    pub fn bulk(text: &str) -> Self {
-        Self::Bulk(Some(text.as_bytes().to_vec()))
-    }
-
-    pub fn ok() -> Self {
-        Self::Simple("OK".to_string())
-    }
-
-    /// Whether the answer is to send the same again: a write that may have taken effect only in a session, or
-    /// if that does no harm.
-    pub fn says_again(&self) -> bool {
-        let kinds = ["BUSY ", "CLUSTERDOWN ", "NOTLEADER ", "UNKNOWN "];
-        matches!(self, Self::Error(error) if kinds.iter().any(|kind| error.starts_with(kind)))
-    }
-}
-
-/// A connection to one node.
-#[derive(Debug)]
-pub struct Client {
-    stream: BufReader<TcpStream>,
-}
-
-impl Client {
-    pub fn connect(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.set_nodelay(true)?;
-        Ok(Self {
-            stream: BufReader::new(stream),
-        })
-    }
-
-    pub fn call<A: AsRef<[u8]>>(&mut self, words: &[A]) -> io::Result<Value> {
-        self.send(&request(words))?;
-        self.receive()
-    }
-
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.get_mut().write_all(bytes)
-    }
-
-    /// Ends this side of the connection: nothing more is sent.
-    pub fn end(&self) -> io::Result<()> {
-        self.stream.get_ref().shutdown(Shutdown::Write)
-    }
-
-    /// One line of what is received.
-    pub fn line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        self.stream.read_line(&mut line)?;
-        Ok(line.trim_end().to_string())
-    }
-
-    pub fn receive(&mut self) -> io::Result<Value> {
-        let mut line = String::new();
-        if self.stream.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let (sign, text) = line.trim_end().split_at(1);
-        let number = || text.parse::<i64>().unwrap();
-        Ok(match sign {
-            "+" => Value::Simple(text.to_string()),
-            "-" => Value::Error(text.to_string()),
-            ":" => Value::Integer(number()),
-            "_" => Value::Bulk(None),
-            "$" if number() < 0 => Value::Bulk(None),
-            "$" => {
-                let mut bytes = vec![0; usize::try_from(number()).unwrap() + 2];
-                self.stream.read_exact(&mut bytes)?;
-                bytes.truncate(bytes.len() - 2);
-                Value::Bulk(Some(bytes))
-            }
-            "*" | "%" => {
-                let each = if sign == "%" { 2 } else { 1 };
-                let values = (0..number() * each).map(|_| self.receive());
-                Value::Array(values.collect::<io::Result<_>>()?)
-            }
-            _ => panic!("not a reply: {line:?}"),
-        })
-    }
-}
-
-/// A request's bytes.
-pub fn request<A: AsRef<[u8]>>(words: &[A]) -> Vec<u8> {
-    let mut out = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        let word = word.as_ref();
-        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        out.extend_from_slice(word);
-        out.extend_from_slice(b"\r\n");
-    }
-    out
 }
