@@ -75,9 +75,11 @@ mod tests {
     #[test]
     fn force_is_offered_only_where_nobody_answers() {
         let (node, address) = (NodeId(3), "db7:7103".to_string());
-        let said = |error: MoveError| match refuse(&error.into()) {
-            Reply::Error(said) => said,
-            reply => panic!("{reply:?} is no refusal"),
+        let said = |error: MoveError| {
+            let Reply::Error(said) = refuse(&error.into()) else {
+                panic!("it is refused");
+            };
+            said
         };
         let silent = said(MoveError::Silent {
             node,

@@ -398,7 +398,7 @@ mod tests {
     fn an_error_after_an_interruption_does_not_say_that_nothing_was_done() {
         let mut attachment = attachment();
         let refused = RequestError::Rejected(Rejection::OwnStorageFull);
-        assert_eq!(attachment.final_error(refused.clone()), refused);
+        assert_eq!(attachment.final_error(refused), refused);
         attachment.until = Some(Time(1));
         assert_eq!(attachment.final_error(refused), RequestError::Unknown);
     }
