@@ -9,6 +9,7 @@
 
 mod client;
 mod cluster;
+mod gate;
 mod node;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 pub use self::client::{Client, Value, request};
 pub use self::cluster::Cluster;
+pub use self::gate::{Gate, Held};
 pub use self::node::Node;
 
 /// How long anything may take before a test gives up; nothing is decided by it.

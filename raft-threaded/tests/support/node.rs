@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::client::{Client, Value};
 use super::{free_port, raft_kv};
 
@@ -80,6 +82,22 @@ impl Node {
             drop(child.stdin.take());
             assert!(child.wait().unwrap().success());
         }
+    }
+
+    /// SIGSTOP: the system goes on taking what is sent to it.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT, after `pause`.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().expect("it runs").id();
+        let process = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        kill_process(process, signal).unwrap();
     }
 
     pub fn is_started(&self) -> bool {
