@@ -4,8 +4,8 @@ use std::thread;
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    ClusterId, Configuration, EntryId, Identity, Input, Member, MemberChange, MembershipChange,
-    NodeId, Outcome, Quota, Rejection, RequestId, Status, StorageId,
+    ChangeRefusal, ClusterId, Configuration, EntryId, Identity, Input, Member, MemberChange,
+    MembershipChange, NodeId, Outcome, Quota, Rejection, RequestId, Status, StorageId,
 };
 use tracing::warn;
 
@@ -152,17 +152,19 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     /// whom to ask, or that there is nobody to ask, which the leader may know better.
     fn set_address(&mut self, request: RequestId, to: Move, expect: Option<EntryId>, force: Force) {
         let status = self.replica.status();
-        let identity = status.identity;
-        let expect = match force {
-            Force::Yes => expect,
-            Force::No => expect.or(Some(status.configured)),
-        };
-        match status.configuration.member_of(to.node) {
-            Some(member) if force == Force::No => {
-                let member = Identity { member, ..identity };
-                self.ask_first(request, expect, move || Ok(vec![to.ask(member)?]));
-            }
-            Some(_) | None => self.change(request, vec![to.change()], expect),
+        let (identity, found) = (status.identity, status.configured);
+        let member = status.configuration.member_of(to.node);
+        if force == Force::Yes {
+            self.change(request, vec![to.change()], expect);
+        } else if expect.is_some_and(|expected| expected != found) {
+            // Asked on the strength of one configuration, it would be made on top of the other.
+            let stale = Rejection::Change(ChangeRefusal::Stale { found });
+            self.failed(request, RequestError::Rejected(stale));
+        } else if let Some(member) = member {
+            let member = Identity { member, ..identity };
+            self.ask_first(request, Some(found), move || Ok(vec![to.ask(member)?]));
+        } else {
+            self.change(request, vec![to.change()], Some(found));
         }
     }
 

@@ -42,7 +42,17 @@ impl Cluster {
     /// Starts another node on an empty folder, which waits to be attached.
     pub fn add_joiner(&mut self) -> usize {
         let id = self.nodes.iter().map(|node| node.id).max().unwrap_or(0) + 1;
-        let mut node = Node::new(self.folder.path(), id);
+        self.join(Node::new(self.folder.path(), id))
+    }
+
+    /// Starts a node that waits to be attached in the place of another one, under its id.
+    pub fn add_replacement(&mut self, of: usize) -> usize {
+        let folder = self.folder.path().join("replacements");
+        std::fs::create_dir_all(&folder).unwrap();
+        self.join(Node::new(&folder, self.nodes[of].id))
+    }
+
+    fn join(&mut self, mut node: Node) -> usize {
         node.start();
         eventually("the joiner to answer", || node.status("id"));
         self.nodes.push(node);
