@@ -12,6 +12,7 @@ mod incoming;
 mod outgoing;
 mod peers;
 mod places;
+mod queue;
 mod refusals;
 pub(crate) mod tcp;
 

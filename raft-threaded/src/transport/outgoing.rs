@@ -1,10 +1,9 @@
-//! One peer to write to: dialing, backing off, and a bounded queue.
+//! One peer to write to: dialing, backing off, and telling whether it is there.
 
-use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use raft_core::{Span, Time};
@@ -12,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::frame::{Encoded, small_frame, take_frame};
 use super::places::Places;
+use super::queue::Queue;
 
 /// The shortest wait after a connection ended.
 const BACKOFF_MIN: Span = Span(20_000_000);
@@ -28,8 +28,6 @@ const UNACKNOWLEDGED_MAX: std::time::Duration = std::time::Duration::from_secs(3
 const REFUSAL_BYTES_MAX: u64 = 1 << 10;
 /// Troubles that are remembered: some for each place where a peer may be.
 const TOLD_MAX: usize = 4;
-/// How many parts go into one vectored write.
-const SLICES: usize = 64;
 
 /// A connection to one peer.
 #[derive(Debug)]
@@ -39,10 +37,7 @@ pub(super) struct Outgoing {
     hello: Bytes,
     state: State,
     backoff: Span,
-    queue: VecDeque<Bytes>,
-    /// What goes behind the queue: small messages gather here, in memory that is used again.
-    gathered: BytesMut,
-    queued_bytes: u64,
+    queue: Queue,
     /// The last troubles told, so that a peer that stays away is not told about twice a second.
     told: Vec<String>,
 }
@@ -81,9 +76,7 @@ impl Outgoing {
             hello: Bytes::new(),
             state: State::Idle(Time(0)),
             backoff: BACKOFF_MIN,
-            queue: VecDeque::new(),
-            gathered: BytesMut::new(),
-            queued_bytes: 0,
+            queue: Queue::default(),
             told: Vec::new(),
         }
     }
@@ -106,16 +99,8 @@ impl Outgoing {
         }
         self.hello = hello;
         if self.is_open() {
-            self.say_hello();
+            self.queue.push_frame(self.hello.clone());
         }
-    }
-
-    fn say_hello(&mut self) {
-        if !self.gathered.is_empty() {
-            self.queue.push_back(self.gathered.split().freeze());
-        }
-        self.queue.push_back(self.hello.clone());
-        self.queued_bytes += self.hello.len() as u64;
     }
 
     /// The peer moved: it is looked for there first, whatever is connected.
@@ -140,7 +125,7 @@ impl Outgoing {
     fn start_over(&mut self) {
         self.state = State::Idle(Time(0));
         self.backoff = BACKOFF_MIN;
-        self.forget_queue();
+        self.queue.clear();
     }
 
     /// Where the peer is connected it can be found again.
@@ -184,15 +169,10 @@ impl Outgoing {
 
     /// Queues a frame; false if it was dropped, because nobody is there or too much waits.
     pub(super) fn push(&mut self, frame: Encoded<'_>, bytes_max: u64) -> bool {
-        if !self.is_open() || self.queued_bytes + frame.len() > bytes_max {
+        if !self.is_open() || self.queue.bytes() + frame.len() > bytes_max {
             return false;
         }
-        self.queued_bytes += frame.len();
-        frame.put_head(&mut self.gathered);
-        if !frame.bulk.is_empty() {
-            self.queue.push_back(self.gathered.split().freeze());
-            self.queue.push_back(frame.bulk);
-        }
+        self.queue.push(frame);
         true
     }
 
@@ -256,7 +236,7 @@ impl Outgoing {
         });
         match opened {
             Ok(stream) => {
-                self.say_hello();
+                self.queue.push_frame(self.hello.clone());
                 self.state = State::Open {
                     stream,
                     since: now,
@@ -324,26 +304,7 @@ impl Outgoing {
             stream.set_nodelay(true)?;
             *established = true;
         }
-        if !self.gathered.is_empty() {
-            self.queue.push_back(self.gathered.split().freeze());
-        }
-        while !self.queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            for (slice, part) in slices.iter_mut().zip(&self.queue) {
-                *slice = IoSlice::new(part);
-            }
-            let parts = self.queue.len().min(SLICES);
-            match stream.write_vectored(&slices[..parts]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.queued_bytes -= written as u64;
-                    advance(&mut self.queue, written);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        self.queue.write_to(stream)
     }
 
     /// The connection became readable: the peer refuses us, or is gone. False if it ended.
@@ -392,28 +353,10 @@ impl Outgoing {
         if let State::Open { stream, .. } = &mut self.state {
             let _ = registry.deregister(stream);
         }
-        self.forget_queue();
+        self.queue.clear();
         self.places.next();
         self.state = State::Idle(now + self.backoff);
         // Members dial at their own pace, so their waits need no jitter to stay apart.
         self.backoff = Span((self.backoff.0 * 2).min(BACKOFF_MAX.0));
-    }
-
-    fn forget_queue(&mut self) {
-        self.queue.clear();
-        self.gathered.clear();
-        self.queued_bytes = 0;
-    }
-}
-
-/// Takes written bytes off the front of a queue of parts.
-fn advance(queue: &mut VecDeque<Bytes>, mut written: usize) {
-    while let Some(front) = queue.front_mut() {
-        if written < front.len() {
-            front.advance(written);
-            return;
-        }
-        written -= front.len();
-        queue.pop_front();
     }
 }
