@@ -136,7 +136,7 @@ where
             registry,
         )
         .map_err(system("the peer port cannot be polled"))?;
-        tcp.set_members(&latest(&restored));
+        tcp.set_members(&latest(&restored), clock::now());
         front
             .register(registry)
             .map_err(system("the client port cannot be polled"))?;

@@ -20,7 +20,7 @@ impl<S: StateMachine, F> ReplicaThread<S, F> {
             Observation::Configuration { id, configuration } => {
                 info!(index = id.index.0, ?configuration, "configuration");
                 note_configuration(&mut self.state.attachments, &configuration, id);
-                self.tcp.set_members(&configuration);
+                self.tcp.set_members(&configuration, self.state.now);
                 self.look_for_self(&configuration);
             }
             Observation::HandsOver { to, reason } => {

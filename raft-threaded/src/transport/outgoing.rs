@@ -104,8 +104,8 @@ impl Outgoing {
     }
 
     /// The peer moved: it is looked for there first, whatever is connected.
-    pub(super) fn move_to(&mut self, first: &str, second: Option<&str>) {
-        self.note_reached();
+    pub(super) fn move_to(&mut self, first: &str, second: Option<&str>, now: Time) {
+        self.note_place(now);
         let kept = self.places.set(first, second);
         if !kept || self.places.now() != first {
             self.places.restart();
@@ -113,9 +113,9 @@ impl Outgoing {
         }
     }
 
-    /// The peer is in one of these places, or where it was reached last; a connection to any of them stays.
-    pub(super) fn set_places(&mut self, first: &str, second: Option<&str>) {
-        self.note_reached();
+    /// The peer is in one of these places, or where it was before; a connection to any of them stays.
+    pub(super) fn set_places(&mut self, first: &str, second: Option<&str>, now: Time) {
+        self.note_place(now);
         if !self.places.set(first, second) {
             self.start_over();
         }
@@ -128,14 +128,21 @@ impl Outgoing {
         self.queue.clear();
     }
 
-    /// Where the peer is connected it can be found again.
-    fn note_reached(&mut self) {
-        match self.state {
-            State::Open { settled: true, .. } => self.places.reached(),
-            State::Open {
-                established: true, ..
-            } => self.places.answered(),
-            State::Idle(_) | State::Resolving | State::Open { .. } => {}
+    /// Where somebody takes connections the peer may be found again.
+    fn note_place(&mut self, now: Time) {
+        // Nothing may have been written for long.
+        self.settle(now);
+        if self.is_established() {
+            self.places.taken();
+        }
+    }
+
+    /// The peer answered something that was sent to it: over this connection, if it has lasted longer than answers
+    /// take.
+    pub(super) fn answered(&mut self, now: Time) {
+        self.settle(now);
+        if matches!(self.state, State::Open { settled: true, .. }) {
+            self.places.answered();
         }
     }
 
@@ -262,7 +269,7 @@ impl Outgoing {
         }
     }
 
-    /// A connection that lasts has been taken; one that is refused ends before.
+    /// A connection that lasts is one that somebody wants; one that is refused ends before.
     fn settle(&mut self, now: Time) {
         if let State::Open {
             since,
@@ -274,7 +281,7 @@ impl Outgoing {
             && now >= *since + SETTLED_AFTER
         {
             *settled = true;
-            self.places.reached();
+            self.places.lasted();
             self.backoff = BACKOFF_MIN;
             if !core::mem::take(&mut self.told).is_empty() {
                 info!(peer = self.places.now(), "connected");
@@ -360,3 +367,7 @@ impl Outgoing {
         self.backoff = Span((self.backoff.0 * 2).min(BACKOFF_MAX.0));
     }
 }
+
+#[cfg(test)]
+#[path = "outgoing_tests.rs"]
+mod tests;

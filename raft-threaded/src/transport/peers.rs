@@ -5,7 +5,7 @@
 //! that they can be told.
 //!
 //! Always holds: a member is looked for where the configuration says, and only if it is not there, where
-//! it said itself, and where it was reached last.
+//! it said itself, where it answered last, and where connections to it lasted since.
 
 use std::collections::BTreeMap;
 
@@ -113,13 +113,14 @@ impl Peers {
     pub(super) fn set_members(
         &mut self,
         configuration: &Configuration,
+        now: Time,
         mut token: impl FnMut() -> Token,
     ) {
         let own = self.own.identity.member;
         let address = configuration.addresses.get(&own);
         self.address = address.cloned().unwrap_or_default();
         for (member, peer) in &mut self.peers {
-            peer.set_place(configuration.addresses.get(member));
+            peer.set_place(configuration.addresses.get(member), now);
         }
         for (member, address) in &configuration.addresses {
             if *member != own && !self.peers.contains_key(member) {
@@ -133,7 +134,7 @@ impl Peers {
     }
 
     /// Somebody dialed this node and said where it is.
-    pub(super) fn greeted(&mut self, hello: &Hello, token: impl FnOnce() -> Token) {
+    pub(super) fn greeted(&mut self, hello: &Hello, now: Time, token: impl FnOnce() -> Token) {
         if hello.address.is_empty() || hello.from.member == self.own.identity.member {
             return;
         }
@@ -147,7 +148,7 @@ impl Peers {
         peer.cluster = hello.from.cluster;
         peer.told = Some(hello.address.clone());
         let place = peer.configured.as_deref().unwrap_or(&hello.address);
-        peer.connection.set_places(place, peer.told.as_deref());
+        peer.connection.set_places(place, peer.told.as_deref(), now);
         self.refresh_hellos();
     }
 
@@ -200,11 +201,11 @@ impl Peer {
     }
 
     /// Where the configuration in force says it is, if it says anything.
-    fn set_place(&mut self, address: Option<&String>) {
+    fn set_place(&mut self, address: Option<&String>, now: Time) {
         if let Some(address) = address
             && self.configured.as_ref() != Some(address)
         {
-            self.connection.move_to(address, self.told.as_deref());
+            self.connection.move_to(address, self.told.as_deref(), now);
         }
         self.configured = address.cloned();
         self.until = Time(0);
@@ -272,22 +273,22 @@ mod tests {
     fn a_member_is_looked_for_where_the_configuration_says_and_else_where_it_says() {
         let mut peers = Peers::new(own(7));
         let configuration = members(&[(1, "a:1"), (2, "b:1")]);
-        peers.set_members(&configuration, || Token(2));
+        peers.set_members(&configuration, Time(0), || Token(2));
         assert_eq!(place(&peers, 1), None, "not itself");
         assert_eq!(place(&peers, 2), at(["b:1"]));
-        peers.greeted(&hello(2, "b:2"), || unreachable!("it is known"));
+        peers.greeted(&hello(2, "b:2"), Time(0), || unreachable!("it is known"));
         assert_eq!(place(&peers, 2), at(["b:1", "b:2"]));
-        peers.set_members(&members(&[(1, "a:1"), (2, "b:3")]), || Token(3));
+        peers.set_members(&members(&[(1, "a:1"), (2, "b:3")]), Time(0), || Token(3));
         assert_eq!(place(&peers, 2), at(["b:3", "b:2"]));
     }
 
     #[test]
     fn whoever_speaks_is_answered_where_it_says_until_it_is_silent_for_long() {
         let mut peers = Peers::new(own(0));
-        peers.greeted(&hello(2, ""), || {
+        peers.greeted(&hello(2, ""), Time(0), || {
             unreachable!("it does not say where it is")
         });
-        peers.greeted(&hello(2, "b:2"), || Token(2));
+        peers.greeted(&hello(2, "b:2"), Time(0), || Token(2));
         assert_eq!(place(&peers, 2), at(["b:2"]));
         let speaking = |asked| asked == member(2);
         peers.forget_guests(Time(SECOND), speaking);
@@ -303,8 +304,8 @@ mod tests {
     #[test]
     fn a_member_that_was_removed_is_kept_for_a_while() {
         let mut peers = Peers::new(own(7));
-        peers.set_members(&members(&[(1, "a:1"), (2, "b:1")]), || Token(2));
-        peers.set_members(&members(&[(1, "a:1")]), || Token(3));
+        peers.set_members(&members(&[(1, "a:1"), (2, "b:1")]), Time(0), || Token(2));
+        peers.set_members(&members(&[(1, "a:1")]), Time(0), || Token(3));
         peers.forget_guests(Time(SECOND), |_| false);
         assert!(peers.addressed(member(2)).is_some());
         // Something was sent to it just now.
@@ -319,7 +320,7 @@ mod tests {
     #[test]
     fn a_node_that_left_its_cluster_knows_nobody_of_it() {
         let mut peers = Peers::new(own(7));
-        peers.set_members(&members(&[(1, "a:1"), (2, "b:1")]), || Token(2));
+        peers.set_members(&members(&[(1, "a:1"), (2, "b:1")]), Time(0), || Token(2));
         let mut alone = identity(8, 1);
         alone.member.store = StorageId(99);
         peers.set_identity(alone);

@@ -1,7 +1,10 @@
 //! The places where a peer may be, tried in turn.
 //!
-//! Always holds: a place where it was reached is kept until it is reached at another one, whatever anybody
-//! says of it. What is said may be wrong, and an answer that never arrives corrects nothing.
+//! Always holds: a place where it answered is kept until it answers at another one, whatever anybody says of it, and
+//! whoever takes connections elsewhere. What is said may be wrong, and an answer that never arrives corrects nothing.
+
+/// The most places that are kept besides those where it is said to be.
+const KEPT_MAX: usize = 3;
 
 /// Where one peer may be.
 #[derive(Debug)]
@@ -10,8 +13,9 @@ pub(super) struct Places {
     turn: Vec<String>,
     /// Whose turn it is.
     at: usize,
-    /// Where it was reached last.
-    reached: Option<String>,
+    /// Where it answered, and behind that, where connections lasted since: whoever is there may be somebody else, and
+    /// silent, so the oldest comes first.
+    kept: Vec<String>,
 }
 
 impl Places {
@@ -19,7 +23,7 @@ impl Places {
         Self {
             turn: vec![place],
             at: 0,
-            reached: None,
+            kept: Vec::new(),
         }
     }
 
@@ -33,26 +37,38 @@ impl Places {
         self.at = (self.at + 1) % self.turn.len();
     }
 
-    /// It is there, for certain.
-    pub(super) fn reached(&mut self) {
-        if self.reached.as_deref() != Some(self.now()) {
-            self.reached = Some(self.now().to_string());
+    /// It answers there.
+    pub(super) fn answered(&mut self) {
+        if self.kept.len() != 1 || self.kept[0] != self.now() {
+            self.kept = vec![self.now().to_string()];
         }
+    }
+
+    /// Connections last there.
+    pub(super) fn lasted(&mut self) {
+        if self.kept.iter().any(|kept| kept == self.now()) {
+            return;
+        }
+        if self.kept.len() == KEPT_MAX {
+            self.kept.remove(1);
+        }
+        self.kept.push(self.now().to_string());
     }
 
     /// Somebody took a connection there, which counts for as long as nothing better is known.
-    pub(super) fn answered(&mut self) {
-        if self.reached.is_none() {
-            self.reached();
+    pub(super) fn taken(&mut self) {
+        if self.kept.is_empty() {
+            self.lasted();
         }
     }
 
-    /// Where it is said to be, the likeliest place first, besides where it was reached; false if it is looked for
+    /// Where it is said to be, the likeliest place first, besides where it was before; false if it is looked for
     /// at the first one from now on because the place of before is none any more.
     pub(super) fn set(&mut self, first: &str, second: Option<&str>) -> bool {
         let now = self.now().to_string();
         let mut turn = vec![first.to_string()];
-        for place in second.into_iter().chain(self.reached.as_deref()) {
+        let kept = self.kept.iter().map(String::as_str);
+        for place in second.into_iter().chain(kept) {
             if !turn.iter().any(|known| known == place) {
                 turn.push(place.to_string());
             }
@@ -96,18 +112,44 @@ mod tests {
     }
 
     #[test]
-    fn where_it_was_reached_is_kept_until_it_is_reached_elsewhere() {
+    fn where_somebody_took_a_connection_counts_while_nothing_better_is_known() {
         let mut places = Places::new("a".to_string());
-        places.answered();
+        places.taken();
         places.set("wrong", Some("wrong"));
         places.restart();
         assert_eq!(places.in_turn(), ["wrong", "a"]);
-        places.answered();
-        assert_eq!(places.in_turn(), ["wrong", "a"], "somebody else's door");
+        places.taken();
         places.set("b", None);
-        assert_eq!(places.in_turn(), ["b", "a"]);
-        places.reached();
+        assert_eq!(places.in_turn(), ["b", "a"], "somebody else's door");
+    }
+
+    #[test]
+    fn where_it_answered_is_kept_until_it_answers_elsewhere() {
+        let mut places = Places::new("a".to_string());
+        places.answered();
+        places.set("silent", None);
+        places.restart();
+        places.lasted();
+        places.set("b", None);
+        places.restart();
+        assert_eq!(places.in_turn(), ["b", "a", "silent"]);
+        places.answered();
         places.set("c", None);
-        assert_eq!(places.in_turn(), ["b", "c"]);
+        places.restart();
+        assert_eq!(places.in_turn(), ["c", "b"]);
+    }
+
+    #[test]
+    fn however_many_take_its_connections_only_some_are_kept() {
+        let mut places = Places::new("a".to_string());
+        places.answered();
+        for silent in ["b", "c", "d", "e"] {
+            places.set(silent, None);
+            places.restart();
+            places.lasted();
+        }
+        places.set("f", None);
+        places.restart();
+        assert_eq!(places.in_turn(), ["f", "a", "d", "e"]);
     }
 }

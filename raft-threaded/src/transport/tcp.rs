@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::frame::Encoder;
 use super::hello::Introduction;
-use super::incoming::{Incoming, IncomingError, Turn};
+use super::incoming::{Incoming, IncomingError, Turn, is_answer};
 use super::outgoing::{Need, Outgoing};
 use super::peers::Peers;
 use super::refusals::{Refusals, advice};
@@ -119,9 +119,9 @@ impl Tcp {
     }
 
     /// Connects to the members of a configuration, besides those who come by themselves.
-    pub(crate) fn set_members(&mut self, configuration: &Configuration) {
+    pub(crate) fn set_members(&mut self, configuration: &Configuration, now: Time) {
         let tokens = &mut self.tokens;
-        self.peers.set_members(configuration, || tokens.take());
+        self.peers.set_members(configuration, now, || tokens.take());
         // Those who listen are told at once if this node is reached elsewhere now.
         self.unsent.extend(self.peers.listening());
     }
@@ -287,13 +287,20 @@ impl Tcp {
             let Some(incoming) = self.incoming.get_mut(&token) else {
                 continue;
             };
+            let mut answer = None;
             let turn = incoming.read(&mut self.scratch, self.peers.own(), limit, |envelope| {
+                if is_answer(&envelope.body) {
+                    answer = Some(envelope.from.member);
+                }
                 events.push(TcpEvent::Received(envelope));
             });
+            if let Some(peer) = answer.and_then(|member| self.peers.get_mut(member)) {
+                peer.answered(now);
+            }
             let hello = incoming.hello.take();
             if let Some(hello) = &hello {
                 let tokens = &mut self.tokens;
-                self.peers.greeted(hello, || tokens.take());
+                self.peers.greeted(hello, now, || tokens.take());
             }
             match turn {
                 Ok(Turn::Done) => {}
