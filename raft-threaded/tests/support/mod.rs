@@ -113,6 +113,13 @@ pub fn ask<T>(
     })
 }
 
+/// A node's log says so.
+pub fn wait_for_log(cluster: &Cluster, node: usize, words: &str) {
+    eventually(words, || {
+        cluster.nodes[node].log().contains(words).then_some(())
+    });
+}
+
 /// Lets a node lead, by way of another one.
 pub fn let_lead(cluster: &Cluster, by: usize, node: usize) {
     let id = cluster.nodes[node].id.to_string();
