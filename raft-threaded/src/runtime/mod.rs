@@ -7,6 +7,7 @@ pub(crate) mod inbox;
 pub(crate) mod log_thread;
 mod news;
 pub(crate) mod order;
+mod receive_failures;
 pub(crate) mod replica_thread;
 mod request;
 pub(crate) mod snapshot_thread;

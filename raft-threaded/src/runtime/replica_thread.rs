@@ -166,6 +166,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
         let deadlines = [
             self.replica.next_deadline(),
             self.tcp.next_deadline(),
+            self.snapshots.next_deadline(),
             next_look(&self.state.attachments),
         ];
         let due = deadlines.into_iter().flatten().min()?;

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender};
-use raft_core::Input;
 use raft_core::replica::{Image, Output};
 use raft_core::wal::SnapshotStore;
+use raft_core::{Input, Time};
 
 use crate::disk::FileDisk;
 use crate::error::StopError;
 use crate::runtime::front::Front;
 use crate::runtime::inbox::{Bell, Inbox, Outlet, inbox};
+use crate::runtime::receive_failures::ReceiveFailures;
 use crate::runtime::replica_thread::{Hosted, ReplicaThread};
 use crate::runtime::snapshot_thread::{SnapshotEvent, SnapshotJob, run};
 
@@ -29,6 +30,7 @@ pub(crate) struct Snapshots<I> {
     /// Serving parts.
     reads: Option<Sender<SnapshotJob<I>>>,
     events: Inbox<SnapshotEvent<I>>,
+    failures: ReceiveFailures,
     ending: Arc<AtomicBool>,
 }
 
@@ -67,6 +69,7 @@ impl<I: Image> Snapshots<I> {
             jobs,
             reads,
             events,
+            failures: ReceiveFailures::default(),
             ending,
         };
         Ok((snapshots, SnapshotThreads { threads, ended }))
@@ -84,6 +87,11 @@ impl<I: Image> Snapshots<I> {
 }
 
 impl<I> Snapshots<I> {
+    /// When to come back though nothing happens.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.failures.next_due()
+    }
+
     /// Lets the threads end, in the midst of whatever they do.
     pub(crate) fn end(&mut self) {
         self.ending.store(true, Ordering::SeqCst);
@@ -128,6 +136,10 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
         while let Some(event) = self.snapshots.events.take() {
             self.on_snapshot_event(event);
         }
+        let now = self.state.now;
+        if let Some(id) = self.snapshots.failures.take_due(now) {
+            self.replica.receive_failed(now, id);
+        }
     }
 
     fn on_snapshot_event(&mut self, event: SnapshotEvent<S::Image>) {
@@ -138,10 +150,16 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             SnapshotEvent::Restored(id, image) => replica.restored(at, id, image),
             SnapshotEvent::NotRestored(id) => replica.restore_failed(at, id),
             SnapshotEvent::Read(read, chunk) => replica.chunk_read(at, &read, chunk),
-            SnapshotEvent::ReceiveBegun(id, offset) => replica.receive_begun(at, id, offset),
+            SnapshotEvent::ReceiveBegun(id, offset) => {
+                self.snapshots.failures.begun(id);
+                replica.receive_begun(at, id, offset);
+            }
             SnapshotEvent::Received(id, end) => replica.chunk_written(at, id, end),
-            SnapshotEvent::ReceivedAll(snapshot) => replica.received(at, snapshot),
-            SnapshotEvent::NotReceived(id) => replica.receive_failed(at, id),
+            SnapshotEvent::ReceivedAll(snapshot) => {
+                self.snapshots.failures.end();
+                replica.received(at, snapshot);
+            }
+            SnapshotEvent::NotReceived(id) => self.snapshots.failures.add(at, id),
         }
     }
 }
