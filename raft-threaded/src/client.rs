@@ -8,8 +8,8 @@ use raft_core::Consistency;
 use raft_core::replica::{Serial, SessionId, Stale, StateMachine};
 
 use crate::error::ClientError;
+use crate::runtime::calls::Call;
 use crate::runtime::inbox::Outlet;
-use crate::runtime::replica_thread::Call;
 use crate::status::ServerStatus;
 
 /// A blocking handle on a [`crate::Server`] of this process.

@@ -7,8 +7,8 @@ use crate::client::Client;
 use crate::error::ClientError;
 use crate::membership::{Alone, Force, Joiner};
 use crate::moves::Move;
+use crate::runtime::calls::Call;
 use crate::runtime::order::{Carried, Order};
-use crate::runtime::replica_thread::Call;
 use crate::status::MemberStatus;
 
 impl<S: StateMachine> Client<S> {

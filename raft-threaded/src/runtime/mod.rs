@@ -1,6 +1,7 @@
 //! The threads of a server: one owns the replica and every socket, one the log, two work on snapshots.
 
 mod attaching;
+pub(crate) mod calls;
 pub(crate) mod clock;
 pub(crate) mod front;
 pub(crate) mod inbox;

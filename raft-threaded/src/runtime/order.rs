@@ -13,8 +13,9 @@ use crate::error::{ClientError, JoinerError};
 use crate::membership::{Force, Joiner};
 use crate::moves::Move;
 use crate::random::random;
+use crate::runtime::calls::Call;
 use crate::runtime::front::Front;
-use crate::runtime::replica_thread::{Call, Hosted, ReplicaThread};
+use crate::runtime::replica_thread::{Hosted, ReplicaThread};
 
 /// Orders that may be asking other nodes who they are at a time, each on a thread of its own.
 const ASKING_MAX: usize = 8;

@@ -7,27 +7,26 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::ToSocketAddrs;
-use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use mio::{Events, Poll, Token};
-use raft_core::replica::{Output, Replica, Serial, SessionId, Stale, StateMachine};
+use raft_core::replica::{Output, Replica, StateMachine};
 use raft_core::wal::WalStats;
-use raft_core::{Action, Consistency, EntryId, Event, Input, Member, RequestId, Time};
+use raft_core::{Action, Event, Input, RequestId, Time};
 use tracing::error;
 
 use crate::error::{ClientError, StopError};
 use crate::runtime::attaching::{Attachments, next_look};
+use crate::runtime::calls::Call;
 use crate::runtime::clock;
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
 use crate::runtime::inbox::{Inbox, Outlet};
 use crate::runtime::log_thread::{LogEvent, LogJob, Work, WriteId};
 use crate::runtime::news::{report, report_halt};
-use crate::runtime::order::{Asked, Carried, Order};
+use crate::runtime::order::Carried;
 use crate::runtime::snapshots::Snapshots;
-use crate::runtime::waiter::{Answer, Waiter};
+use crate::runtime::waiter::Waiter;
 use crate::status::ServerStatus;
 use crate::transport::tcp::{Tcp, TcpEvent};
 
@@ -53,30 +52,6 @@ pub(crate) trait Hosted:
 }
 
 impl<S> Hosted for S where S: StateMachine<Command: Send, Query: Send, Reply: Send> + 'static {}
-
-/// What other threads ask of the replica thread.
-pub(crate) enum Call<S: StateMachine> {
-    /// Replicate a command.
-    Propose(S::Command, Answer<S::Reply>),
-    /// Begin a session.
-    Register(Answer<SessionId>),
-    /// Replicate a command of a session.
-    ProposeIn(Serial, S::Command, Answer<S::Reply>),
-    /// Answer a query with this consistency.
-    Query(Consistency, S::Query, Answer<S::Reply>),
-    /// Answer a query at once from the state of this node.
-    QueryStale(S::Query, Answer<Stale<S::Reply>>),
-    /// Carry out an order.
-    Order(Order, Answer<Carried>),
-    /// Other nodes were asked who they are, for this order.
-    Asked(RequestId, Asked, Option<EntryId>),
-    /// Tell how things are.
-    Status(Sender<ServerStatus>),
-    /// A name was looked up.
-    Resolved(Member, String, Result<Vec<std::net::SocketAddr>, String>),
-    /// End in order.
-    Shutdown,
-}
 
 /// Everything the thread owns.
 pub(crate) struct ReplicaThread<S: StateMachine, F> {
@@ -108,8 +83,8 @@ pub(crate) struct State<S: StateMachine> {
     outputs: Vec<Output<S>>,
     tcp_events: Vec<TcpEvent>,
     requests: Vec<Request<S>>,
-    log_stats: WalStats,
-    stopping: Option<Result<(), StopError>>,
+    pub(super) log_stats: WalStats,
+    pub(super) stopping: Option<Result<(), StopError>>,
     pub(super) now: Time,
 }
 
@@ -267,52 +242,6 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
         }
     }
 
-    fn on_call(&mut self, call: Call<S>) {
-        match call {
-            Call::Propose(command, answer) => {
-                let id = self.wait_for(Waiter::Reply(answer));
-                self.on_request(Request::Propose(id, command));
-            }
-            Call::Register(answer) => {
-                let id = self.wait_for(Waiter::Session(answer));
-                self.on_request(Request::Register(id));
-            }
-            Call::ProposeIn(serial, command, answer) => {
-                let id = self.wait_for(Waiter::Reply(answer));
-                self.on_request(Request::ProposeIn(id, serial, command));
-            }
-            Call::Query(consistency, query, answer) => {
-                let id = self.wait_for(Waiter::Reply(answer));
-                self.on_request(Request::Query(id, consistency, query));
-            }
-            Call::QueryStale(query, answer) => {
-                let id = self.wait_for(Waiter::Stale(answer));
-                self.on_request(Request::QueryStale(id, query));
-            }
-            Call::Order(order, answer) => {
-                let id = self.wait_for(Waiter::Order(answer));
-                self.on_request(Request::Order(id, order));
-            }
-            Call::Asked(id, asked, expect) => self.on_asked(id, asked, expect),
-            Call::Status(answer) => {
-                let status = ServerStatus::new(&self.replica.status(), self.state.log_stats);
-                let _ = answer.try_send(status);
-            }
-            Call::Resolved(member, name, addresses) => {
-                let (now, registry) = (self.state.now, self.poll.registry());
-                self.tcp
-                    .resolved((member, &name), &addresses, now, registry);
-            }
-            Call::Shutdown => self.state.stopping = Some(Ok(())),
-        }
-    }
-
-    fn wait_for(&mut self, waiter: Waiter<S::Reply>) -> RequestId {
-        let id = self.state.ids.next();
-        self.state.answers.insert(id, waiter);
-        id
-    }
-
     /// Carries out what follows from what was handed in, until nothing more does, or until others have
     /// to get their turn: true if nothing is left.
     fn settle(&mut self) -> bool {
@@ -410,21 +339,5 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     /// Ends after this round; what was said first stays.
     pub(super) fn stop(&mut self, result: Result<(), StopError>) {
         self.state.stopping.get_or_insert(result);
-    }
-
-    fn look_up(&mut self, member: Member, name: String) {
-        let outlet = self.outlet.clone();
-        let looking = thread::Builder::new().name("raft-resolver".to_string());
-        let wanted = name.clone();
-        let spawned = looking.spawn(move || {
-            let addresses = name.to_socket_addrs().map(Iterator::collect);
-            let addresses = addresses.map_err(|error| format!("looking up {name}: {error}"));
-            outlet.send(Call::Resolved(member, name, addresses));
-        });
-        if let Err(error) = spawned {
-            let (now, registry) = (self.state.now, self.poll.registry());
-            let failed = Err(format!("looking up a name: {error}"));
-            self.tcp.resolved((member, &wanted), &failed, now, registry);
-        }
     }
 }
