@@ -12,7 +12,7 @@ use crossbeam_channel::Receiver;
 use raft_core::replica::{Image, ImageError, ReadChunk, ReplicaImage, Sink};
 use raft_core::wal::{Chunk, SnapshotError, SnapshotStore};
 use raft_core::{EntryId, SnapshotMeta};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::disk::FileDisk;
 use crate::runtime::inbox::Outlet;
@@ -166,7 +166,12 @@ fn received<I>(id: EntryId, result: Result<SnapshotEvent<I>, SnapshotError>) -> 
     match result {
         Ok(event) => event,
         Err(failure) => {
-            warn!(%failure, "a snapshot could not be received");
+            // Parts that were on their way when one failed have nowhere to go, and that one was told.
+            if matches!(failure, SnapshotError::NotReceiving { .. }) {
+                debug!(%failure, "a part came too late");
+            } else {
+                warn!(%failure, "a snapshot could not be received");
+            }
             SnapshotEvent::NotReceived(id)
         }
     }
