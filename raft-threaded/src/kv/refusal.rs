@@ -77,7 +77,7 @@ mod tests {
         let (node, address) = (NodeId(3), "db7:7103".to_string());
         let said = |error: MoveError| {
             let Reply::Error(said) = refuse(&error.into()) else {
-                panic!("it is refused");
+                panic!("a refusal is an error");
             };
             said
         };
