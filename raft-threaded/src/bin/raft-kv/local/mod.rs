@@ -1,19 +1,19 @@
 //! `raft-kv local`: a whole cluster on this machine, of real processes.
 
-use std::fs::{self, File};
+mod layout;
+
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use raft_core::NodeId;
-use raft_threaded::Seat;
-use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use self::layout::{Layout, NODES_MAX, PORT_MAX, agree, make, read_layout};
 use super::Failure;
 use super::resp_client::ask_status;
 use super::values;
@@ -48,49 +48,12 @@ pub(super) struct Arguments {
     restart: bool,
 }
 
-/// What a folder remembers, because the log does: addresses are part of the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Layout {
-    nodes: u16,
-    #[serde(default)]
-    spares: u16,
-    base_port: u16,
-}
-
-/// Nodes of both kinds: each has a port of one digit above the base.
-const NODES_MAX: u16 = 9;
-/// Leaves room for the ports above it.
-const PORT_MAX: u16 = 65_000;
 /// A node that dies sooner than after so many looks is not started again at once.
 const LOOKS_BETWEEN_STARTS: u32 = 10;
-const LAYOUT_NAME: &str = "local.toml";
 /// How often the nodes are looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a node may take to stop before it is killed.
 const STOP_LOOKS: u32 = 50;
-
-impl Layout {
-    /// Nodes of the first configuration, and those that were not.
-    const fn all(self) -> u16 {
-        self.nodes + self.spares
-    }
-
-    fn is_right(self) -> bool {
-        self.nodes >= 1 && self.all() <= NODES_MAX && self.base_port <= PORT_MAX
-    }
-
-    const fn client_port(self, node: u16) -> u16 {
-        self.base_port + node
-    }
-
-    const fn peer_port(self, node: u16) -> u16 {
-        self.base_port + 100 + node
-    }
-
-    fn data(dir: &Path, node: u16) -> PathBuf {
-        dir.join(format!("node-{node}"))
-    }
-}
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let dir = &arguments.dir;
@@ -120,88 +83,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let ended = cluster.watch(&signals);
     cluster.stop();
     ended
-}
-
-fn read_layout(dir: &Path) -> Result<Option<Layout>, Failure> {
-    let file = dir.join(LAYOUT_NAME);
-    match fs::read_to_string(&file) {
-        Ok(text) => match toml::from_str::<Layout>(&text) {
-            Ok(layout) if layout.is_right() => Ok(Some(layout)),
-            Ok(layout) => {
-                let file = file.display();
-                Err(
-                    format!("{file} is not right: {layout:?}, expected 1 to {NODES_MAX} nodes")
-                        .into(),
-                )
-            }
-            Err(error) => Err(format!("{} is not right: {error}", file.display()).into()),
-        },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{} cannot be read: {error}", file.display()).into()),
-    }
-}
-
-/// A folder that exists is started as it is.
-fn agree(arguments: &Arguments, layout: Layout) -> Result<Layout, Failure> {
-    let dir = arguments.dir.display();
-    if arguments.nodes.is_some_and(|nodes| nodes != layout.nodes) {
-        return Err(format!(
-            "{dir} holds a cluster of {} nodes; leave out --nodes, or give another --dir",
-            layout.nodes
-        )
-        .into());
-    }
-    if arguments.spare.is_some_and(|spare| spare != layout.spares) {
-        return Err(format!(
-            "{dir} holds a cluster with {} spare nodes; leave out --spare, or give another --dir",
-            layout.spares
-        )
-        .into());
-    }
-    if arguments
-        .base_port
-        .is_some_and(|port| port != layout.base_port)
-    {
-        return Err(format!(
-            "{dir} holds a cluster with base port {}; leave out --base-port, or give another --dir",
-            layout.base_port
-        )
-        .into());
-    }
-    Ok(layout)
-}
-
-/// Makes the folders of a new cluster.
-fn make(arguments: &Arguments) -> Result<Layout, Failure> {
-    let dir = &arguments.dir;
-    let layout = Layout {
-        nodes: arguments.nodes.unwrap_or(3),
-        spares: arguments.spare.unwrap_or(0),
-        base_port: arguments.base_port.unwrap_or(7000),
-    };
-    if !layout.is_right() {
-        return Err(format!("at most {NODES_MAX} nodes, spare ones included").into());
-    }
-    let seats: Vec<Seat> = (1..=layout.nodes)
-        .map(|node| Seat {
-            node: NodeId(node.into()),
-            data: Layout::data(dir, node),
-            address: format!("127.0.0.1:{}", layout.peer_port(node)),
-        })
-        .collect();
-    // A first start that was cut short is not taken for a cluster.
-    let occupied = seats.iter().find(|seat| seat.data.exists());
-    if let Some(seat) = occupied {
-        return Err(format!(
-            "{} is there, but no {LAYOUT_NAME} beside it: not a folder of `raft-kv local`, or its \
-             first start was cut short; give another --dir, or remove it if nothing in it is needed",
-            seat.data.display()
-        )
-        .into());
-    }
-    raft_threaded::init(&seats)?;
-    fs::write(dir.join(LAYOUT_NAME), toml::to_string(&layout)?)?;
-    Ok(layout)
 }
 
 fn check_ports(layout: Layout) -> Result<(), Failure> {
