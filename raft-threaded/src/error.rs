@@ -46,6 +46,18 @@ pub enum StartError {
         /// The folder.
         directory: PathBuf,
     },
+    /// The folder of a node that is to be made holds something else.
+    #[error(
+        "the data folder {directory} holds {file}, and that of a new node begins empty; give another folder, or \
+         move away what is in it",
+        directory = directory.display()
+    )]
+    NotEmpty {
+        /// The folder.
+        directory: PathBuf,
+        /// Something that is in it.
+        file: String,
+    },
     /// The log cannot be believed.
     #[error("the log in {directory} cannot be used: {error}", directory = directory.display())]
     Recovery {
@@ -72,11 +84,11 @@ pub enum StartError {
     },
     /// Two nodes of a cluster that is to be made would be looked for in one place.
     #[error(
-        "{address} is given for node {first} and for node {second}; give each the address at which it alone \
-         listens for peers"
+        "node {second} at {address} would be in the place of node {first}; give each the address at which it \
+         alone listens for peers"
     )]
     SameAddress {
-        /// The address.
+        /// The address of the second one, which may be written in another way than that of the first.
         address: String,
         /// One of the nodes.
         first: NodeId,
@@ -189,8 +201,9 @@ pub enum ClientError {
     Move(#[from] MoveError),
     /// The node was to become a cluster of its own, and others may go on without it.
     #[error(
-        "{others} other voters take part: if a majority of them still lives, two clusters will serve two \
-         histories; stop the others for good, or make sure that they never come back, then force it"
+        "{others} {}: if a majority of the voters still lives, two clusters will serve two histories; stop the \
+         others for good, or make sure that they never come back, then force it",
+        if *others == 1 { "other voter takes part" } else { "other voters take part" }
     )]
     OtherVoters {
         /// How many.

@@ -7,6 +7,7 @@ use raft_core::{ClusterId, Configuration, GroupId, Identity, Member, NodeId, Sto
 
 use crate::disk::FileDisk;
 use crate::error::StartError;
+use crate::place::is_one_place;
 use crate::random::random;
 
 /// One node of a cluster that is to be made.
@@ -25,8 +26,8 @@ pub struct Seat {
 ///
 /// # Errors
 ///
-/// If two nodes have one address: nothing was made. If a folder cannot be made, or holds a log already: folders
-/// made before the failure stay, and belong to no cluster.
+/// If two nodes have one address, in whichever way it is written, or if a folder holds anything already: nothing was
+/// made. If a folder cannot be made: those made before the failure stay, and belong to no cluster.
 pub fn init(seats: &[Seat]) -> Result<ClusterId, StartError> {
     check_addresses(seats)?;
     let cluster = ClusterId(random()?);
@@ -63,7 +64,7 @@ pub fn init(seats: &[Seat]) -> Result<ClusterId, StartError> {
 fn check_addresses(seats: &[Seat]) -> Result<(), StartError> {
     for (place, second) in seats.iter().enumerate() {
         let mut before = seats[..place].iter();
-        if let Some(first) = before.find(|seat| seat.address == second.address) {
+        if let Some(first) = before.find(|seat| is_one_place(&seat.address, &second.address)) {
             return Err(StartError::SameAddress {
                 address: second.address.clone(),
                 first: first.node,
@@ -79,7 +80,7 @@ fn check_addresses(seats: &[Seat]) -> Result<(), StartError> {
 ///
 /// # Errors
 ///
-/// If the folder cannot be made or holds a log already.
+/// If the folder cannot be made or holds anything already.
 pub fn init_joiner(node: NodeId, data: &Path) -> Result<Identity, StartError> {
     let member = Member {
         node,
@@ -104,6 +105,7 @@ fn create(
         error,
     })?;
     let mut disk = FileDisk::open(data)?;
+    check_unused(&mut disk, data)?;
     Wal::create(&mut disk, identity, configuration).map_err(|error| recovery(data, error))
 }
 
@@ -117,14 +119,27 @@ pub fn identity_of(data: &Path) -> Result<Identity, StartError> {
     Wal::peek(&mut disk).map_err(|error| recovery(data, error))
 }
 
+/// What may lie in a folder that is to be used: what a first attempt left behind that was cut short, and what file
+/// systems put there.
+const NOBODYS: [&str; 2] = ["fresh", "lost+found"];
+
+/// A log takes the names it needs, and whatever had them would be gone.
 fn check_unused(disk: &mut FileDisk, directory: &Path) -> Result<(), StartError> {
     use raft_core::wal::Disk;
 
     let names = disk
         .list()
         .map_err(|error| recovery(directory, RecoveryError::Disk(error)))?;
-    match names.into_iter().find(|name| name.ends_with(".wal")) {
-        Some(file) => Err(recovery(directory, RecoveryError::Exists { file })),
+    if let Some(file) = names.iter().find(|name| name.ends_with(".wal")) {
+        let file = file.clone();
+        return Err(recovery(directory, RecoveryError::Exists { file }));
+    }
+    let mut names = names.into_iter();
+    match names.find(|name| !NOBODYS.contains(&name.as_str())) {
+        Some(file) => Err(StartError::NotEmpty {
+            directory: directory.to_path_buf(),
+            file,
+        }),
         None => Ok(()),
     }
 }

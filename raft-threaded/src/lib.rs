@@ -68,6 +68,7 @@ pub mod kv;
 mod membership;
 mod moves;
 mod orders;
+mod place;
 mod random;
 #[cfg(feature = "raft-kv")]
 pub mod resp;
@@ -84,6 +85,7 @@ pub use self::error::{ClientError, JoinerError, StartError, StopError};
 pub use self::folder::{Seat, identity_of, init, init_joiner};
 pub use self::membership::{Alone, Force, Joiner, Part};
 pub use self::moves::MoveError;
+pub use self::place::{AddressError, NodeIdError, check_address, parse_node_id};
 pub use self::server::{Server, ServerOptions};
 pub use self::status::{MemberStatus, ServerStatus};
 pub use self::stopped::{StoppedError, reset_stopped, solo_stopped};

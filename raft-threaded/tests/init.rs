@@ -4,7 +4,27 @@
 
 mod support;
 
-use support::run;
+use std::fs;
+
+use support::{Ran, run};
+
+/// A folder to make folders in, which is gone afterwards.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn dir(&self) -> std::path::PathBuf {
+        self.0.path().join("data")
+    }
+
+    fn init(&self, nodes: &[&str]) -> Ran {
+        let dir = self.dir().display().to_string();
+        run(&[&["init", "--dir", &dir], nodes].concat())
+    }
+}
 
 #[test]
 fn init_gives_no_two_nodes_one_address() {
@@ -22,7 +42,7 @@ fn init_gives_no_two_nodes_one_address() {
         !said.success
             && said
                 .err
-                .contains("db1:7101 is given for node 1 and for node 3"),
+                .contains("node 3 at db1:7101 would be in the place of node 1"),
         "{}{}",
         said.out,
         said.err
@@ -59,4 +79,27 @@ fn init_does_not_make_a_cluster_over_another() {
         "{}",
         nonsense.err
     );
+}
+
+/// A log takes the names that it needs: a file that had one of them was gone.
+#[test]
+fn init_leaves_a_folder_alone_that_holds_something_else() {
+    let place = Place::new();
+    let foreign = place.dir().join("node-2");
+    fs::create_dir_all(&foreign).unwrap();
+    fs::write(foreign.join("spare"), "keys").unwrap();
+    let ran = place.init(&["1=db1:7101", "2=db2:7101"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(
+        ran.err.contains("node-2 holds spare") && ran.err.contains("give another folder"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(fs::read(foreign.join("spare")).unwrap(), b"keys");
+    assert!(!place.dir().join("node-1").exists(), "nothing was made");
+    // What a file system keeps at its root, and what an attempt that was cut short leaves behind.
+    fs::rename(foreign.join("spare"), foreign.join("lost+found")).unwrap();
+    fs::write(foreign.join("fresh"), "").unwrap();
+    let ran = place.init(&["1=db1:7101", "2=db2:7101"]);
+    assert!(ran.success, "{}", ran.err);
 }

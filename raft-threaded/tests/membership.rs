@@ -188,7 +188,7 @@ fn what_would_harm_a_cluster_is_refused_unless_it_is_forced() {
     done(&["attach", "--to", &to, &cluster.nodes[joiner].place()]);
     let others = refused(&["solo", "--to", &to]);
     assert!(
-        others.contains("1 other voters") && others.contains("two histories"),
+        others.contains("1 other voter takes part") && others.contains("two histories"),
         "{others}"
     );
     let elsewhere = "00000000000000000000000000000001";

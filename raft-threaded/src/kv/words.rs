@@ -7,6 +7,7 @@ use bytes::Bytes;
 use raft_core::{EntryId, Index, MemberChange, MembershipChange, NodeId, Term};
 
 use crate::membership::Force;
+use crate::place::{check_address, parse_node_id};
 use crate::runtime::order::Order;
 
 use super::table::{Parsed, is, shown};
@@ -101,13 +102,9 @@ pub(super) fn number<N: FromStr>(word: &[u8]) -> Option<N> {
 }
 
 pub(super) fn node_id(word: &Bytes) -> Result<NodeId, String> {
-    let id = number(word).map(NodeId);
-    id.ok_or_else(|| {
-        format!(
-            "ERR '{}' is no id of a node, which is a number",
-            shown(word)
-        )
-    })
+    // What is no text is no number, either.
+    let text = core::str::from_utf8(word).unwrap_or_default();
+    parse_node_id(text).map_err(|error| format!("ERR '{}' names no node: {error}", shown(word)))
 }
 
 /// `TERM.INDEX`.
@@ -126,11 +123,9 @@ fn expected_id(word: &Bytes) -> Result<EntryId, String> {
 }
 
 pub(super) fn address(word: &Bytes) -> Result<String, String> {
-    let text = core::str::from_utf8(word).ok();
-    let address = text.filter(|text| {
-        let parts = text.rsplit_once(':');
-        parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-    });
-    let address = address.map(str::to_string);
-    address.ok_or_else(|| format!("ERR '{}' is no address, which is HOST:PORT", shown(word)))
+    let text = core::str::from_utf8(word).unwrap_or_default();
+    match check_address(text) {
+        Ok(()) => Ok(text.to_string()),
+        Err(error) => Err(format!("ERR '{}' is no address: {error}", shown(word))),
+    }
 }
