@@ -4,7 +4,8 @@
 
 mod support;
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use support::{Cluster, free_port, run};
 
@@ -47,7 +48,16 @@ fn every_verb_explains_itself() {
             ran.out
         );
     }
-    assert!(run(&["--help"]).out.contains("redis-cli"));
+    let help = run(&["--help"]).out;
+    assert!(help.contains("redis-cli"), "{help}");
+    for code in [
+        "0  done",
+        "1  understood",
+        "2  not understood",
+        "3  an order",
+    ] {
+        assert!(help.contains(code), "{help}");
+    }
 }
 
 #[test]
@@ -93,7 +103,11 @@ fn an_order_whose_outcome_nobody_knows_has_an_exit_code_of_its_own() {
     let to = silent.local_addr().unwrap().to_string();
     let ran = run(&["step-down", "--to", &to, "--timeout", "1"]);
     assert_eq!(ran.code, Some(3), "{}", ran.err);
-    assert!(ran.err.contains("it may have been done"), "{}", ran.err);
+    assert!(
+        ran.err.contains("step-down at 127.0.0.1") && ran.err.contains("it may have been done"),
+        "{}",
+        ran.err
+    );
     drop(silent);
     let ran = run(&["step-down", "--to", &to]);
     assert_eq!(ran.code, Some(1), "{}", ran.err);
@@ -102,6 +116,65 @@ fn an_order_whose_outcome_nobody_knows_has_an_exit_code_of_its_own() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn the_program_has_its_own_name_and_version() {
+    let version = run(&["--version"]).out;
+    assert_eq!(version, format!("raft-kv {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_node_is_named_once() {
+    for arguments in [
+        &["detach", "2", "3", "2"][..],
+        &["attach", "2=a:1", "2=b:1"],
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains("node 2 is named twice"), "{}", ran.err);
+    }
+}
+
+/// A node that refuses every order as too early; how often it was asked.
+fn asked_until_given_up(arguments: &[&str]) -> (usize, support::Ran) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            let mut asked = 0;
+            loop {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 256];
+                if stream.read(&mut request).unwrap() == 0 {
+                    return asked;
+                }
+                asked += 1;
+                stream
+                    .write_all(b"-BUSY it is, RAFT.STATUS says why\r\n")
+                    .unwrap();
+            }
+        });
+        let ran = run(&[arguments, &["--to", &to]].concat());
+        // Whoever connects and says nothing is the end of it.
+        drop(TcpStream::connect(&to).unwrap());
+        (asked.join().unwrap(), ran)
+    })
+}
+
+#[test]
+fn an_order_that_comes_too_early_is_given_again_for_as_long_as_was_said() {
+    let (asked, ran) = asked_until_given_up(&["step-down", "--timeout", "1"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    // Five times a second at most.
+    assert!((1..=6).contains(&asked), "asked {asked} times");
+    assert!(
+        ran.err.contains("BUSY it is, `raft-kv status` says why"),
+        "{}",
+        ran.err
+    );
+    let (asked, _) = asked_until_given_up(&["step-down"]);
+    assert_eq!(asked, 25);
 }
 
 /// A node that is reset starts again, and a second order may meet it while it does.
@@ -143,6 +216,8 @@ fn a_value_that_is_none_is_told_with_what_was_expected() {
             "a number of milliseconds",
         ),
         (&["solo", "--expect", "c1"], "32 hexadecimal digits"),
+        (&["promote", "3", "--expect", "3-17"], "expected TERM.INDEX"),
+        (&["attach", "4=db4:0"], "a port from 1 to 65535"),
     ] {
         let ran = run(arguments);
         let found = arguments.last().unwrap();

@@ -28,57 +28,38 @@ impl Place {
 
 #[test]
 fn init_gives_no_two_nodes_one_address() {
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("data").display().to_string();
-    let said = run(&[
-        "init",
-        "--dir",
-        &dir,
-        "1=db1:7101",
-        "2=db2:7101",
-        "3=db1:7101",
-    ]);
-    assert!(
-        !said.success
-            && said
-                .err
-                .contains("node 3 at db1:7101 would be in the place of node 1"),
-        "{}{}",
-        said.out,
-        said.err
-    );
-    assert!(!folder.path().join("data").exists(), "nothing was made");
+    for (first, second) in [
+        ("db1:7101", "db1:7101"),
+        ("db1:7101", "DB1:7101"),
+        ("localhost:7101", "127.0.0.1:7101"),
+    ] {
+        let place = Place::new();
+        let nodes = [
+            &format!("1={first}"),
+            "2=db2:7101",
+            &format!("3={second}")[..],
+        ];
+        let ran = place.init(&nodes);
+        let expected = format!("node 3 at {second} would be in the place of node 1");
+        assert_eq!(ran.code, Some(2), "{}", ran.err);
+        assert!(ran.err.contains(&expected), "{}", ran.err);
+        assert!(!place.dir().exists(), "nothing was made");
+    }
 }
 
 #[test]
 fn init_does_not_make_a_cluster_over_another() {
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("data").display().to_string();
-    let arguments = [
-        "init",
-        "--dir",
-        &dir,
-        "1=127.0.0.1:7101",
-        "2=127.0.0.1:7102",
-    ];
-    let first = run(&arguments);
+    let place = Place::new();
+    let nodes = ["1=127.0.0.1:7101", "2=127.0.0.1:7102"];
+    let first = place.init(&nodes);
     assert!(
         first.success && first.out.contains("raft-kv serve --id 2"),
         "{}",
         first.err
     );
-    let second = run(&arguments);
-    assert!(
-        !second.success && second.err.contains("already"),
-        "{}",
-        second.err
-    );
-    let nonsense = run(&["init", "--dir", &dir, "1:7101"]);
-    assert!(
-        nonsense.err.contains("expected ID=HOST:PORT"),
-        "{}",
-        nonsense.err
-    );
+    let second = place.init(&nodes);
+    assert_eq!(second.code, Some(1), "{}", second.err);
+    assert!(second.err.contains("already"), "{}", second.err);
 }
 
 /// A log takes the names that it needs: a file that had one of them was gone.
@@ -102,4 +83,33 @@ fn init_leaves_a_folder_alone_that_holds_something_else() {
     fs::write(foreign.join("fresh"), "").unwrap();
     let ran = place.init(&["1=db1:7101", "2=db2:7101"]);
     assert!(ran.success, "{}", ran.err);
+}
+
+#[test]
+fn init_says_what_a_node_looks_like() {
+    for (node, expected) in [
+        ("1:7101", "expected ID=HOST:PORT"),
+        ("x=db1:7101", "'x' names no node: expected the id of a node"),
+        ("1=db1:0", "'db1:0' is no address: expected HOST:PORT"),
+        ("1=db1", "'db1' is no address: expected HOST:PORT"),
+    ] {
+        let ran = Place::new().init(&[node]);
+        assert_eq!(ran.code, Some(2), "{node}: {}", ran.err);
+        assert!(ran.err.contains(expected), "{node}: {}", ran.err);
+    }
+    let twice = Place::new().init(&["1=db1:7101", "1=db2:7101"]);
+    assert_eq!(twice.code, Some(2), "{}", twice.err);
+    assert!(
+        twice
+            .err
+            .contains("node 1 is named twice; name each node once"),
+        "{}",
+        twice.err
+    );
+}
+
+#[test]
+fn init_counts_a_single_voter_as_one() {
+    let ran = Place::new().init(&["1=db1:7101"]);
+    assert!(ran.out.contains("with 1 voter:"), "{}", ran.out);
 }

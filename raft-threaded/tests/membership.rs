@@ -81,7 +81,8 @@ fn a_node_that_waits_says_so_and_what_to_do() {
         let members = run(&arguments);
         assert_eq!((members.code, members.out.as_str()), (Some(1), ""));
         assert!(
-            members.err.contains("node 2 at") && members.err.contains("waits to be attached"),
+            members.err.contains("node 2 is in no cluster")
+                && members.err.contains("waits to be attached"),
             "{}",
             members.err
         );

@@ -22,9 +22,18 @@ fn serve(data: &str, peer: u16, client: u16) -> Vec<String> {
 
 /// Runs `serve`, which is expected to refuse; returns what it said.
 fn refused(arguments: &[String]) -> String {
+    ended(arguments, 1)
+}
+
+/// Runs `serve`, which is expected not to understand; returns what it said.
+fn not_understood(arguments: &[String]) -> String {
+    ended(arguments, 2)
+}
+
+fn ended(arguments: &[String], code: i32) -> String {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let ran = run(&arguments);
-    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert_eq!(ran.code, Some(code), "{}", ran.err);
     ran.err
 }
 
@@ -120,7 +129,7 @@ fn a_node_that_is_to_join_has_an_id_and_a_folder_of_its_own() {
     let data = folder.path().join("new").display().to_string();
     let mut arguments = serve(&data, free_port(), free_port());
     arguments.push("--join".to_string());
-    let said = refused(&arguments);
+    let said = not_understood(&arguments);
     assert!(said.contains("Give --id N"), "{said}");
     assert!(!folder.path().join("new").exists());
 }
@@ -147,7 +156,7 @@ fn settings_come_from_a_file_and_flags_win() {
     assert!(child.wait().unwrap().success());
 
     std::fs::write(&file, "idd = 1\n").unwrap();
-    let said = refused(&["serve".to_string(), format!("--config={}", file.display())]);
+    let said = not_understood(&["serve".to_string(), format!("--config={}", file.display())]);
     assert!(said.contains("unknown field `idd`"), "{said}");
 }
 
@@ -155,11 +164,40 @@ fn settings_come_from_a_file_and_flags_win() {
 fn a_setting_out_of_its_range_is_told_in_milliseconds() {
     let mut arguments = serve("/nowhere", free_port(), free_port());
     arguments.push("--heartbeat-ms=200".to_string());
-    let said = refused(&arguments);
+    let said = not_understood(&arguments);
     assert!(
         said.contains("--heartbeat-ms is 200 ms, expected 1 to 125 ms"),
         "{said}"
     );
+}
+
+/// A node that cannot listen is started again elsewhere, and `init` takes an empty folder only.
+#[test]
+fn a_node_that_cannot_listen_makes_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("new");
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for (peer, client) in [(port, free_port()), (free_port(), port)] {
+        let mut arguments = serve(&data.display().to_string(), peer, client);
+        arguments.extend(["--join".to_string(), "--id=4".to_string()]);
+        let said = refused(&arguments);
+        assert!(said.contains("choose another port"), "{said}");
+        assert!(!data.exists(), "{said}");
+    }
+}
+
+#[test]
+fn a_node_is_told_where_to_listen_and_what_to_log_in_words_that_are_understood() {
+    let data = "--data=/nowhere".to_string();
+    let said = not_understood(&["serve".to_string(), data.clone()]);
+    assert!(said.contains("Give --peer-addr"), "{said}");
+    let peers = "--peer-addr=127.0.0.1:1".to_string();
+    let said = not_understood(&["serve".to_string(), peers.clone()]);
+    assert!(said.contains("Give --data"), "{said}");
+    let log = "--log=raft=loud".to_string();
+    let said = not_understood(&["serve".to_string(), data, peers, log]);
+    assert!(said.contains("--log raft=loud"), "{said}");
 }
 
 #[test]

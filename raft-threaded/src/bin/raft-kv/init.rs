@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use raft_core::NodeId;
-use raft_threaded::Seat;
+use raft_threaded::{Seat, StartError};
 
-use super::Failure;
-use super::place::Place;
+use super::failure::{Failure, not_understood};
+use super::place::{Place, each_once};
+use super::values::counted;
 
 /// What `init` needs to know.
 #[derive(Debug, clap::Args)]
@@ -33,18 +34,22 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut seats: Vec<Seat> = Vec::new();
+    each_once(arguments.nodes.iter().map(|node| node.id))?;
     for node in &arguments.nodes {
-        if seats.iter().any(|seat| seat.node.0 == node.id) {
-            return Err(format!("node {} is named twice", node.id).into());
-        }
         seats.push(Seat {
             node: NodeId(node.id),
             data: arguments.dir.join(format!("node-{}", node.id)),
             address: node.address.clone(),
         });
     }
-    let cluster = raft_threaded::init(&seats)?;
-    println!("cluster {cluster} with {} voters:", seats.len());
+    let cluster = raft_threaded::init(&seats).map_err(|error| {
+        if matches!(error, StartError::SameAddress { .. }) {
+            not_understood(error.to_string())
+        } else {
+            error.into()
+        }
+    })?;
+    println!("cluster {cluster} with {}:", counted(seats.len(), "voter"));
     for seat in &seats {
         println!(
             "  node {}  {}  {}",

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use raft_core::ClusterId;
 use raft_threaded::Force;
 
-use super::Failure;
-use super::orders::{This, words};
+use super::failure::Failure;
+use super::orders::words;
+use super::target::Target;
 
 /// What `solo` needs to know.
 #[derive(Debug, clap::Args)]
@@ -21,7 +22,7 @@ Examples:
   raft-kv solo --data node-1 --force")]
 pub(super) struct Solo {
     #[command(flatten)]
-    target: Target,
+    target: Left,
     /// Leave this cluster and no other: `cluster_id` of `status --json`.
     #[arg(long, value_name = "CLUSTER")]
     expect: Option<ClusterId>,
@@ -41,7 +42,7 @@ Examples:
   raft-kv reset --data node-4")]
 pub(super) struct Reset {
     #[command(flatten)]
-    target: Target,
+    target: Left,
     /// Do it although the node is a member, as its log says.
     #[arg(long)]
     force: bool,
@@ -49,9 +50,9 @@ pub(super) struct Reset {
 
 /// One certain node: running, or stopped.
 #[derive(Debug, clap::Args)]
-struct Target {
+struct Left {
     #[command(flatten)]
-    to: This,
+    to: Target,
     /// The data folder of the node, in place of --to, while the node is stopped.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "timeout"])]
     data: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! `raft-kv`: a replicated key-value server that every Redis client can talk to.
 
+mod failure;
 mod init;
 mod leave;
 mod local;
@@ -10,23 +11,31 @@ mod resp_client;
 mod serve;
 mod settings;
 mod status;
+mod target;
 mod values;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::failure::exit_code;
+
 /// A replicated key-value server that every Redis client can talk to.
 ///
 /// Start with `raft-kv local`: three nodes on this machine, ready for redis-cli.
 #[derive(Debug, Parser)]
 #[command(
+    name = "raft-kv",
     version,
     arg_required_else_help = true,
     after_help = "\
 `raft-kv VERB --help` says more, with examples.
 
-Exit codes: 0 done, 1 not done, 2 not understood, 3 nobody knows whether it was done."
+Exit codes:
+  0  done
+  1  understood, and not done
+  2  not understood: what was typed, or a setting, cannot be meant
+  3  an order was given, and nobody knows whether it was carried out"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -77,17 +86,27 @@ Example:
   raft-kv step-down --to db1:6379")]
     StepDown(orders::StepDown),
     /// Let a node take a snapshot, so that its log can begin later.
-    #[command(after_help = "\
+    #[command(
+        mut_arg("to", of_that_node),
+        after_help = "\
 Nodes do so by themselves, for every 64 MiB of log, so that this is seldom needed: it makes the next start quicker
 and the log shorter. The answer names the last entry in the snapshot, which is on the disk then.
 
 Example:
-  raft-kv snapshot --to db2:6379")]
+  raft-kv snapshot --to db2:6379"
+    )]
     Snapshot(orders::Snapshot),
     /// Make a node a cluster of its own, when a majority is lost for good.
+    #[command(mut_arg("to", of_that_node))]
     Solo(leave::Solo),
     /// Empty a node, so that it can be attached to a cluster.
+    #[command(mut_arg("to", of_that_node))]
     Reset(leave::Reset),
+}
+
+/// It matters which node is asked.
+fn of_that_node(to: clap::Arg) -> clap::Arg {
+    to.help("The client address of the node that is to do it")
 }
 
 fn main() -> ExitCode {
@@ -112,17 +131,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("raft-kv: {error}");
-            if error.is::<orders::OutcomeUnknown>() {
-                ExitCode::from(OUTCOME_UNKNOWN)
-            } else {
-                ExitCode::FAILURE
-            }
+            exit_code(&error)
         }
     }
 }
-
-/// An order was given, and nobody knows what became of it.
-const OUTCOME_UNKNOWN: u8 = 3;
-
-/// What a verb ends with when it cannot do its work: a sentence for the operator.
-type Failure = Box<dyn std::error::Error>;

@@ -1,8 +1,10 @@
 //! `raft-kv members`: who takes part.
 
+use raft_core::NodeId;
+use raft_threaded::ClientError;
 use serde_json::{Value, json};
 
-use super::Failure;
+use super::failure::Failure;
 use super::resp_client::{STATUS_PATIENCE, ask_status};
 use super::status::shown;
 use super::values;
@@ -33,11 +35,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let id = &status["id"];
     match status["standing"].as_str() {
         Some("waiting") => {
-            return Err(format!(
-                "node {id} at {to} is in no cluster and waits to be attached to one; ask a member, or attach it: \
-                 raft-kv attach --to CLIENT-ADDRESS-OF-A-MEMBER {id}=HOST:PEER-PORT"
-            )
-            .into());
+            let node = NodeId(id.as_u64().unwrap_or_default());
+            let error = ClientError::NoCluster { node };
+            return Err(format!("{to}: {error}; or ask a member").into());
         }
         Some("removed") => eprintln!(
             "raft-kv: node {id} at {to} is no member any more, or not yet, and what it knows is old; ask a member"

@@ -1,51 +1,15 @@
 //! Verbs that order something of a running cluster, by way of any of its nodes.
 
-use std::time::Duration;
-
-use super::Failure;
-use super::place::Place;
-use super::resp_client::{Answer, CallError, call};
+use super::failure::Failure;
+use super::place::{Place, each_once};
+use super::target::Target;
 use super::values;
-
-/// The longest wait for an outcome, in seconds: a day.
-const TIMEOUT_MAX: u64 = 86_400;
-/// How often an order is given that comes too early.
-const ATTEMPTS: u32 = 25;
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
-
-/// The node that is asked: any of the cluster.
-#[derive(Debug, clap::Args)]
-pub(super) struct To {
-    /// The client address of any node of the cluster.
-    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
-    pub(super) to: String,
-    #[command(flatten)]
-    wait: Wait,
-}
-
-/// The node that is to do it, and no other.
-#[derive(Debug, clap::Args)]
-pub(super) struct This {
-    /// The client address of the node that is to do it.
-    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, default_value = "127.0.0.1:6379")]
-    to: String,
-    #[command(flatten)]
-    wait: Wait,
-}
-
-/// Patience.
-#[derive(Debug, clap::Args)]
-struct Wait {
-    /// How long to wait for the outcome, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = values::number(1..=TIMEOUT_MAX))]
-    timeout: u64,
-}
 
 /// Compare and set.
 #[derive(Debug, clap::Args)]
 struct Expect {
     /// Change nothing unless this is the configuration in force: `configuration_id` of `members --json`.
-    #[arg(long, value_name = "TERM.INDEX")]
+    #[arg(long, value_name = "TERM.INDEX", value_parser = values::entry_id)]
     expect: Option<String>,
 }
 
@@ -62,7 +26,7 @@ Examples:
   raft-kv attach --to db1:6379 9=dr1:7109 --learner")]
 pub(super) struct Attach {
     #[command(flatten)]
-    to: To,
+    to: Target,
     /// The nodes, each with the address at which it listens for peers.
     #[arg(value_name = "ID=HOST:PORT", required = true)]
     nodes: Vec<Place>,
@@ -84,7 +48,7 @@ Examples:
   raft-kv detach --to db1:6379 4 5")]
 pub(super) struct Detach {
     #[command(flatten)]
-    to: To,
+    to: Target,
     /// The ids of the nodes.
     #[arg(value_name = "ID", value_parser = values::node_id, required = true)]
     nodes: Vec<u64>,
@@ -96,7 +60,7 @@ pub(super) struct Detach {
 #[derive(Debug, clap::Args)]
 pub(super) struct OneNode {
     #[command(flatten)]
-    to: To,
+    to: Target,
     /// The id of the node.
     #[arg(value_name = "ID", value_parser = values::node_id)]
     node: u64,
@@ -116,7 +80,7 @@ Examples:
   raft-kv move --to db1:6379 3=db7:7103 --force")]
 pub(super) struct Move {
     #[command(flatten)]
-    to: To,
+    to: Target,
     /// The node, and where its peers reach it from now on.
     #[arg(value_name = "ID=HOST:PORT")]
     place: Place,
@@ -137,7 +101,7 @@ Examples:
   raft-kv transfer --to db1:6379 --node 2")]
 pub(super) struct Transfer {
     #[command(flatten)]
-    to: To,
+    to: Target,
     /// Who is to lead [default: the voter that is most caught up].
     #[arg(long, value_name = "ID", value_parser = values::node_id)]
     node: Option<u64>,
@@ -147,96 +111,17 @@ pub(super) struct Transfer {
 #[derive(Debug, clap::Args)]
 pub(super) struct StepDown {
     #[command(flatten)]
-    to: To,
+    to: Target,
 }
 
 /// What `snapshot` needs to know.
 #[derive(Debug, clap::Args)]
 pub(super) struct Snapshot {
     #[command(flatten)]
-    to: This,
+    to: Target,
 }
 
-/// Nothing was heard of an order that was sent: it may have been carried out.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{what} at {to}: {error}; it may have been done, or may yet: `raft-kv {verb} --to {to}` shows{next}",
-    next = next(what)
-)]
-pub(super) struct OutcomeUnknown {
-    what: String,
-    to: String,
-    error: String,
-    /// Which verb shows what became of it.
-    verb: &'static str,
-}
-
-impl This {
-    /// Gives an order and waits for its outcome.
-    pub(super) fn order(&self, words: &[String]) -> Result<Answer, Failure> {
-        self.wait.order(&self.to, words)
-    }
-}
-
-/// What else helps if an order was interrupted.
-fn next(order: &str) -> &'static str {
-    if order == "RAFT.ATTACH" {
-        ". Nodes that are learners now were left halfway: the same command finishes it, `raft-kv detach` takes it back"
-    } else {
-        ""
-    }
-}
-
-impl Wait {
-    /// Gives an order and waits for its outcome.
-    fn order(&self, to: &str, words: &[String]) -> Result<Answer, Failure> {
-        let what = words[0].clone();
-        let unknown = |error: String| OutcomeUnknown {
-            what: what.clone(),
-            to: to.to_string(),
-            error,
-            verb: match what.as_str() {
-                // About the node that was asked, and nobody else.
-                "RAFT.SOLO" | "RAFT.RESET" | "RAFT.SNAPSHOT" => "status",
-                _ => "members",
-            },
-        };
-        match self.ask(to, words) {
-            Ok(answer) => Ok(answer),
-            Err(CallError::Refused(error)) if error.starts_with("UNKNOWN ") => {
-                Err(unknown(error).into())
-            }
-            Err(CallError::NotAnswered(error)) => Err(unknown(error.to_string()).into()),
-            Err(error @ (CallError::NotAsked(_) | CallError::Nonsense(_))) => {
-                Err(format!("{to}: {error}").into())
-            }
-            Err(CallError::Refused(error)) => Err(format!("{to}: {}", plain(&error)).into()),
-        }
-    }
-
-    /// Asks again, for a while, where it is certain that nothing was done and that it soon may be.
-    fn ask(&self, to: &str, words: &[String]) -> Result<Answer, CallError> {
-        let (_sender, never) = crossbeam_channel::bounded::<()>(0);
-        let mut attempts = 0;
-        loop {
-            let answer = call(to, words, Duration::from_secs(self.timeout));
-            attempts += 1;
-            match answer {
-                Err(CallError::Refused(error)) if attempts < ATTEMPTS && is_early(&error) => {
-                    let _ = never.recv_timeout(BETWEEN_ATTEMPTS);
-                }
-                answer => return answer,
-            }
-        }
-    }
-}
-
-impl To {
-    /// Gives an order and waits for its outcome.
-    fn order(&self, words: &[String]) -> Result<Answer, Failure> {
-        self.wait.order(&self.to, words)
-    }
-
+impl Target {
     fn change(&self, mut words: Vec<String>, expect: Expect, done: &str) -> Result<(), Failure> {
         if let Some(expect) = expect.expect {
             words.extend(["EXPECT".to_string(), expect]);
@@ -245,18 +130,6 @@ impl To {
         println!("{done}; the configuration is {id} now");
         Ok(())
     }
-}
-
-/// Whether a new leader, or the end of another order, may be all that is missing.
-fn is_early(error: &str) -> bool {
-    let kinds = ["BUSY ", "CLUSTERDOWN ", "NOTLEADER "];
-    kinds.iter().any(|kind| error.starts_with(kind))
-}
-
-/// Programs look at the first word of an error; people need it only where it is one.
-fn plain(error: &str) -> &str {
-    let error = error.strip_prefix("ERR ").unwrap_or(error);
-    error.strip_suffix(" (FORCE)").unwrap_or(error)
 }
 
 pub(super) fn words(first: &str, rest: impl IntoIterator<Item = String>) -> Vec<String> {
@@ -269,6 +142,7 @@ fn list(ids: impl Iterator<Item = u64>) -> String {
 }
 
 pub(super) fn attach(arguments: Attach) -> Result<(), Failure> {
+    each_once(arguments.nodes.iter().map(|node| node.id))?;
     let nodes = arguments.nodes.iter();
     let pairs = nodes.flat_map(|node| [node.id.to_string(), node.address.clone()]);
     let mut order = words("RAFT.ATTACH", pairs);
@@ -280,6 +154,7 @@ pub(super) fn attach(arguments: Attach) -> Result<(), Failure> {
 }
 
 pub(super) fn detach(arguments: Detach) -> Result<(), Failure> {
+    each_once(arguments.nodes.iter().copied())?;
     let order = words("RAFT.DETACH", arguments.nodes.iter().map(u64::to_string));
     let done = format!("detached {}", list(arguments.nodes.iter().copied()));
     arguments.to.change(order, arguments.expect, &done)

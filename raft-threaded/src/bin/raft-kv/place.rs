@@ -1,6 +1,10 @@
 //! A node and where it is, as people write it.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
+
+use super::failure::{Failure, not_understood};
+use super::values;
 
 /// A node and its address, as `1=10.0.0.1:7101`.
 #[derive(Clone, Debug)]
@@ -15,16 +19,21 @@ impl FromStr for Place {
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = "expected ID=HOST:PORT, for instance 1=10.0.0.1:7101";
         let (id, address) = text.split_once('=').ok_or(expected)?;
-        let id = id
-            .parse()
-            .map_err(|_| format!("{id:?} is no id; {expected}"))?;
-        let (host, port) = address.rsplit_once(':').ok_or(expected)?;
-        if host.is_empty() || port.parse::<u16>().is_err() {
-            return Err(format!("{address:?} is no address; {expected}"));
-        }
-        Ok(Self {
-            id,
-            address: address.to_string(),
-        })
+        let id = values::node_id(id).map_err(|error| format!("'{id}' names no node: {error}"))?;
+        let address = values::host_port(address)
+            .map_err(|error| format!("'{address}' is no address: {error}"))?;
+        Ok(Self { id, address })
+    }
+}
+
+/// Nobody means to name a node twice.
+pub(super) fn each_once(nodes: impl IntoIterator<Item = u64>) -> Result<(), Failure> {
+    let mut named = BTreeSet::new();
+    let mut nodes = nodes.into_iter();
+    match nodes.find(|node| !named.insert(*node)) {
+        None => Ok(()),
+        Some(node) => Err(not_understood(format!(
+            "node {node} is named twice; name each node once"
+        ))),
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn call(
     words: &[String],
     patience: Duration,
 ) -> Result<Answer, CallError> {
-    let stream = connect(address).map_err(CallError::NotAsked)?;
+    let stream = connect(address, CONNECT_PATIENCE.min(patience)).map_err(CallError::NotAsked)?;
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
@@ -95,10 +95,10 @@ pub(super) fn ask_status(address: &str, patience: Duration) -> Result<String, Ca
     call(address, &["RAFT.STATUS".to_string()], patience)?.text()
 }
 
-fn connect(address: &str) -> io::Result<TcpStream> {
+fn connect(address: &str, patience: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(ErrorKind::AddrNotAvailable, "the name has no address");
     for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_PATIENCE) {
+        match TcpStream::connect_timeout(&address, patience) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

@@ -1,7 +1,7 @@
 //! `raft-kv serve`: one node of a cluster.
 
 use std::io::{self, IsTerminal, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,16 @@ use raft_threaded::{ServerOptions, StartError, StopError, identity_of, init_join
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Failure;
+use super::failure::{Failure, not_understood};
 use super::settings::Settings;
 
 /// Clients at a time.
 const CLIENTS_MAX: u64 = 10_000;
 /// Open files for everything else: the log, the peers, the poller.
 const FILES_RESERVED: u64 = 256;
+
+const WHICH_DATA: &str = "which data folder? Give --data DIR; `raft-kv init` makes one, or --join";
+const WHICH_NODE: &str = "which node is it to be? Give --id N, an id that no member has";
 
 /// What `serve` needs to know; flags win over the file.
 #[derive(Debug, clap::Args)]
@@ -54,15 +57,14 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let node = settings.node_options()?;
     start_logging(settings.log.as_deref())?;
     die_of_panics();
-    let data = settings
-        .data
-        .ok_or("which data folder? Give --data DIR; `raft-kv init` makes one, or --join")?;
+    let data = settings.data.ok_or_else(|| not_understood(WHICH_DATA))?;
     let peer_addr = settings
         .peer_addr
-        .ok_or("where to listen for peers? Give --peer-addr IP:PORT")?;
+        .ok_or_else(|| not_understood("where to listen for peers? Give --peer-addr IP:PORT"))?;
     let clients = settings.client_addr;
     let clients = clients.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 6379)));
-    prepare(&data, settings.id, arguments.join)?;
+    let listened = [(peer_addr, "peers"), (clients, "clients")];
+    prepare(&data, settings.id, arguments.join, &listened)?;
     let mut server = ServerOptions::new(&data, peer_addr);
     server.node = node;
     let options = KvOptions {
@@ -119,14 +121,22 @@ fn place_of(listen: SocketAddr) -> String {
 
 /// Makes the folder of a node that waits to be attached, unless there is one. A folder of another node than
 /// was asked for must not be started by mistake, and not even opened.
-fn prepare(data: &Path, asked: Option<u64>, join: bool) -> Result<(), Failure> {
+fn prepare(
+    data: &Path,
+    asked: Option<u64>,
+    join: bool,
+    listened: &[(SocketAddr, &'static str)],
+) -> Result<(), Failure> {
     if !join && asked.is_none() {
         return Ok(());
     }
     let found = (!join || data.is_dir()).then(|| identity_of(data));
     let found = found.filter(|found| !(join && matches!(found, Err(StartError::NoLog { .. }))));
     let Some(found) = found else {
-        let id = asked.ok_or("which node is it to be? Give --id N, an id that no member has")?;
+        let id = asked.ok_or_else(|| not_understood(WHICH_NODE))?;
+        for (address, purpose) in listened {
+            check_free(*address, purpose)?;
+        }
         let identity = init_joiner(NodeId(id), data)?;
         let store = identity.member.store;
         tracing::info!(data = %data.display(), %store, "made an empty store");
@@ -149,6 +159,18 @@ fn prepare(data: &Path, asked: Option<u64>, join: bool) -> Result<(), Failure> {
     .into())
 }
 
+/// A folder is made for a node that can start: nothing would be there to take it back otherwise.
+fn check_free(address: SocketAddr, purpose: &'static str) -> Result<(), StartError> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(StartError::Listen {
+            address,
+            purpose,
+            error,
+        }),
+    }
+}
+
 /// Asks for as many open files as the process may have; how many clients that leaves room for.
 fn raise_open_files() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -169,7 +191,7 @@ fn raise_open_files() -> usize {
 fn start_logging(filter: Option<&str>) -> Result<(), Failure> {
     let filter = filter.unwrap_or("info");
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .map_err(|error| format!("--log {filter}: {error}"))?;
+        .map_err(|error| not_understood(format!("--log {filter}: {error}")))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

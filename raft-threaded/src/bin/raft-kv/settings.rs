@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use raft_core::{Options, OptionsError, Span};
 use serde::Deserialize;
 
-use super::Failure;
+use super::failure::{Failure, not_understood};
 use super::values;
 
 /// The shortest election timeout that has room for two heartbeats, in milliseconds.
@@ -54,8 +54,9 @@ impl Settings {
         let name = file.display();
         let text = std::fs::read_to_string(file)
             .map_err(|error| format!("the settings in {name} cannot be read: {error}"))?;
-        toml::from_str(&text)
-            .map_err(|error| format!("the settings in {name} are not right: {error}").into())
+        toml::from_str(&text).map_err(|error| {
+            not_understood(format!("the settings in {name} are not right: {error}"))
+        })
     }
 
     /// These, and others where these say nothing.
@@ -78,10 +79,9 @@ impl Settings {
         // Of what is too short for itself, no other setting is right.
         if let Some(found @ ..ELECTION_TIMEOUT_MIN) = self.election_timeout_ms {
             let least = ELECTION_TIMEOUT_MIN;
-            return Err(format!(
+            return Err(not_understood(format!(
                 "--election-timeout-ms is {found} ms, expected {least} ms or more"
-            )
-            .into());
+            )));
         }
         let mut node = Options::default();
         let set = |option: &mut Span, millis: Option<u64>| {
@@ -102,7 +102,8 @@ impl Settings {
         ] {
             *patience = node.election_timeout.max(*patience);
         }
-        node.validate().map_err(|error| explain(&error))?;
+        node.validate()
+            .map_err(|error| not_understood(explain(&error)))?;
         Ok(node)
     }
 }
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_out_of_its_range_is_named_as_it_was_given_in_its_own_unit() {
+    fn a_setting_out_of_its_range_is_named_by_its_flag_in_its_own_unit() {
         let heartbeat = Settings {
             heartbeat_ms: Some(300),
             ..Settings::default()

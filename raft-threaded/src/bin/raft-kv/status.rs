@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Failure;
+use super::failure::Failure;
 use super::resp_client::{STATUS_PATIENCE, ask_status};
 use super::values;
 

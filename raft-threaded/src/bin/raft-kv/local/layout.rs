@@ -7,7 +7,8 @@ use raft_core::NodeId;
 use raft_threaded::Seat;
 use serde::{Deserialize, Serialize};
 
-use super::super::Failure;
+use super::super::failure::{Failure, not_understood};
+use super::super::values::counted;
 use super::Arguments;
 
 /// What a folder remembers, because the log does: addresses are part of the configuration.
@@ -72,15 +73,15 @@ pub(super) fn agree(arguments: &Arguments, layout: Layout) -> Result<Layout, Fai
     let dir = arguments.dir.display();
     if arguments.nodes.is_some_and(|nodes| nodes != layout.nodes) {
         return Err(format!(
-            "{dir} holds a cluster of {} nodes; leave out --nodes, or give another --dir",
-            layout.nodes
+            "{dir} holds a cluster of {}; leave out --nodes, or give another --dir",
+            counted(layout.nodes.into(), "node")
         )
         .into());
     }
     if arguments.spare.is_some_and(|spare| spare != layout.spares) {
         return Err(format!(
-            "{dir} holds a cluster with {} spare nodes; leave out --spare, or give another --dir",
-            layout.spares
+            "{dir} holds a cluster with {}; leave out --spare, or give another --dir",
+            counted(layout.spares.into(), "spare node")
         )
         .into());
     }
@@ -106,7 +107,10 @@ pub(super) fn make(arguments: &Arguments) -> Result<Layout, Failure> {
         base_port: arguments.base_port.unwrap_or(7000),
     };
     if !layout.is_right() {
-        return Err(format!("at most {NODES_MAX} nodes, spare ones included").into());
+        return Err(not_understood(format!(
+            "expected at most {NODES_MAX} nodes, spare ones included, found {}",
+            layout.all()
+        )));
     }
     let seats: Vec<Seat> = (1..=layout.nodes)
         .map(|node| Seat {

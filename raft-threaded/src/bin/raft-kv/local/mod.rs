@@ -14,9 +14,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use self::layout::{Layout, NODES_MAX, PORT_MAX, agree, make, read_layout};
-use super::Failure;
+use super::failure::Failure;
 use super::resp_client::ask_status;
-use super::values;
+use super::values::{self, counted};
 
 /// What `local` needs to know.
 #[derive(Debug, clap::Args)]
@@ -169,8 +169,8 @@ impl Cluster {
 
     fn introduce(&self) {
         println!(
-            "{} nodes, data and logs in {}",
-            self.nodes.len(),
+            "{}, data and logs in {}",
+            counted(self.nodes.len(), "node"),
             self.dir.display()
         );
         for node in &self.nodes {
