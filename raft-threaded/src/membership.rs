@@ -10,7 +10,8 @@ use crate::transport::ask::{AskError, who_is};
 /// How long a node may take to say who it is.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A node that is to join a cluster: it runs on an empty store ([`crate::init_joiner`]) and waits.
+/// A node that is to join a cluster: it runs on an empty store ([`crate::init_joiner`]) and waits, or was a member
+/// before and is to be one again, with what it has.
 ///
 /// ```
 /// use raft_core::NodeId;
@@ -49,7 +50,8 @@ pub enum Force {
 /// A node that became a cluster of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alone {
-    /// The last entry that was known to be committed.
+    /// The last entry that was known to be committed; a stopped node among others knows it only as its log said
+    /// last, and more may have been.
     pub committed: u64,
     /// The last entry that was kept; those in between were only assumed to be committed.
     pub last: u64,

@@ -53,7 +53,8 @@ impl From<RestoreError> for StoppedError {
 }
 
 /// Makes a stopped node a cluster of its own, with everything in its log; `expect` names the cluster that is
-/// left, if it matters.
+/// left, if it matters. Unless it was the only voter, how far it says that entries were committed is only what its
+/// log said last: [`Alone::committed`].
 ///
 /// # Errors
 ///
@@ -70,6 +71,8 @@ pub fn solo_stopped(
     let identity = restored.identity;
     let mut node = Node::new(Time(0), Options::default(), restored)?;
     check_solo(&node.status(), force)?;
+    // Whatever the only voter has on its disk is committed.
+    let only_voter = check_solo(&node.status(), Force::No).is_ok();
     let solo = Input::Solo {
         request: RequestId(1),
         expect: expect.unwrap_or(identity.cluster),
@@ -96,7 +99,7 @@ pub fn solo_stopped(
     wal.close()?;
     if let Some(Outcome::Alone { committed, last }) = outcome {
         return Ok(Alone {
-            committed: committed.0,
+            committed: if only_voter { last.0 } else { committed.0 },
             last: last.0,
         });
     }

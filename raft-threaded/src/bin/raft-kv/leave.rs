@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use raft_core::ClusterId;
-use raft_threaded::Force;
+use raft_threaded::{Alone, Force};
 
 use super::failure::Failure;
 use super::orders::words;
@@ -14,7 +14,7 @@ use super::target::Target;
 #[command(after_help = "\
 For the case that a majority of the voters is lost for good. The node keeps everything in its log, also what
 was only assumed to be committed, gets a new cluster id, and serves alone; attach fresh nodes to it then.
-It says how much that was. The old nodes must never serve again: should a majority of them still live, there are
+It says how much that was; a stopped node, how much at most. The old nodes must never serve again: should a majority of them still live, there are
 two histories, which is why it takes --force.
 
 Examples:
@@ -34,8 +34,9 @@ pub(super) struct Solo {
 /// What `reset` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Everything on the node is deleted. Detach the node first, by way of another one; a node that was removed while it
-was away does not know, and takes --force. A node that runs starts again by itself and waits to be attached.
+Everything on the node is deleted, and it waits to be attached to any cluster; `attach` takes a node that was only
+detached back without. Detach the node first, by way of another one; a node that was removed while it was away does
+not know, and takes --force. A node that runs starts again by itself.
 
 Examples:
   raft-kv detach --to db1:6379 4 && raft-kv reset --to db4:6379
@@ -63,25 +64,28 @@ const fn force(forced: bool) -> Force {
 }
 
 pub(super) fn solo(arguments: &Solo) -> Result<(), Failure> {
-    let (committed, last) = match &arguments.target.data {
-        Some(data) => {
-            let alone = raft_threaded::solo_stopped(data, arguments.expect, force(arguments.force))
-                .map_err(|error| format!("{error}{}", hint(&error)))?;
-            (alone.committed, alone.last)
-        }
+    let Alone { committed, last } = match &arguments.target.data {
+        Some(data) => raft_threaded::solo_stopped(data, arguments.expect, force(arguments.force))
+            .map_err(|error| format!("{error}{}", hint(&error)))?,
         None => online_solo(arguments)?,
     };
     println!("the node is a cluster of its own now");
     if last > committed {
-        println!(
-            "entries {} to {last} were kept, and only assumed to be committed",
-            committed + 1
-        );
+        let first = committed + 1;
+        match &arguments.target.data {
+            Some(_) => println!(
+                "entries {first} to {last} were kept; some of the last ones may never have been committed: which, a \
+                 stopped node cannot tell, because its log says only now and then how many were"
+            ),
+            None => {
+                println!("entries {first} to {last} were kept, and only assumed to be committed");
+            }
+        }
     }
     Ok(())
 }
 
-fn online_solo(arguments: &Solo) -> Result<(u64, u64), Failure> {
+fn online_solo(arguments: &Solo) -> Result<Alone, Failure> {
     let expect = arguments.expect.iter();
     let expect = expect.flat_map(|expect| ["EXPECT".to_string(), expect.to_string()]);
     let mut words = words("RAFT.SOLO", expect);
@@ -91,9 +95,10 @@ fn online_solo(arguments: &Solo) -> Result<(u64, u64), Failure> {
     let answer = arguments.target.to.order(&words)?;
     // A map, as version 2 of the protocol has it: names and values in turn.
     let (committed, last) = (answer.number_at(1), answer.number_at(3));
-    committed
-        .zip(last)
-        .ok_or_else(|| format!("it answered {answer:?}").into())
+    match (committed, last) {
+        (Some(committed), Some(last)) => Ok(Alone { committed, last }),
+        (None, _) | (_, None) => Err(format!("it answered {answer:?}").into()),
+    }
 }
 
 pub(super) fn reset(arguments: &Reset) -> Result<(), Failure> {
