@@ -391,8 +391,7 @@ pub enum Alert {
     },
     /// This node was removed while it was away: it is no member any more.
     #[error(
-        "this node was removed from its cluster by entry {}, as node {} says; reset it before it is \
-         attached again",
+        "this node was removed from its cluster by entry {}, as node {} says; attach it again, or reset it",
         configured.index, by.node
     )]
     Removed {

@@ -172,8 +172,8 @@ pub enum ClientError {
     },
     /// The node is no member of its cluster any more, or not yet.
     #[error(
-        "node {node} was removed from its cluster, or is still being attached: ask a member; a removed node \
-         can be attached again once `raft-kv reset` has emptied it"
+        "node {node} was removed from its cluster, or is still being attached: ask a member; `raft-kv attach` takes \
+         it back as it is, and `raft-kv reset` empties it"
     )]
     NotAMember {
         /// Which.
@@ -181,8 +181,8 @@ pub enum ClientError {
     },
     /// The node was removed from its cluster while it was away, as others say.
     #[error(
-        "node {node} was removed from its cluster by entry {index} while it was away: ask a member; it can be \
-         attached again once `raft-kv reset --force` has emptied it"
+        "node {node} was removed from its cluster by entry {index} while it was away: ask a member; `raft-kv attach` \
+         takes it back as it is, and `raft-kv reset --force` empties it"
     )]
     Removed {
         /// Which.

@@ -47,7 +47,10 @@ impl<S: StateMachine, F> ReplicaThread<S, F> {
         if status.identity.cluster == ClusterId::NONE {
             info!("this node belongs to no cluster and waits to be attached to one");
         } else if !self.state.is_member && !status.configuration.voters.is_empty() {
-            warn!("this node is no member of its cluster any more; `raft-kv reset` empties it");
+            warn!(
+                "this node is no member of its cluster any more; `raft-kv attach` takes it back, `raft-kv reset` \
+                 empties it"
+            );
         }
     }
 
@@ -56,7 +59,7 @@ impl<S: StateMachine, F> ReplicaThread<S, F> {
         if core::mem::replace(&mut self.state.is_member, is_member) && !is_member {
             warn!(
                 "this node is no member of the new configuration: as soon as that is committed, it has no \
-                 part in the cluster any more; `raft-kv reset` empties it, so that it can be attached again"
+                 part in the cluster any more; `raft-kv attach` takes it back, `raft-kv reset` empties it"
             );
         }
     }
@@ -65,7 +68,7 @@ impl<S: StateMachine, F> ReplicaThread<S, F> {
 /// What an operator should know is said with what to do about it.
 pub(super) fn report(alert: &Alert) {
     if matches!(alert, Alert::Removed { .. }) {
-        error!(%alert, "removed; `raft-kv reset --force` empties this node");
+        error!(%alert, "removed; `raft-kv attach` takes this node back, `raft-kv reset --force` empties it");
     } else {
         warn!(%alert, "alert");
     }

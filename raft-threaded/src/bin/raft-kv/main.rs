@@ -99,7 +99,7 @@ Example:
     /// Make a node a cluster of its own, when a majority is lost for good.
     #[command(mut_arg("to", of_that_node))]
     Solo(leave::Solo),
-    /// Empty a node, so that it can be attached to a cluster.
+    /// Empty a node, so that it can be attached to any cluster.
     #[command(mut_arg("to", of_that_node))]
     Reset(leave::Reset),
 }

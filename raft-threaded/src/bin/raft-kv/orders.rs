@@ -16,7 +16,8 @@ struct Expect {
 /// What `attach` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each node must be running and waiting: `raft-kv serve --join --id 4 --data DIR --peer-addr 0.0.0.0:7104`.
+Each node must be running and waiting: `raft-kv serve --join --id 4 --data DIR --peer-addr 0.0.0.0:7104`. One that
+was detached from this cluster is taken back as it is.
 It receives everything first, and votes once it has caught up. Attach several voters at once to go from one
 odd number to the next. A node that is a learner already becomes a voter, as by `promote`.
 
@@ -40,8 +41,9 @@ pub(super) struct Attach {
 /// What `detach` needs to know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A detached node serves nobody any more, and may be stopped. `raft-kv reset` empties it, so that it can be attached
-again. Nodes that are lost are detached in the same way, by way of one that is not; the leader may be, too.
+A detached node serves nobody any more, and may be stopped. `raft-kv attach` takes it back with what it has, and it
+gets what it missed; `raft-kv reset` empties it, for another cluster. Nodes that are lost are detached in the same way,
+by way of one that is not; the leader may be, too.
 
 Examples:
   raft-kv detach --to db1:6379 4
