@@ -1,7 +1,7 @@
 //! What a server tells its operator, and its transport, of what becomes of its node.
 
 use raft_core::replica::StateMachine;
-use raft_core::{Alert, ClusterId, Configuration, HaltReason, Observation};
+use raft_core::{Alert, ClusterId, Configuration, DiskHealth, HaltReason, Observation};
 use tracing::{error, info, warn};
 
 use crate::runtime::attaching::note_configuration;
@@ -66,11 +66,20 @@ impl<S: StateMachine, F> ReplicaThread<S, F> {
 }
 
 /// What an operator should know is said with what to do about it.
-pub(super) fn report(alert: &Alert) {
+pub(super) fn report(alert: &Alert, disk: DiskHealth) {
     if matches!(alert, Alert::Removed { .. }) {
         error!(%alert, "removed; `raft-kv attach` takes this node back, `raft-kv reset --force` empties it");
     } else {
-        warn!(%alert, "alert");
+        warn!(alert = words(alert, disk), "alert");
+    }
+}
+
+fn words(alert: &Alert, disk: DiskHealth) -> String {
+    // A write that waits for room takes as long as one to a device that is slow.
+    if matches!(alert, Alert::DiskStalled) && disk == DiskHealth::Full {
+        "a write to the log waits for room: the disk is full; free some at --data".to_string()
+    } else {
+        alert.to_string()
     }
 }
 
@@ -83,5 +92,17 @@ pub(super) fn report_halt(reason: HaltReason) {
         );
     } else {
         error!(%reason, "the node halted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_not_called_a_slow_one() {
+        let said = |disk| words(&Alert::DiskStalled, disk);
+        assert!(said(DiskHealth::Full).contains("the disk is full"));
+        assert!(said(DiskHealth::Stalled).contains("the disk stalls"));
     }
 }

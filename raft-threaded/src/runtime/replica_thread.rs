@@ -302,7 +302,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
                 self.ask_log(LogJob::Write(Work::Wipe(store)));
             }
             Action::Observed(observation) => self.observe(observation),
-            Action::Alert(alert) => report(&alert),
+            Action::Alert(alert) => report(&alert, self.replica.status().disk),
             Action::Halt(reason) => {
                 report_halt(reason);
                 self.stop(Err(StopError::Halted(reason)));
