@@ -7,12 +7,16 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use mio::{Events, Poll};
 use raft_core::Consistency;
 
 use super::*;
 use crate::kv::KvQuery;
+
+/// How long anything may take before a test gives up; nothing is decided by it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The door, and one client in front of it.
 struct Door {
@@ -34,11 +38,13 @@ impl Door {
         let mut front = RespFront::new(listener, Limits::default(), 2);
         let poll = Poll::new().unwrap();
         front.register(poll.registry()).unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
         Self {
             poll,
             front,
             ids: RequestIds::default(),
-            client: BufReader::new(TcpStream::connect(address).unwrap()),
+            client: BufReader::new(client),
         }
     }
 
@@ -50,7 +56,11 @@ impl Door {
             .unwrap();
         let (mut requests, mut events) = (Vec::new(), Events::with_capacity(8));
         while requests.len() < count {
-            self.poll.poll(&mut events, None).unwrap();
+            self.poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            assert!(
+                !events.is_empty(),
+                "the door asks {count} requests, not {requests:?} and then nothing"
+            );
             for event in &events {
                 self.front.on_ready(event, self.poll.registry());
             }
@@ -64,7 +74,8 @@ impl Door {
     fn line(&mut self) -> String {
         self.front.flush(self.poll.registry());
         let mut line = String::new();
-        self.client.read_line(&mut line).unwrap();
+        let read = self.client.read_line(&mut line);
+        read.expect("the client is told something in time");
         line.trim_end().to_string()
     }
 }

@@ -257,6 +257,8 @@ impl StateMachine for KvStore {
     type Reply = KvReply;
 
     fn apply(&mut self, entry: Applied<KvCommand>) -> KvReply {
+        // What a session keeps says which command it answers, so that another one with its number is told so. Whether
+        // there is a session, a state machine is not told; and it costs no more than another copy.
         let of = Some(entry.command.digest());
         let reply = self.execute(entry.command);
         KvReply { reply, of }
