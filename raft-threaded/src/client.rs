@@ -94,10 +94,10 @@ impl<S: StateMachine> Client<S> {
     }
 
     /// Answers a query at once from whatever this server has applied, without a word to any other, and says how
-    /// old that is at most, in nanoseconds; `None` as long as nobody can tell.
+    /// long ago the leader was heard to be no further, in nanoseconds; `None` as long as nobody can tell.
     ///
-    /// It sees the commands that this server answered before. The age does not count how long messages of the
-    /// leader were on their way; [`Node::staleness`](raft_core::Node::staleness) says what it does count.
+    /// It sees the commands that this server answered before. What it read is older than that by as long as the
+    /// leader's message was on its way; [`Node::staleness`](raft_core::Node::staleness) says more.
     ///
     /// # Errors
     ///

@@ -14,7 +14,8 @@ use crate::types::{Index, Round, Span, Time};
 use super::{Node, Role};
 
 impl Node {
-    /// How old the applied state is at most, in the driver's unit; `None` as long as that is not known.
+    /// How long ago the leader was heard to be no further than the applied state, in the driver's unit; `None` as long
+    /// as that is not known.
     ///
     /// For a leader, how long ago a majority was asked that confirmed it. For another node, how long ago the
     /// leader said how far a state must be that the applied one has got to; messages that take long make the

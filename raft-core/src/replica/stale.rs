@@ -9,12 +9,14 @@ use super::{Replica, StateMachine};
 pub struct Stale<R> {
     /// The state machine's reply.
     pub reply: R,
-    /// How old its state is, as [`Node::staleness`](crate::Node::staleness) defines it.
+    /// How long ago the leader was heard to be no further, in the driver's unit, as
+    /// [`Node::staleness`](crate::Node::staleness) defines it; `None` as long as that is not known.
     pub age: Option<Span>,
 }
 
 impl<S: StateMachine> Replica<S> {
-    /// Answers a query at once from whatever this node has applied, and says how old that is at most.
+    /// Answers a query at once from whatever this node has applied, and says how long ago the leader was heard to be
+    /// no further.
     ///
     /// ```
     /// # use raft_core::replica::{Replica, Serde, StateMachine};
