@@ -536,6 +536,42 @@ fn a_node_on_a_full_disk_still_starts() {
     }
 }
 
+/// A short segment is copied whole, so that there are fewer: on a full disk there was no room for that, and a node
+/// could not be started again although what has to be copied would have fitted.
+#[test]
+fn a_node_on_a_full_disk_copies_what_it_must_and_no_more() {
+    let disk = new_store();
+    let large = WalOptions {
+        segment_bytes: 1 << 20,
+        ..options()
+    };
+    let (mut wal, _) = Wal::recover(disk.clone(), large).unwrap();
+    for index in 1..=100 {
+        wal.append(&persist(7, entries(7, index..=index, 2_000)))
+            .unwrap();
+        wal.sync().unwrap();
+    }
+    drop(wal);
+    if disk.names().contains(&"spare".to_string()) {
+        disk.clone().remove("spare").unwrap();
+    }
+    disk.set_capacity(Some(disk.used() + (8 << 10)));
+    for _ in 0..5 {
+        let (mut wal, restored) = Wal::recover(disk.clone(), large).unwrap();
+        let shown = Model::shown_by(&mut wal, &restored);
+        assert_eq!((shown.log.len(), shown.term), (100, 7));
+    }
+    disk.set_capacity(None);
+    let (mut wal, _) = Wal::recover(disk.clone(), large).unwrap();
+    wal.append(&persist(8, entries(8, 101..=101, 2_000)))
+        .unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    let (mut wal, restored) = Wal::recover(disk.clone(), large).unwrap();
+    let shown = Model::shown_by(&mut wal, &restored);
+    assert_eq!((shown.log.len(), shown.term), (101, 8));
+}
+
 /// Found by review: payloads that look like records must not make a start take for ever.
 #[test]
 fn payloads_that_look_like_records_are_told_from_records() {

@@ -24,6 +24,7 @@ use super::{RecoveryError, damaged};
 pub(super) type Records = Vec<(Kind, Vec<u8>)>;
 
 /// What the newest segment says the store is, and what the segments say the log holds above its base.
+#[derive(Clone)]
 pub(super) struct Recovered {
     pub(super) identity: Identity,
     pub(super) state: State,

@@ -20,7 +20,7 @@ use super::segment::{Beginning, Header, Link, Summary, segment_name, segment_num
 use super::snapshot_error::SnapshotError;
 use super::snapshot_file::SnapshotFile;
 use super::snapshot_name::snapshot_name;
-use super::spare::{name_segment, prepare, recycle, seal};
+use super::spare::{Spare, name_segment, prepare, recycle, seal};
 use super::state::State;
 use super::walk::{
     Walk, check_torn, content_of, first_state, known_synced, load_tail, read_all, summarize, walk,
@@ -51,6 +51,40 @@ struct Plan {
     footer: Option<Footer>,
     records: Records,
     summary: Summary,
+}
+
+/// How much of the newest segment is copied into a fresh one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copying {
+    /// All of a short one, which the fresh one then replaces.
+    Convenient,
+    /// What may not be synced, and nothing else.
+    Least,
+}
+
+impl Plan {
+    /// Writes the fresh segment into a file without its name, and without making it durable.
+    fn begin<D: Disk>(
+        &self,
+        disk: &mut D,
+        names: &[String],
+        newest: &Newest<D::File>,
+        options: WalOptions,
+    ) -> Result<(D::File, Beginning), DiskError> {
+        let needed = Beginning::size(&self.records);
+        let Spare { file, filled } = prepare(disk, names, needed, options.segment_bytes)?;
+        let header = Header {
+            number: newest.segment.header.number + 1,
+            identity: newest.identity,
+            former: self.former,
+            link: self.link,
+            begun: 0,
+            allocated: 0,
+        };
+        let beginning = Beginning::new(header, filled, &self.records);
+        disk.write_at(&file, 0, &beginning.bytes)?;
+        Ok((file, beginning))
+    }
 }
 
 impl<D: Disk> Wal<D> {
@@ -85,7 +119,8 @@ impl<D: Disk> Wal<D> {
         let mut recovered = Recovered::new(newest.identity, newest.state.clone());
         recovered.take_in_chain(&mut disk, &chain)?;
         check_snapshot(&mut disk, &mut recovered.state)?;
-        let plan = newest.plan(&mut recovered, options)?;
+        let unplanned = recovered.clone();
+        let mut plan = newest.plan(&mut recovered, options, Copying::Convenient)?;
         let (valid, tail) = (&newest.walk.records[newest.valid..], options.tail_bytes_max);
         let tail = load_tail(number, valid, base, tail)?;
 
@@ -94,29 +129,27 @@ impl<D: Disk> Wal<D> {
         // that it replaces is touched.
         disk.sync_directory()?;
         remove_stale(&mut disk, &names, &chain)?;
-        let needed = Beginning::size(&plan.records);
-        let spare = prepare(&mut disk, &names, needed, options.segment_bytes)?;
-        let fresh = Header {
-            number: number + 1,
-            identity: newest.identity,
-            former: plan.former,
-            link: plan.link,
-            begun: 0,
-            allocated: 0,
+        let begun = match plan.begin(&mut disk, &names, &newest, options) {
+            // What is copied only to have fewer segments must not keep a node from starting.
+            Err(DiskError::Full { .. }) if plan.footer.is_none() => {
+                recovered = unplanned;
+                plan = newest.plan(&mut recovered, options, Copying::Least)?;
+                plan.begin(&mut disk, &names, &newest, options)
+            }
+            begun => begun,
         };
-        let beginning = Beginning::new(fresh, spare.filled, &plan.records);
-        disk.write_at(&spare.file, 0, &beginning.bytes)?;
-        name_segment(&mut disk, &spare.file, fresh.number)?;
+        let (file, beginning) = begun?;
+        name_segment(&mut disk, &file, number + 1)?;
 
         let segments = chain.headers.iter().map(|s| (s.header.number, *s));
         let mut segments: BTreeMap<u64, Segment> = segments.collect();
-        segments.insert(fresh.number, beginning.segment());
-        let Newest { segment, file, .. } = newest;
+        segments.insert(number + 1, beginning.segment());
         let mut spare_left = None;
         if let Some(footer) = plan.footer {
-            seal(&mut disk, &file, segment.seed, plan.link, &footer)?;
+            let seed = newest.segment.seed;
+            seal(&mut disk, &newest.file, seed, plan.link, &footer)?;
         } else {
-            spare_left = recycle(&mut disk, file, number, options.segment_bytes)?;
+            spare_left = recycle(&mut disk, newest.file, number, options.segment_bytes)?;
             segments.remove(&number);
         }
         let mut wal = Self {
@@ -128,7 +161,7 @@ impl<D: Disk> Wal<D> {
             oldest_synced: recovered.state.oldest,
             segments,
             current: Current::new(&beginning, plan.summary),
-            file: spare.file,
+            file,
             reading: None,
             buffer: Vec::new(),
             points: recovered.points().to_vec(),
@@ -196,7 +229,12 @@ impl<F> Newest<F> {
     }
 
     /// Decides what stays where it is and what is copied into a fresh segment, and takes in both.
-    fn plan(&self, recovered: &mut Recovered, options: WalOptions) -> Result<Plan, RecoveryError> {
+    fn plan(
+        &self,
+        recovered: &mut Recovered,
+        options: WalOptions,
+        copying: Copying,
+    ) -> Result<Plan, RecoveryError> {
         let (header, seed) = (&self.segment.header, self.segment.seed);
         let (number, records) = (header.number, &self.walk.records);
         let split = records.partition_point(|(offset, _)| *offset < self.synced);
@@ -204,8 +242,12 @@ impl<F> Newest<F> {
         // of one that is void up to where it may not be synced. But each change of the store's id has a
         // segment that ends with it, so that a header can name the one id before its own.
         let renamed = self.identity.member.store != self.segment.store();
-        let long = self.synced > options.segment_bytes / 4 && self.valid < split;
-        if !renamed && !long {
+        let long = match copying {
+            Copying::Convenient => self.synced > options.segment_bytes / 4,
+            Copying::Least => true,
+        };
+        let stays = renamed || (long && self.valid < split);
+        if !stays {
             if recovered.state.oldest == number {
                 recovered.state.oldest = number + 1;
             }
