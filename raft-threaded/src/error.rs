@@ -58,6 +58,16 @@ pub enum StartError {
         /// Something that is in it.
         file: String,
     },
+    /// The disk has no room at all.
+    #[error(
+        "no space left for the log in {directory}, to which each start writes a little; nothing in it is lost: free \
+         some and start again",
+        directory = directory.display()
+    )]
+    NoRoom {
+        /// The folder.
+        directory: PathBuf,
+    },
     /// The log cannot be believed.
     #[error("the log in {directory} cannot be used: {error}", directory = directory.display())]
     Recovery {

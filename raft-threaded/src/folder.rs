@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use raft_core::wal::{RecoveryError, Wal};
+use raft_core::wal::{DiskError, RecoveryError, Wal};
 use raft_core::{ClusterId, Configuration, GroupId, Identity, Member, NodeId, StorageId};
 
 use crate::disk::FileDisk;
@@ -148,6 +148,7 @@ pub(crate) fn recovery(directory: &Path, error: RecoveryError) -> StartError {
     let directory = directory.to_path_buf();
     match error {
         RecoveryError::Empty => StartError::NoLog { directory },
+        RecoveryError::Disk(DiskError::Full { .. }) => StartError::NoRoom { directory },
         RecoveryError::Exists { .. }
         | RecoveryError::NotALog { .. }
         | RecoveryError::Version { .. }
@@ -155,5 +156,22 @@ pub(crate) fn recovery(directory: &Path, error: RecoveryError) -> StartError {
         | RecoveryError::Foreign { .. }
         | RecoveryError::Options(_)
         | RecoveryError::Disk(_) => StartError::Recovery { directory, error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An operator who was told that writing goes on waited for a node that had ended.
+    #[test]
+    fn a_start_without_room_is_to_be_repeated() {
+        let name = "spare".to_string();
+        let full = RecoveryError::Disk(DiskError::Full { name });
+        let said = recovery(Path::new("node-1"), full).to_string();
+        assert!(
+            said.contains("node-1") && said.contains("free some and start again"),
+            "{said}"
+        );
     }
 }
