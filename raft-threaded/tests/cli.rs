@@ -73,6 +73,12 @@ fn status_shows_what_a_node_knows() {
         assert!(table.out.contains(row), "{}", table.out);
     }
     assert!(!table.out.contains("disk"), "{}", table.out);
+    let peers = format!("127.0.0.1:{}", cluster.nodes[0].peer);
+    let strange = run(&["status", "--to", &peers]).err;
+    assert!(
+        strange.contains("no status from") && !strange.contains("ERR "),
+        "{strange}"
+    );
     let json = run(&["status", "--to", &to, "--json"]).out;
     let status: serde_json::Value = serde_json::from_str(&json).unwrap();
     for field in [

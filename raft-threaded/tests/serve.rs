@@ -178,7 +178,8 @@ fn a_node_that_cannot_listen_makes_no_folder() {
     let data = folder.path().join("new");
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
-    for (peer, client) in [(port, free_port()), (free_port(), port)] {
+    let one = free_port();
+    for (peer, client) in [(port, free_port()), (free_port(), port), (one, one)] {
         let mut arguments = serve(&data.display().to_string(), peer, client);
         arguments.extend(["--join".to_string(), "--id=4".to_string()]);
         let said = refused(&arguments);

@@ -14,8 +14,8 @@ use super::target::Target;
 #[command(after_help = "\
 For the case that a majority of the voters is lost for good. The node keeps everything in its log, also what
 was only assumed to be committed, gets a new cluster id, and serves alone; attach fresh nodes to it then.
-It says how much that was; a stopped node, how much at most. The old nodes must never serve again: should a majority of them still live, there are
-two histories, which is why it takes --force.
+It says how much that was; of a stopped node, how much at most. The old nodes must never serve again: should
+a majority of them still live, there are two histories, which is why it takes --force.
 
 Examples:
   raft-kv solo --to db1:6379 --force

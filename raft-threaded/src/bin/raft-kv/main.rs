@@ -13,6 +13,7 @@ mod settings;
 mod status;
 mod target;
 mod values;
+mod verbs;
 
 use std::process::ExitCode;
 

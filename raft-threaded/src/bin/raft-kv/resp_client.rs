@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use super::verbs::for_people;
+
 /// How long connecting may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a node may take to say how it is.
@@ -31,7 +33,7 @@ pub(super) enum CallError {
     #[error("no answer: {0}")]
     NotAnswered(io::Error),
     /// The node says no; the first word says why.
-    #[error("{0}")]
+    #[error("{}", for_people(.0))]
     Refused(String),
     /// What answered speaks something else.
     #[error("it answered {0:?}; is a raft-kv node listening for clients there?")]

@@ -134,9 +134,7 @@ fn prepare(
     let found = found.filter(|found| !(join && matches!(found, Err(StartError::NoLog { .. }))));
     let Some(found) = found else {
         let id = asked.ok_or_else(|| not_understood(WHICH_NODE))?;
-        for (address, purpose) in listened {
-            check_free(*address, purpose)?;
-        }
+        check_free(listened)?;
         let identity = init_joiner(NodeId(id), data)?;
         let store = identity.member.store;
         tracing::info!(data = %data.display(), %store, "made an empty store");
@@ -160,15 +158,16 @@ fn prepare(
 }
 
 /// A folder is made for a node that can start: nothing would be there to take it back otherwise.
-fn check_free(address: SocketAddr, purpose: &'static str) -> Result<(), StartError> {
-    match TcpListener::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(StartError::Listen {
-            address,
+fn check_free(listened: &[(SocketAddr, &'static str)]) -> Result<(), StartError> {
+    // All at once: one may be in the place of another.
+    let listeners = listened.iter().map(|(address, purpose)| {
+        TcpListener::bind(address).map_err(|error| StartError::Listen {
+            address: *address,
             purpose,
             error,
-        }),
-    }
+        })
+    });
+    listeners.collect::<Result<Vec<_>, _>>().map(drop)
 }
 
 /// Asks for as many open files as the process may have; how many clients that leaves room for.

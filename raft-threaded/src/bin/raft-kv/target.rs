@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::failure::Failure;
 use super::resp_client::{Answer, CallError, call};
 use super::values;
+use super::verbs::verb;
 
 /// The longest wait for an outcome, in seconds: a day.
 const TIMEOUT_MAX: u64 = 86_400;
@@ -48,22 +49,6 @@ fn next(verb: &str) -> &'static str {
     }
 }
 
-/// What programs say for what people type.
-const VERBS: [(&str, &str); 12] = [
-    ("RAFT.ATTACH", "attach"),
-    ("RAFT.DETACH", "detach"),
-    ("RAFT.PROMOTE", "promote"),
-    ("RAFT.DEMOTE", "demote"),
-    ("RAFT.MOVE", "move"),
-    ("RAFT.TRANSFER", "transfer"),
-    ("RAFT.STEPDOWN", "step-down"),
-    ("RAFT.SNAPSHOT", "snapshot"),
-    ("RAFT.SOLO", "solo"),
-    ("RAFT.RESET", "reset"),
-    ("RAFT.MEMBERS", "members"),
-    ("RAFT.STATUS", "status"),
-];
-
 impl Target {
     /// Gives an order and waits for its outcome.
     pub(super) fn order(&self, words: &[String]) -> Result<Answer, Failure> {
@@ -84,10 +69,9 @@ impl Target {
                 Err(unknown(error).into())
             }
             Err(CallError::NotAnswered(error)) => Err(unknown(error.to_string()).into()),
-            Err(error @ (CallError::NotAsked(_) | CallError::Nonsense(_))) => {
-                Err(format!("{to}: {error}").into())
-            }
-            Err(CallError::Refused(error)) => Err(format!("{to}: {}", for_people(&error)).into()),
+            Err(
+                error @ (CallError::NotAsked(_) | CallError::Refused(_) | CallError::Nonsense(_)),
+            ) => Err(format!("{to}: {error}").into()),
         }
     }
 
@@ -121,40 +105,8 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn verb(command: &str) -> &'static str {
-    let known = VERBS.iter().find(|(name, _)| *name == command);
-    known.map_or("the order", |(_, verb)| verb)
-}
-
 /// Whether a new leader, or the end of another order, may be all that is missing.
 fn is_early(error: &str) -> bool {
     let kinds = ["BUSY ", "CLUSTERDOWN ", "NOTLEADER "];
     kinds.iter().any(|kind| error.starts_with(kind))
-}
-
-/// Programs look at the first word of an error, which people need only where it is one, and give other commands.
-fn for_people(error: &str) -> String {
-    let error = error.strip_prefix("ERR ").unwrap_or(error);
-    let mut text = error.replace(" (FORCE)", " (--force)");
-    for (command, verb) in VERBS {
-        text = text.replace(command, &format!("`raft-kv {verb}`"));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn people_are_told_what_they_can_type() {
-        let told = for_people("ERR look at it with RAFT.MEMBERS and RAFT.STATUS, and order again");
-        assert_eq!(
-            told,
-            "look at it with `raft-kv members` and `raft-kv status`, and order again"
-        );
-        let told = for_people("ERR nobody answers at db7:7103 (FORCE)");
-        assert_eq!(told, "nobody answers at db7:7103 (--force)");
-        assert!(for_people("BUSY it is").starts_with("BUSY "));
-    }
 }
