@@ -11,14 +11,19 @@ mod support;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use support::{Client, Value, done, eventually, free_port, raft_kv, run};
 
+/// A base whose ports were free a moment ago, and are not given to another test of this process.
 fn free_base_port() -> u16 {
+    static FIRST: LazyLock<u16> = LazyLock::new(|| free_port() + 300);
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let fits = |base: &u16| (1..=4).all(|node| free(base + node) && free(base + 100 + node));
-    let start = free_port() + 300;
-    (start..start + 400).find(fits).unwrap()
+    let next = || *FIRST + NEXT.fetch_add(10, Ordering::Relaxed) % 400;
+    std::iter::repeat_with(next).find(fits).unwrap()
 }
 
 #[test]
@@ -76,4 +81,37 @@ fn a_local_cluster_runs_shows_its_leader_stops_on_a_signal_and_has_everything_af
     let file = std::fs::File::open(dir.join("node-1.log")).unwrap();
     BufReader::new(file).read_to_string(&mut log).unwrap();
     assert!(log.contains("stopped"), "{log}");
+}
+
+/// A folder keeps the ports it was made with: those that cannot be used would stay with it.
+#[test]
+fn a_local_cluster_that_cannot_listen_makes_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("data");
+    let base = free_base_port();
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, base + 102)).unwrap();
+    let port = base.to_string();
+    let ran = run(&[
+        "local",
+        "--dir",
+        dir.to_str().unwrap(),
+        "--base-port",
+        &port,
+    ]);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    let expected = format!("port {} of node 2 cannot be used", base + 102);
+    assert!(ran.err.contains(&expected), "{}", ran.err);
+    assert!(!dir.exists(), "nothing was made");
+}
+
+#[test]
+fn a_local_cluster_of_too_many_nodes_is_not_understood() {
+    let ran = run(&["local", "--dir", "/nowhere", "--nodes", "5", "--spare", "5"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("expected at most 9 nodes, spare ones included, found 10"),
+        "{}",
+        ran.err
+    );
 }

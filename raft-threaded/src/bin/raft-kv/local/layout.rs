@@ -98,9 +98,8 @@ pub(super) fn agree(arguments: &Arguments, layout: Layout) -> Result<Layout, Fai
     Ok(layout)
 }
 
-/// Makes the folders of a new cluster.
-pub(super) fn make(arguments: &Arguments) -> Result<Layout, Failure> {
-    let dir = &arguments.dir;
+/// What a folder is to hold that is not there.
+pub(super) fn wanted(arguments: &Arguments) -> Result<Layout, Failure> {
     let layout = Layout {
         nodes: arguments.nodes.unwrap_or(3),
         spares: arguments.spare.unwrap_or(0),
@@ -112,6 +111,11 @@ pub(super) fn make(arguments: &Arguments) -> Result<Layout, Failure> {
             layout.all()
         )));
     }
+    Ok(layout)
+}
+
+/// Makes the folders of a new cluster.
+pub(super) fn make(dir: &Path, layout: Layout) -> Result<(), Failure> {
     let seats: Vec<Seat> = (1..=layout.nodes)
         .map(|node| Seat {
             node: NodeId(node.into()),
@@ -131,5 +135,5 @@ pub(super) fn make(arguments: &Arguments) -> Result<Layout, Failure> {
     }
     raft_threaded::init(&seats)?;
     fs::write(dir.join(LAYOUT_NAME), toml::to_string(&layout)?)?;
-    Ok(layout)
+    Ok(())
 }

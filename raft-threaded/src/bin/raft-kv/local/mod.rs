@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use self::layout::{Layout, NODES_MAX, PORT_MAX, agree, make, read_layout};
+use self::layout::{Layout, NODES_MAX, PORT_MAX, agree, make, read_layout, wanted};
 use super::failure::Failure;
 use super::resp_client::ask_status;
 use super::values::{self, counted};
@@ -57,11 +57,16 @@ const STOP_LOOKS: u32 = 50;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let dir = &arguments.dir;
-    let layout = match read_layout(dir)? {
+    let found = read_layout(dir)?;
+    let layout = match found {
         Some(layout) => agree(arguments, layout)?,
-        None => make(arguments)?,
+        None => wanted(arguments)?,
     };
+    // A folder keeps its ports, so that it is not made for some that cannot be used.
     check_ports(layout)?;
+    if found.is_none() {
+        make(dir, layout)?;
+    }
     // From here on a signal is a wish, not an end.
     let signals = listen_for_signals()?;
     let mut cluster = Cluster {
