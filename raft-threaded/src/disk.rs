@@ -50,6 +50,14 @@ pub struct NamedFile {
 }
 
 impl FileDisk {
+    /// What is in a directory, which is left as it is: no lock is made in what may be somebody else's.
+    pub(crate) fn look_into(directory: &Path) -> Result<Vec<String>, StartError> {
+        list(directory).map_err(|error| StartError::Data {
+            directory: directory.to_path_buf(),
+            error,
+        })
+    }
+
     /// Opens a directory and locks it.
     ///
     /// # Errors
@@ -121,6 +129,14 @@ impl FileDisk {
         }
         Ok(())
     }
+}
+
+/// The names in a directory, without that of the lock.
+fn list(directory: &Path) -> io::Result<Vec<String>> {
+    let names = fs::read_dir(directory)?
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    let others = names.filter(|name| !matches!(name, Ok(name) if name == LOCK_NAME));
+    others.collect()
 }
 
 #[expect(
@@ -222,14 +238,7 @@ impl Disk for FileDisk {
     }
 
     fn list(&mut self) -> Result<Vec<String>, DiskError> {
-        let listed = fs::read_dir(&self.directory).and_then(|entries| {
-            entries
-                .map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()))
-                .collect::<io::Result<Vec<String>>>()
-        });
-        let mut names = listed.map_err(|error| failed("listing", "the directory", &error))?;
-        names.retain(|name| name != LOCK_NAME);
-        Ok(names)
+        list(&self.directory).map_err(|error| failed("listing", "the directory", &error))
     }
 
     fn sync_directory(&mut self) -> Result<(), DiskError> {

@@ -45,8 +45,7 @@ pub fn init(seats: &[Seat]) -> Result<ClusterId, StartError> {
     // First a look at all of them, so that nothing is made when one is taken.
     for seat in seats {
         if seat.data.is_dir() {
-            let mut disk = FileDisk::open(&seat.data)?;
-            check_unused(&mut disk, &seat.data)?;
+            check_unused(&seat.data)?;
         }
     }
     for (seat, member) in members {
@@ -104,8 +103,8 @@ fn create(
         directory: data.to_path_buf(),
         error,
     })?;
+    check_unused(data)?;
     let mut disk = FileDisk::open(data)?;
-    check_unused(&mut disk, data)?;
     Wal::create(&mut disk, identity, configuration).map_err(|error| recovery(data, error))
 }
 
@@ -115,8 +114,21 @@ fn create(
 ///
 /// If the folder holds no log, or is in use.
 pub fn identity_of(data: &Path) -> Result<Identity, StartError> {
-    let mut disk = FileDisk::open(data)?;
+    let mut disk = open(data)?;
     Wal::peek(&mut disk).map_err(|error| recovery(data, error))
+}
+
+/// Opens a folder that holds a log, and touches no other.
+pub(crate) fn open(directory: &Path) -> Result<FileDisk, StartError> {
+    let names = FileDisk::look_into(directory)?;
+    if !names.iter().any(|name| is_log(name)) {
+        return Err(recovery(directory, RecoveryError::Empty));
+    }
+    FileDisk::open(directory)
+}
+
+fn is_log(name: &str) -> bool {
+    name.ends_with(".wal")
 }
 
 /// What may lie in a folder that is to be used: what a first attempt left behind that was cut short, and what file
@@ -124,13 +136,9 @@ pub fn identity_of(data: &Path) -> Result<Identity, StartError> {
 const NOBODYS: [&str; 2] = ["fresh", "lost+found"];
 
 /// A log takes the names it needs, and whatever had them would be gone.
-fn check_unused(disk: &mut FileDisk, directory: &Path) -> Result<(), StartError> {
-    use raft_core::wal::Disk;
-
-    let names = disk
-        .list()
-        .map_err(|error| recovery(directory, RecoveryError::Disk(error)))?;
-    if let Some(file) = names.iter().find(|name| name.ends_with(".wal")) {
+fn check_unused(directory: &Path) -> Result<(), StartError> {
+    let names = FileDisk::look_into(directory)?;
+    if let Some(file) = names.iter().find(|name| is_log(name)) {
         let file = file.clone();
         return Err(recovery(directory, RecoveryError::Exists { file }));
     }

@@ -16,9 +16,8 @@ use raft_core::{Configuration, Identity, Options, Restored};
 use tracing::info;
 
 use crate::client::Client;
-use crate::disk::FileDisk;
 use crate::error::{StartError, StopError};
-use crate::folder::recovery;
+use crate::folder::{open, recovery};
 use crate::random::random;
 use crate::runtime::calls::Call;
 use crate::runtime::clock;
@@ -105,7 +104,7 @@ where
             .node
             .validate()
             .map_err(raft_core::RestoreError::from)?;
-        let disk = FileDisk::open(&options.data)?;
+        let disk = open(&options.data)?;
         // Before the log is touched: a port in use must not cost the store one of its lives.
         let listener = listen(options.listen, "peers")?;
         let snapshots = disk.in_steps();

@@ -13,7 +13,7 @@ use raft_core::{
 
 use crate::disk::FileDisk;
 use crate::error::{ClientError, StartError};
-use crate::folder::recovery;
+use crate::folder::{open, recovery};
 use crate::membership::{Alone, Force};
 use crate::random::random;
 use crate::runtime::order::{check_reset, check_solo};
@@ -65,7 +65,7 @@ pub fn solo_stopped(
     expect: Option<ClusterId>,
     force: Force,
 ) -> Result<Alone, StoppedError> {
-    let disk = FileDisk::open(data)?;
+    let disk = open(data)?;
     let (mut wal, restored) = recover(data, disk.clone())?;
     let mut snapshots = SnapshotStore::open(disk)?;
     let identity = restored.identity;
@@ -117,7 +117,7 @@ pub fn solo_stopped(
 ///
 /// If the folder is in use or cannot be read, or if the node is a member, as its log says, and it is not forced.
 pub fn reset_stopped(data: &Path, force: Force) -> Result<Identity, StoppedError> {
-    let (mut wal, restored) = recover(data, FileDisk::open(data)?)?;
+    let (mut wal, restored) = recover(data, open(data)?)?;
     let node = Node::new(Time(0), Options::default(), restored)?;
     check_reset(&node.status(), force)?;
     wal.wipe(StorageId(random()?))?;

@@ -77,6 +77,7 @@ fn init_leaves_a_folder_alone_that_holds_something_else() {
         ran.err
     );
     assert_eq!(fs::read(foreign.join("spare")).unwrap(), b"keys");
+    assert!(!foreign.join("lock").exists(), "it is left as it is");
     assert!(!place.dir().join("node-1").exists(), "nothing was made");
     // What a file system keeps at its root, and what an attempt that was cut short leaves behind.
     fs::rename(foreign.join("spare"), foreign.join("lost+found")).unwrap();

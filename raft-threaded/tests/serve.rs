@@ -44,6 +44,8 @@ fn an_empty_folder_never_becomes_a_voter() {
     let said = refused(&serve(&data, free_port(), free_port()));
     assert!(said.contains("holds no log"), "{said}");
     assert!(said.contains("raft-kv init"), "{said}");
+    let left = std::fs::read_dir(&data).unwrap().count();
+    assert_eq!(left, 0, "somebody else's folder is left as it is");
 }
 
 #[test]
