@@ -536,10 +536,8 @@ fn a_node_on_a_full_disk_still_starts() {
     }
 }
 
-/// A short segment is copied whole, so that there are fewer: on a full disk there was no room for that, and a node
-/// could not be started again although what has to be copied would have fitted.
-#[test]
-fn a_node_on_a_full_disk_copies_what_it_must_and_no_more() {
+/// A hundred entries in a short segment, and room for a few sectors beside it.
+fn short_segment_on_a_full_disk() -> (MemoryDisk, WalOptions) {
     let disk = new_store();
     let large = WalOptions {
         segment_bytes: 1 << 20,
@@ -556,10 +554,22 @@ fn a_node_on_a_full_disk_copies_what_it_must_and_no_more() {
         disk.clone().remove("spare").unwrap();
     }
     disk.set_capacity(Some(disk.used() + (8 << 10)));
+    (disk, large)
+}
+
+fn check_shown(disk: &MemoryDisk, options: WalOptions, last: usize, term: u64) {
+    let (mut wal, restored) = Wal::recover(disk.clone(), options).unwrap();
+    let shown = Model::shown_by(&mut wal, &restored);
+    assert_eq!((shown.log.len(), shown.term), (last, term));
+}
+
+/// A short segment is copied whole, so that there are fewer: on a full disk there was no room for that, and a node
+/// could not be started again although what has to be copied would have fitted.
+#[test]
+fn a_node_on_a_full_disk_copies_what_it_must_and_no_more() {
+    let (disk, large) = short_segment_on_a_full_disk();
     for _ in 0..5 {
-        let (mut wal, restored) = Wal::recover(disk.clone(), large).unwrap();
-        let shown = Model::shown_by(&mut wal, &restored);
-        assert_eq!((shown.log.len(), shown.term), (100, 7));
+        check_shown(&disk, large, 100, 7);
     }
     disk.set_capacity(None);
     let (mut wal, _) = Wal::recover(disk.clone(), large).unwrap();
@@ -567,9 +577,26 @@ fn a_node_on_a_full_disk_copies_what_it_must_and_no_more() {
         .unwrap();
     wal.sync().unwrap();
     drop(wal);
-    let (mut wal, restored) = Wal::recover(disk.clone(), large).unwrap();
-    let shown = Model::shown_by(&mut wal, &restored);
-    assert_eq!((shown.log.len(), shown.term), (101, 8));
+    check_shown(&disk, large, 101, 8);
+}
+
+#[test]
+fn a_start_on_a_full_disk_may_be_cut_short_anywhere() {
+    let (full, large) = short_segment_on_a_full_disk();
+    for operations in 0.. {
+        let mut finished = false;
+        for pattern in [0, 1, 2, 3, u64::MAX] {
+            let disk = full.image();
+            disk.turn_off_after(disk.operations() + operations);
+            finished = Wal::recover(disk.clone(), large).is_ok();
+            disk.lose_power(pattern);
+            check_shown(&disk, large, 100, 7);
+        }
+        if finished {
+            assert!(operations > 5, "a start changes a few things");
+            return;
+        }
+    }
 }
 
 /// Found by review: payloads that look like records must not make a start take for ever.
