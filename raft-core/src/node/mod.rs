@@ -174,7 +174,6 @@ pub struct Node {
 
 /// What this node is in its term, with what only that role knows.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every node is a follower")]
 enum Role {
     Follower(Follower),
     PreCandidate(Campaign),

@@ -54,6 +54,7 @@ pub(crate) enum Order {
 
 impl Order {
     /// The entry that is expected to have made the configuration in force.
+    #[cfg(feature = "raft-kv")]
     pub(crate) const fn expected(&self) -> Option<EntryId> {
         match self {
             Self::Attach { expect, .. } | Self::Move { expect, .. } => *expect,
