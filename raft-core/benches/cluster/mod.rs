@@ -1,0 +1,118 @@
+//! Nodes in one thread: what they send is moved, not encoded, and the disk and the state machine take no time.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "actions may be added; a driver of healthy nodes needs only some"
+)]
+
+use std::collections::VecDeque;
+use std::hint::black_box;
+
+use raft_core::{
+    Action, Bytes, ClusterId, Configuration, Envelope, Event, GroupId, Identity, Input, Member,
+    Node, NodeId, Options, RequestId, Restored, RoleKind, StorageId, Time,
+};
+
+/// A cluster whose first node leads, and a load of commands of one size.
+pub(crate) struct Cluster {
+    nodes: Vec<Node>,
+    /// Whether a node was handed something since it was drained.
+    handed: Vec<bool>,
+    queue: VecDeque<Envelope>,
+    actions: Vec<Action>,
+    requests: u64,
+    payload: Bytes,
+}
+
+fn member(node: u64) -> Member {
+    Member {
+        node: NodeId(node),
+        store: StorageId(node.into()),
+    }
+}
+
+impl Cluster {
+    /// So many nodes, and commands of so many bytes.
+    pub(crate) fn new(nodes: u64, bytes: usize) -> Self {
+        let node = |n| {
+            let restored = Restored::new(
+                Identity {
+                    group: GroupId(0),
+                    cluster: ClusterId(1),
+                    member: member(n),
+                },
+                Configuration::of_voters((1..=nodes).map(member)),
+            );
+            Node::new(Time(1), Options::default(), restored).expect("a new node")
+        };
+        let mut cluster = Self {
+            nodes: (1..=nodes).map(node).collect(),
+            handed: (1..=nodes).map(|_| false).collect(),
+            queue: VecDeque::new(),
+            actions: Vec::new(),
+            requests: 0,
+            payload: Bytes::from(vec![7; bytes]),
+        };
+        cluster.handle(0, Input::Campaign);
+        cluster.settle();
+        assert_eq!(cluster.nodes[0].status().role, RoleKind::Leader);
+        cluster
+    }
+
+    fn handle(&mut self, node: usize, input: Input) {
+        self.handed[node] = true;
+        self.nodes[node].handle(Event { at: Time(1), input });
+    }
+
+    fn drain(&mut self, node: usize) {
+        self.handed[node] = false;
+        let mut actions = std::mem::take(&mut self.actions);
+        self.nodes[node].drain(&mut actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Send(envelope) => self.queue.push_back(envelope),
+                Action::Persist(persist) => self.handle(
+                    node,
+                    Input::Persisted {
+                        store: persist.store,
+                        boot: persist.boot,
+                        id: persist.id,
+                    },
+                ),
+                Action::Apply { entries } => {
+                    let index = entries[entries.len() - 1].id.index;
+                    self.handle(node, Input::Applied { index });
+                    black_box(entries);
+                }
+                other => drop(black_box(other)),
+            }
+        }
+        self.actions = actions;
+    }
+
+    fn settle(&mut self) {
+        loop {
+            while let Some(node) = self.handed.iter().position(|handed| *handed) {
+                self.drain(node);
+            }
+            if self.queue.is_empty() {
+                return;
+            }
+            while let Some(envelope) = self.queue.pop_front() {
+                let to = usize::try_from(envelope.to.node.0 - 1).expect("a few nodes");
+                self.handle(to, Input::Receive(envelope));
+            }
+        }
+    }
+
+    /// Proposes so many commands at the leader, and lets everything happen until nothing more does.
+    pub(crate) fn round(&mut self, proposals: u64) {
+        for _ in 0..proposals {
+            self.requests += 1;
+            let request = RequestId(self.requests);
+            let command = self.payload.clone();
+            self.handle(0, Input::Propose { request, command });
+        }
+        self.settle();
+    }
+}

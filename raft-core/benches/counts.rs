@@ -1,0 +1,180 @@
+//! Instructions and allocations of fixed cases, against the committed table in `counts.txt`.
+//!
+//! Unlike times, these are the same on a busy machine, so that they can fail a build: `cargo bench -p raft-core
+//! --bench counts` exits with 1 if one of them grew by more than a tenth. `UPDATE_EXPECT=1` writes the table
+//! anew. Instructions need valgrind: they are the difference of two runs of this program under callgrind, so
+//! that what happens once is not in them.
+
+mod cluster;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use allocation_counter::measure;
+
+use crate::cluster::Cluster;
+
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/counts.txt");
+const HEADER: &str = "nodes  bytes  outstanding  instructions/commit  allocations/commit\n";
+/// Rounds before anything is counted, so that buffers have grown to their size.
+const WARM_UP: u64 = 64;
+
+/// One line of the table.
+#[derive(Clone, Copy)]
+struct Case {
+    nodes: u64,
+    bytes: usize,
+    outstanding: u64,
+}
+
+/// Thousandths, so that there is something to compare below one.
+struct Counts {
+    instructions: u64,
+    allocations: u64,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for nodes in [3, 5] {
+        for bytes in [16, 128, 1_024] {
+            for outstanding in [1, 64, 1_024] {
+                cases.push(Case {
+                    nodes,
+                    bytes,
+                    outstanding,
+                });
+            }
+        }
+    }
+    cases
+}
+
+impl Case {
+    /// Rounds that are worth about so many commits.
+    fn rounds(self, commits: u64) -> u64 {
+        commits.div_ceil(self.outstanding)
+    }
+
+    fn run(self, rounds: u64) {
+        let mut cluster = Cluster::new(self.nodes, self.bytes);
+        for _ in 0..WARM_UP + rounds {
+            cluster.round(self.outstanding);
+        }
+    }
+
+    fn count(self) -> Result<Counts, String> {
+        let rounds = self.rounds(4_096);
+        let commits = rounds * self.outstanding;
+        let (few, many) = (self.instructions(0)?, self.instructions(rounds)?);
+        let (none, all) = (measure(|| self.run(0)), measure(|| self.run(rounds)));
+        Ok(Counts {
+            instructions: (many - few) * 1_000 / commits,
+            allocations: (all.count_total - none.count_total) * 1_000 / commits,
+        })
+    }
+
+    /// What one run of this case takes from beginning to end.
+    fn instructions(self, rounds: u64) -> Result<u64, String> {
+        let this = std::env::current_exe().map_err(|e| format!("where this program is: {e}"))?;
+        let numbers = [self.nodes, self.bytes as u64, self.outstanding, rounds];
+        let output = Command::new("valgrind")
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(this)
+            .args(numbers.map(|number| number.to_string()))
+            .output()
+            .map_err(|e| {
+                format!("valgrind cannot be started ({e}); install it to count instructions")
+            })?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let collected = said.split("Collected :").nth(1);
+        let number = collected.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        number.ok_or_else(|| format!("callgrind did not say how much it collected: {said}"))
+    }
+}
+
+fn line(case: Case, counts: &Counts) -> String {
+    let thousandths = |count: u64| format!("{}.{:03}", count / 1_000, count % 1_000);
+    format!(
+        "{:>5}  {:>5}  {:>11}  {:>19}  {:>18}\n",
+        case.nodes,
+        case.bytes,
+        case.outstanding,
+        counts.instructions / 1_000,
+        thousandths(counts.allocations)
+    )
+}
+
+/// The two counts of a line, the second in thousandths.
+fn parse(line: &str) -> Option<(u64, u64)> {
+    let mut columns = line.split_whitespace().skip(3);
+    let instructions = columns.next()?.parse().ok()?;
+    let (whole, part) = columns.next()?.split_once('.')?;
+    let allocations = whole.parse::<u64>().ok()? * 1_000 + part.parse::<u64>().ok()?;
+    Some((instructions, allocations))
+}
+
+/// By how much more than a tenth a line grew beyond the committed one, if it did.
+fn growth(committed: &str, now: &str) -> Option<String> {
+    let (Some(before), Some(after)) = (parse(committed), parse(now)) else {
+        return Some("is not in the committed table".into());
+    };
+    let grown = |before: u64, after: u64, spare: u64| after > before + before / 10 + spare;
+    if grown(before.0, after.0, 0) {
+        return Some(format!("took {} instructions", before.0));
+    }
+    // A hundredth of an allocation is one more in a whole round of the smallest batch.
+    grown(before.1, after.1, 10).then(|| {
+        let (whole, part) = (before.1 / 1_000, before.1 % 1_000);
+        format!("took {whole}.{part:03} allocations")
+    })
+}
+
+fn main() -> ExitCode {
+    let numbers: Vec<u64> = std::env::args()
+        .filter_map(|arg| arg.parse().ok())
+        .collect();
+    if let [nodes, bytes, outstanding, rounds] = numbers[..] {
+        let case = Case {
+            nodes,
+            bytes: usize::try_from(bytes).unwrap_or(0),
+            outstanding,
+        };
+        case.run(rounds);
+        return ExitCode::SUCCESS;
+    }
+    match check() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(said) => {
+            eprintln!("{said}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check() -> Result<(), String> {
+    let committed = std::fs::read_to_string(TABLE).unwrap_or_default();
+    let mut lines = committed.lines().skip(1);
+    let mut table = HEADER.to_owned();
+    let mut grown = String::new();
+    print!("{HEADER}");
+    for case in cases() {
+        let now = line(case, &case.count()?);
+        print!("{now}");
+        if let Some(was) = growth(lines.next().unwrap_or_default(), &now) {
+            let _ = write!(grown, "\n{}  {was}", now.trim_end());
+        }
+        table.push_str(&now);
+    }
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        let written = std::fs::write(Path::new(TABLE), table);
+        return written.map_err(|e| format!("{TABLE}: {e}"));
+    }
+    if grown.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "more than a tenth above {TABLE}:{grown}\nFind out why; if it is worth it, write the table anew with \
+         UPDATE_EXPECT=1"
+    ))
+}
