@@ -24,6 +24,22 @@ pub(crate) struct Log {
     tail_bytes: u64,
     durable: Index,
     undurable_bytes: u64,
+    /// The run of entries that was sliced or received last: peers at the same place, the disk and the state
+    /// machine share it.
+    run: Option<Run>,
+}
+
+#[derive(Clone, Debug)]
+struct Run {
+    from: Index,
+    entries: Arc<[Entry]>,
+    bytes: u64,
+}
+
+impl Run {
+    fn last(&self) -> Index {
+        Index(self.from.previous().0 + self.entries.len() as u64)
+    }
 }
 
 impl Log {
@@ -46,6 +62,7 @@ impl Log {
             tail: tail.into(),
             terms,
             undurable_bytes: 0,
+            run: None,
         }
     }
 
@@ -104,8 +121,25 @@ impl Log {
         self.tail.push_back(entry);
     }
 
+    /// Adds entries, which are not durable yet, and which others have to be handed just so.
+    pub(crate) fn append_run(&mut self, entries: &Arc<[Entry]>) {
+        let Some(first) = entries.first() else {
+            return;
+        };
+        let before = self.tail_bytes;
+        for entry in &entries[..] {
+            self.append(entry.clone());
+        }
+        self.run = Some(Run {
+            from: first.id.index,
+            entries: entries.clone(),
+            bytes: self.tail_bytes - before,
+        });
+    }
+
     /// Removes every entry from `from` on.
     pub(crate) fn truncate(&mut self, from: Index) {
+        self.run = None;
         while self.last().index >= from {
             let last = self.last().index;
             if let Some(entry) = self.tail.pop_back() {
@@ -155,6 +189,7 @@ impl Log {
     /// The log begins after `base` from now on, which is durable.
     pub(crate) fn compact(&mut self, base: Index) {
         assert!(base <= self.durable, "only what is durable is compacted");
+        self.run = None;
         self.terms.compact(base);
         self.sizes.compacted(base);
         while self
@@ -173,6 +208,7 @@ impl Log {
             base.index > committed,
             "a snapshot takes the place of what is behind it"
         );
+        self.run = None;
         self.terms = TermRuns::new(base);
         self.sizes = LogSizes::new(base.index);
         self.tail.clear();
@@ -189,7 +225,37 @@ impl Log {
 
     /// Entries from `from`, which is in memory, up to `to`, but not past `bytes_max` unless the first
     /// alone is.
-    pub(crate) fn slice(&self, from: Index, to: Index, bytes_max: u64) -> Arc<[Entry]> {
+    pub(crate) fn slice(&mut self, from: Index, to: Index, bytes_max: u64) -> Arc<[Entry]> {
+        if let Some(run) = self.run(from, to, bytes_max) {
+            return run.entries.clone();
+        }
+        let (entries, bytes) = self.cut(from, to, bytes_max);
+        self.run = Some(Run {
+            from,
+            entries: entries.clone(),
+            bytes,
+        });
+        entries
+    }
+
+    /// Likewise, for whoever is the last to be handed these entries.
+    pub(crate) fn last_slice(&mut self, from: Index, to: Index, bytes_max: u64) -> Arc<[Entry]> {
+        match self.run(from, to, bytes_max) {
+            Some(_) => self.run.take().map(|run| run.entries).unwrap_or_default(),
+            None => self.cut(from, to, bytes_max).0,
+        }
+    }
+
+    /// The latest run, if it is just what is wanted.
+    fn run(&self, from: Index, to: Index, bytes_max: u64) -> Option<&Run> {
+        self.run.as_ref().filter(|run| {
+            run.from == from
+                && run.last() == to.min(self.last().index)
+                && (run.bytes <= bytes_max || run.entries.len() == 1)
+        })
+    }
+
+    fn cut(&self, from: Index, to: Index, bytes_max: u64) -> (Arc<[Entry]>, u64) {
         assert!(self.in_memory(from), "only entries in memory are sliced");
         let first = self.tail_first();
         #[expect(
@@ -202,20 +268,17 @@ impl Log {
             .unwrap_or(usize::MAX)
             .saturating_add(start)
             .min(self.tail.len());
-        let mut bytes = 0_u64;
-        let count = self
-            .tail
-            .range(start..end)
-            .take_while(|entry| {
-                let first = bytes == 0;
-                bytes = bytes.saturating_add(entry.memory_bytes());
-                first || bytes <= bytes_max
-            })
-            .count();
-        self.tail
-            .range(start..start + count)
-            .cloned()
-            .collect::<Arc<[Entry]>>()
+        let (mut bytes, mut count) = (0_u64, 0);
+        for entry in self.tail.range(start..end) {
+            let with = bytes.saturating_add(entry.memory_bytes());
+            if count > 0 && with > bytes_max {
+                break;
+            }
+            bytes = with;
+            count += 1;
+        }
+        let entries = self.tail.range(start..start + count).cloned();
+        (entries.collect(), bytes)
     }
 
     /// Quota bytes of the entries in `from..=to`, all of which are in memory.
@@ -247,6 +310,7 @@ impl Log {
                 break;
             }
             self.pop_front();
+            self.run = None;
         }
     }
 }

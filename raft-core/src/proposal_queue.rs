@@ -48,6 +48,11 @@ impl ProposalQueue {
         self.waiting.insert(place, waiting);
     }
 
+    /// The entry that the first one became.
+    pub(crate) fn first(&self) -> Option<EntryId> {
+        self.waiting.front().map(|front| front.id)
+    }
+
     /// The log is committed up to `committed`: the next proposal that this decides, and how.
     ///
     /// Taking all ids up to `committed` in the order of ids is enough. One with a lower term and a

@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::action::{HaltReason, Refusal};
-use crate::entry::{Entry, check_run};
+use crate::entry::{Entry, Payload, check_run};
 use crate::message::{AppendOutcome, Body, Envelope, Session};
 use crate::planted::{Bug, planted};
 use crate::types::{EntryId, Index, Member, Round, Span, Time};
@@ -204,6 +204,11 @@ impl Node {
                     break;
                 }
             }
+        }
+        let configures = |entry: &Entry| matches!(entry.payload, Payload::Configuration(_));
+        if new == 0 && !entries.iter().any(configures) {
+            self.log.append_run(entries);
+            return Ok(());
         }
         for entry in &entries[new..] {
             self.append(entry.clone());

@@ -14,26 +14,30 @@ pub(super) struct Checkpoint {
 }
 
 impl Node {
-    pub(super) fn checkpoint(&self) -> Checkpoint {
+    /// The present state, if anything is to be compared with it.
+    pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
+        if !self.options.check_invariants {
+            return None;
+        }
         let led_to = match &self.role {
             Role::Leader(_) => Some(self.log.last().index),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
         };
-        Checkpoint {
+        Some(Checkpoint {
             hard_state: self.hard_state,
             commit_index: self.commit_index,
             base: self.log.base().index,
             led_to,
-        }
+        })
     }
 
     /// # Panics
     ///
     /// If they are to be checked and a rule of Figure 2 was broken by this node itself.
-    pub(super) fn check_invariants(&self, before: &Checkpoint) {
-        if !self.options.check_invariants || self.halted.is_some() {
+    pub(super) fn check_invariants(&self, before: Option<Checkpoint>) {
+        let Some(before) = before.filter(|_| self.halted.is_none()) else {
             return;
-        }
+        };
         let (old, new) = (before.hard_state, self.hard_state);
         assert!(new.term >= old.term, "the current term never falls");
         assert!(
@@ -60,7 +64,7 @@ impl Node {
             self.apply.handed() <= self.commit_index.min(self.log.durable()),
             "what is applied is committed and durable here"
         );
-        self.check_snapshots(before);
+        self.check_snapshots(&before);
         if let (Role::Leader(leader), Some(last)) = (&self.role, before.led_to) {
             assert!(
                 new.term > old.term || self.log.last().index >= last,

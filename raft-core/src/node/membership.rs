@@ -135,6 +135,9 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
+        if leader.departures.is_empty() {
+            return;
+        }
         let peers = &mut leader.peers;
         leader.departures.retain(|member, departure| {
             let told = peers.get(member).is_none_or(|peer| {

@@ -151,9 +151,9 @@ pub struct Node {
     vacancy: Vacancy,
     controls: Box<Controls>,
     /// It leaves its cluster, and keeps what it has.
-    solo: Option<Solo>,
+    solo: Option<Box<Solo>>,
     /// It forgets everything.
-    emptying: Option<Emptying>,
+    emptying: Option<Box<Emptying>>,
     /// The configuration without this node that it was told of last.
     told_outside: Option<EntryId>,
     /// Requests of this node without an outcome.
@@ -343,7 +343,7 @@ impl Node {
             }
             Input::StorageAvailable => self.storage_full = false,
         }
-        self.check_invariants(&before);
+        self.check_invariants(before);
     }
 
     /// Puts everything that is now to be done behind `actions`, coalesced.
@@ -376,9 +376,13 @@ impl Node {
             self.log
                 .evict(self.commit_index, self.options.tail_bytes_max);
             self.observe();
-            self.check_invariants(&before);
+            self.check_invariants(before);
         }
-        actions.append(&mut self.outbox);
+        if actions.is_empty() {
+            core::mem::swap(actions, &mut self.outbox);
+        } else {
+            actions.append(&mut self.outbox);
+        }
     }
 
     /// When to come back with `Input::Tick`, if nothing happens before; `None` after a halt.

@@ -95,6 +95,13 @@ impl Node {
 
     /// Tells proposals what became of them, as far as the log is committed.
     pub(super) fn resolve_decided(&mut self) {
+        let Some(first) = self.proposals.first() else {
+            return;
+        };
+        if first.term == self.hard_state.term && first.index > self.commit_index {
+            // No entry has a later term, so what is committed comes before this one.
+            return;
+        }
         let Some(term) = self.log.term(self.commit_index) else {
             return;
         };

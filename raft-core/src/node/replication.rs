@@ -42,8 +42,6 @@ pub(super) struct Leader {
     pub(super) hand_over_after: Time,
     /// Bytes of this leadership's entries that are not committed (S56).
     pub(super) uncommitted_bytes: u64,
-    /// The run of entries sliced last: peers at the same place share it, and the disk does.
-    shared: Option<SharedSlice>,
     /// What others proposed while this leader hands over.
     pub(super) held: HeldForwards,
     /// Members that were removed, and are told so.
@@ -54,13 +52,6 @@ pub(super) struct Leader {
     pub(super) transfer: Option<Transfer>,
     /// This leader is no voter any more.
     pub(super) leaving: Option<Leaving>,
-}
-
-#[derive(Clone, Debug)]
-struct SharedSlice {
-    from: Index,
-    to: Index,
-    entries: Arc<[Entry]>,
 }
 
 impl Leader {
@@ -75,7 +66,6 @@ impl Leader {
             settled: (Index(0), Index(0)),
             hand_over_after: now,
             uncommitted_bytes: 0,
-            shared: None,
             held: HeldForwards::default(),
             departures: Departures::new(),
             change: None,
@@ -251,7 +241,8 @@ impl Node {
                 peer.reading = Some(self.read_log(LogReader::Peer(member), next, to));
                 break;
             }
-            let entries = self.append_slice(next, last);
+            let bytes_max = self.options.append_bytes_max;
+            let entries = self.log.slice(next, last, bytes_max);
             self.send_append(member, peer, entries);
         }
         let must_ask = peer.state == ProgressState::Probe && peer.reading.is_none();
@@ -296,35 +287,8 @@ impl Node {
         self.send(member, peer.session, body);
     }
 
-    /// The entries of one append, as one allocation that every peer at the same place shares.
-    fn append_slice(&mut self, from: Index, to: Index) -> Arc<[Entry]> {
-        let bytes_max = self.options.append_bytes_max;
-        let Role::Leader(leader) = &mut self.role else {
-            return Arc::default();
-        };
-        match &leader.shared {
-            Some(shared) if shared.from == from && shared.to == to => shared.entries.clone(),
-            Some(_) | None => {
-                let entries = self.log.slice(from, to, bytes_max);
-                leader.shared = Some(SharedSlice {
-                    from,
-                    to,
-                    entries: entries.clone(),
-                });
-                entries
-            }
-        }
-    }
-
-    /// The entries of one write: those just sent, if they are the same.
+    /// The entries of one write: those just sent or received, if they are the same.
     pub(super) fn persist_slice(&mut self, from: Index, to: Index) -> Arc<[Entry]> {
-        if let Role::Leader(leader) = &mut self.role
-            && let Some(shared) = leader.shared.take()
-            && shared.from == from
-            && shared.to == to
-        {
-            return shared.entries;
-        }
         let bytes_max = if self.persistence.is_whole() {
             u64::MAX
         } else {

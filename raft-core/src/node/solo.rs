@@ -7,6 +7,7 @@
 //! Always holds: the new identity, its term, its vote and its configuration become durable in one write, or
 //! none of them does.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::action::{Action, HaltReason, IdentityRefusal, Outcome, Rejection};
@@ -79,11 +80,11 @@ impl Node {
             term,
             index: self.log.last().index.next(),
         };
-        self.solo = Some(Solo {
+        self.solo = Some(Box::new(Solo {
             request,
             committed: self.commit_index,
             made_by,
-        });
+        }));
         self.persistence.identity_changed(self.identity);
         self.append(Entry {
             id: made_by,
@@ -116,10 +117,8 @@ impl Node {
 
     /// The node is alone once the configuration that says so is committed, by itself.
     pub(super) fn resolve_solo(&mut self) {
-        if let Some(solo) = self.solo
-            && self.commit_index >= solo.made_by.index
-        {
-            self.solo = None;
+        let commit = self.commit_index;
+        if let Some(solo) = self.solo.take_if(|solo| solo.made_by.index <= commit) {
             let outcome = Outcome::Alone {
                 committed: solo.committed,
                 last: solo.made_by.index.previous(),
@@ -140,16 +139,13 @@ impl Node {
                 Action::Send(_) | Action::ReadLog(_) | Action::Apply { .. }
             )
         });
-        self.emptying = Some(Emptying { request, store });
+        self.emptying = Some(Box::new(Emptying { request, store }));
         self.outbox.push(Action::Wipe { store });
     }
 
     pub(super) fn on_wiped(&mut self, wiped: StorageId) {
-        if let Some(Emptying { request, store }) = self.emptying
-            && store == wiped
-        {
-            self.emptying = None;
-            self.resolve(request, Outcome::Emptied);
+        if let Some(emptying) = self.emptying.take_if(|emptying| emptying.store == wiped) {
+            self.resolve(emptying.request, Outcome::Emptied);
             self.halt(HaltReason::Emptied);
         }
     }
