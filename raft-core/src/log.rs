@@ -15,6 +15,9 @@ use crate::log_sizes::LogSizes;
 use crate::term_runs::TermRuns;
 use crate::types::{EntryId, Index, Term};
 
+/// Runs that are kept: what is on its way to a disk and a state machine that are a little late.
+const RUNS_KEPT: usize = 8;
+
 /// All terms, a bounded tail of entries, and how much of the whole is durable.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
@@ -24,9 +27,9 @@ pub(crate) struct Log {
     tail_bytes: u64,
     durable: Index,
     undurable_bytes: u64,
-    /// The run of entries that was sliced or received last: peers at the same place, the disk and the state
-    /// machine share it.
-    run: Option<Run>,
+    /// Runs of entries that were sliced or received lately and are in memory, oldest first: peers at the same
+    /// place, the disk and the state machine share them.
+    runs: VecDeque<Run>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,7 +65,7 @@ impl Log {
             tail: tail.into(),
             terms,
             undurable_bytes: 0,
-            run: None,
+            runs: VecDeque::new(),
         }
     }
 
@@ -130,16 +133,23 @@ impl Log {
         for entry in &entries[..] {
             self.append(entry.clone());
         }
-        self.run = Some(Run {
+        self.remember(Run {
             from: first.id.index,
             entries: entries.clone(),
             bytes: self.tail_bytes - before,
         });
     }
 
+    fn remember(&mut self, run: Run) {
+        if self.runs.len() == RUNS_KEPT {
+            self.runs.pop_front();
+        }
+        self.runs.push_back(run);
+    }
+
     /// Removes every entry from `from` on.
     pub(crate) fn truncate(&mut self, from: Index) {
-        self.run = None;
+        self.runs.clear();
         while self.last().index >= from {
             let last = self.last().index;
             if let Some(entry) = self.tail.pop_back() {
@@ -189,7 +199,7 @@ impl Log {
     /// The log begins after `base` from now on, which is durable.
     pub(crate) fn compact(&mut self, base: Index) {
         assert!(base <= self.durable, "only what is durable is compacted");
-        self.run = None;
+        self.runs.clear();
         self.terms.compact(base);
         self.sizes.compacted(base);
         while self
@@ -208,7 +218,7 @@ impl Log {
             base.index > committed,
             "a snapshot takes the place of what is behind it"
         );
-        self.run = None;
+        self.runs.clear();
         self.terms = TermRuns::new(base);
         self.sizes = LogSizes::new(base.index);
         self.tail.clear();
@@ -226,11 +236,12 @@ impl Log {
     /// Entries from `from`, which is in memory, up to `to`, but not past `bytes_max` unless the first
     /// alone is.
     pub(crate) fn slice(&mut self, from: Index, to: Index, bytes_max: u64) -> Arc<[Entry]> {
-        if let Some(run) = self.run(from, to, bytes_max) {
+        let mut runs = self.runs.iter().rev();
+        if let Some(run) = runs.find(|run| self.is_wanted(run, from, to, bytes_max)) {
             return run.entries.clone();
         }
         let (entries, bytes) = self.cut(from, to, bytes_max);
-        self.run = Some(Run {
+        self.remember(Run {
             from,
             entries: entries.clone(),
             bytes,
@@ -240,19 +251,20 @@ impl Log {
 
     /// Likewise, for whoever is the last to be handed these entries.
     pub(crate) fn last_slice(&mut self, from: Index, to: Index, bytes_max: u64) -> Arc<[Entry]> {
-        match self.run(from, to, bytes_max) {
-            Some(_) => self.run.take().map(|run| run.entries).unwrap_or_default(),
+        let mut runs = self.runs.iter();
+        let place = runs.position(|run| self.is_wanted(run, from, to, bytes_max));
+        let run = place.and_then(|place| self.runs.remove(place));
+        match run {
+            Some(run) => run.entries,
             None => self.cut(from, to, bytes_max).0,
         }
     }
 
-    /// The latest run, if it is just what is wanted.
-    fn run(&self, from: Index, to: Index, bytes_max: u64) -> Option<&Run> {
-        self.run.as_ref().filter(|run| {
-            run.from == from
-                && run.last() == to.min(self.last().index)
-                && (run.bytes <= bytes_max || run.entries.len() == 1)
-        })
+    /// Whether a run is just what is asked for.
+    fn is_wanted(&self, run: &Run, from: Index, to: Index, bytes_max: u64) -> bool {
+        run.from == from
+            && run.last() == to.min(self.last().index)
+            && (run.bytes <= bytes_max || run.entries.len() == 1)
     }
 
     fn cut(&self, from: Index, to: Index, bytes_max: u64) -> (Arc<[Entry]>, u64) {
@@ -301,6 +313,9 @@ impl Log {
     /// Drops the oldest entries from memory while it holds more than `bytes_max`, but none that is
     /// not durable, nor one above `committed`.
     pub(crate) fn evict(&mut self, committed: Index, bytes_max: u64) {
+        if self.tail_bytes <= bytes_max {
+            return;
+        }
         let limit = self.durable.min(committed);
         while self.tail_bytes > bytes_max {
             let Some(front) = self.tail.front() else {
@@ -310,8 +325,9 @@ impl Log {
                 break;
             }
             self.pop_front();
-            self.run = None;
         }
+        let first = self.tail_first();
+        self.runs.retain(|run| run.from >= first);
     }
 }
 

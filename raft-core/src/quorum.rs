@@ -59,8 +59,8 @@ pub fn tally(ballots: impl ExactSizeIterator<Item = Option<bool>>) -> Tally {
     }
 }
 
-/// Voters whose values are compared without a heap allocation; clusters are smaller.
-const INLINE_VOTERS: usize = 16;
+/// Voters whose values are compared without a heap allocation; nearly every cluster is smaller.
+const INLINE_VOTERS: usize = 8;
 
 /// The greatest value that a majority has reached: the commit index of match indexes, the confirmed
 /// round of acknowledged ones, the moment by which a majority was heard.

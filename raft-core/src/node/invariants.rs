@@ -33,11 +33,17 @@ impl Node {
 
     /// # Panics
     ///
-    /// If they are to be checked and a rule of Figure 2 was broken by this node itself.
-    pub(super) fn check_invariants(&self, before: Option<Checkpoint>) {
-        let Some(before) = before.filter(|_| self.halted.is_none()) else {
-            return;
-        };
+    /// If there is something to compare with and a rule of Figure 2 was broken by this node itself.
+    #[inline]
+    pub(super) fn check_against(&self, before: Option<&Checkpoint>) {
+        if let Some(before) = before
+            && self.halted.is_none()
+        {
+            self.check_invariants(before);
+        }
+    }
+
+    fn check_invariants(&self, before: &Checkpoint) {
         let (old, new) = (before.hard_state, self.hard_state);
         assert!(new.term >= old.term, "the current term never falls");
         assert!(
@@ -64,7 +70,7 @@ impl Node {
             self.apply.handed() <= self.commit_index.min(self.log.durable()),
             "what is applied is committed and durable here"
         );
-        self.check_snapshots(&before);
+        self.check_snapshots(before);
         if let (Role::Leader(leader), Some(last)) = (&self.role, before.led_to) {
             assert!(
                 new.term > old.term || self.log.last().index >= last,

@@ -343,7 +343,7 @@ impl Node {
             }
             Input::StorageAvailable => self.storage_full = false,
         }
-        self.check_invariants(before);
+        self.check_against(before.as_ref());
     }
 
     /// Puts everything that is now to be done behind `actions`, coalesced.
@@ -376,7 +376,7 @@ impl Node {
             self.log
                 .evict(self.commit_index, self.options.tail_bytes_max);
             self.observe();
-            self.check_invariants(before);
+            self.check_against(before.as_ref());
         }
         if actions.is_empty() {
             core::mem::swap(actions, &mut self.outbox);

@@ -49,9 +49,6 @@ impl Node {
         let waiting: Vec<(Member, Option<Offer>)> = waiting
             .map(|(member, peer)| (*member, peer.offer))
             .collect();
-        if waiting.is_empty() {
-            return;
-        }
         let Some(latest) = self.snapshots.durable() else {
             self.ask_for_snapshot();
             return;

@@ -209,11 +209,15 @@ impl Node {
             return;
         };
         let mut peers = core::mem::take(&mut leader.peers);
+        let mut waits = false;
         for (member, peer) in &mut peers {
             self.replicate_to(*member, peer);
+            waits |= peer.state == ProgressState::Snapshot;
         }
         self.restore_peers(peers);
-        self.offer_snapshots();
+        if waits {
+            self.offer_snapshots();
+        }
     }
 
     fn replicate_to(&mut self, member: Member, peer: &mut Progress) {
@@ -408,6 +412,9 @@ impl Node {
         let Role::Leader(leader) = &self.role else {
             return;
         };
+        if self.commit_index == self.log.last().index {
+            return;
+        }
         let durable = if planted(Bug::SelfUnflushed) {
             self.log.last().index
         } else {
