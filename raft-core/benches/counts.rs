@@ -7,11 +7,9 @@
 
 mod cluster;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::process::{Command, ExitCode};
-
-use allocation_counter::measure;
 
 use crate::cluster::Cluster;
 
@@ -28,7 +26,7 @@ struct Case {
     outstanding: u64,
 }
 
-/// Thousandths, so that there is something to compare below one.
+/// Of a whole run, or a commit's thousandths, so that there is something to compare below one.
 struct Counts {
     instructions: u64,
     allocations: u64,
@@ -66,31 +64,60 @@ impl Case {
     fn count(self) -> Result<Counts, String> {
         let rounds = self.rounds(4_096);
         let commits = rounds * self.outstanding;
-        let (few, many) = (self.instructions(0)?, self.instructions(rounds)?);
-        let (none, all) = (measure(|| self.run(0)), measure(|| self.run(rounds)));
+        let (few, many) = (self.profile(0)?, self.profile(rounds)?);
         Ok(Counts {
-            instructions: (many - few) * 1_000 / commits,
-            allocations: (all.count_total - none.count_total) * 1_000 / commits,
+            instructions: (many.instructions - few.instructions) * 1_000 / commits,
+            allocations: (many.allocations - few.allocations) * 1_000 / commits,
         })
     }
 
     /// What one run of this case takes from beginning to end.
-    fn instructions(self, rounds: u64) -> Result<u64, String> {
+    fn profile(self, rounds: u64) -> Result<Counts, String> {
         let this = std::env::current_exe().map_err(|e| format!("where this program is: {e}"))?;
         let numbers = [self.nodes, self.bytes as u64, self.outstanding, rounds];
+        let file = std::env::temp_dir().join(format!("raft-core-counts-{}", std::process::id()));
         let output = Command::new("valgrind")
-            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg("--tool=callgrind")
+            .arg(format!("--callgrind-out-file={}", file.display()))
             .arg(this)
             .args(numbers.map(|number| number.to_string()))
             .output()
-            .map_err(|e| {
-                format!("valgrind cannot be started ({e}); install it to count instructions")
-            })?;
+            .map_err(|e| format!("valgrind cannot be started ({e}); install it to count"))?;
         let said = String::from_utf8_lossy(&output.stderr);
-        let collected = said.split("Collected :").nth(1);
-        let number = collected.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-        number.ok_or_else(|| format!("callgrind did not say how much it collected: {said}"))
+        let profile = std::fs::read_to_string(&file).map_err(|e| format!("{said}\n{e}"))?;
+        let _ = std::fs::remove_file(&file);
+        let totals = profile
+            .lines()
+            .find_map(|line| line.strip_prefix("totals: "));
+        let instructions = totals.and_then(|total| total.trim().parse().ok());
+        Ok(Counts {
+            instructions: instructions.ok_or("callgrind did not say what it counted")?,
+            allocations: calls_of_allocator(&profile),
+        })
     }
+}
+
+/// How often memory was asked for. A name stands in the profile once; then its number stands for it.
+fn calls_of_allocator(profile: &str) -> u64 {
+    const ALLOCATOR: [&str; 4] = ["malloc", "calloc", "realloc", "posix_memalign"];
+    let mut allocator = BTreeSet::new();
+    let (mut is_called, mut calls) = (false, 0);
+    for line in profile.lines() {
+        let called = line.strip_prefix("cfn=(");
+        if let Some(function) = called.or_else(|| line.strip_prefix("fn=(")) {
+            let (number, name) = function.split_once(')').unwrap_or((function, ""));
+            if ALLOCATOR.contains(&name.trim()) {
+                allocator.insert(number);
+            }
+            is_called = called.is_some() && allocator.contains(number);
+        } else if let Some(times) = line.strip_prefix("calls=").filter(|_| is_called) {
+            let times = times.split_whitespace().next();
+            calls += times
+                .and_then(|times| times.parse::<u64>().ok())
+                .unwrap_or(0);
+        }
+    }
+    calls
 }
 
 fn line(case: Case, counts: &Counts) -> String {
@@ -167,7 +194,7 @@ fn check() -> Result<(), String> {
         table.push_str(&now);
     }
     if std::env::var_os("UPDATE_EXPECT").is_some() {
-        let written = std::fs::write(Path::new(TABLE), table);
+        let written = std::fs::write(TABLE, table);
         return written.map_err(|e| format!("{TABLE}: {e}"));
     }
     if grown.is_empty() {
