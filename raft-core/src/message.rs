@@ -205,6 +205,38 @@ pub enum Body {
     NoSnapshot,
 }
 
+impl Body {
+    /// Whether whoever says this has heard something that it was sent: it is not only able to speak, but reached.
+    #[must_use]
+    pub const fn is_answer(&self) -> bool {
+        match self {
+            Self::PreVoteReply { .. }
+            | Self::VoteReply { .. }
+            | Self::AppendReply(_)
+            | Self::HeartbeatReply { .. }
+            | Self::StaleTerm
+            | Self::ForwardProposalsReply { .. }
+            | Self::ForwardReadReply { .. }
+            | Self::ForwardControlReply { .. }
+            | Self::NotAMember { .. }
+            | Self::SnapshotChunk { .. }
+            | Self::NoSnapshot => true,
+            Self::RequestPreVote { .. }
+            | Self::RequestVote { .. }
+            | Self::AppendEntries { .. }
+            | Self::Heartbeat { .. }
+            | Self::ForwardProposals { .. }
+            | Self::ForwardRead { .. }
+            | Self::ForwardControl { .. }
+            | Self::TimeoutNow { .. }
+            | Self::RequestLeadership { .. }
+            | Self::AskMembership { .. }
+            | Self::InstallSnapshot { .. }
+            | Self::FetchSnapshot { .. } => false,
+        }
+    }
+}
+
 /// Whether a node's disk takes entries, and in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DiskHealth {

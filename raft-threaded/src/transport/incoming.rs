@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use bytes::{Bytes, BytesMut};
 use mio::net::TcpStream;
-use raft_core::{Body, Envelope, Member, Time, codec};
+use raft_core::{Envelope, Member, Time, codec};
 
 use super::frame::{FRAME_HEADER_BYTES, FrameError, small_frame, take_frame};
 use super::hello::{Hello, HelloError, Introduction, Opening};
@@ -55,35 +55,6 @@ pub(super) enum Turn {
     Done,
     /// Its turn is over; there may be more.
     More,
-}
-
-/// Whether whoever says this has heard what it was sent.
-pub(super) const fn is_answer(body: &Body) -> bool {
-    match body {
-        Body::PreVoteReply { .. }
-        | Body::VoteReply { .. }
-        | Body::AppendReply(_)
-        | Body::HeartbeatReply { .. }
-        | Body::StaleTerm
-        | Body::ForwardProposalsReply { .. }
-        | Body::ForwardReadReply { .. }
-        | Body::ForwardControlReply { .. }
-        | Body::NotAMember { .. }
-        | Body::SnapshotChunk { .. }
-        | Body::NoSnapshot => true,
-        Body::RequestPreVote { .. }
-        | Body::RequestVote { .. }
-        | Body::AppendEntries { .. }
-        | Body::Heartbeat { .. }
-        | Body::ForwardProposals { .. }
-        | Body::ForwardRead { .. }
-        | Body::ForwardControl { .. }
-        | Body::TimeoutNow { .. }
-        | Body::RequestLeadership { .. }
-        | Body::AskMembership { .. }
-        | Body::InstallSnapshot { .. }
-        | Body::FetchSnapshot { .. } => false,
-    }
 }
 
 impl Incoming {

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::frame::Encoder;
 use super::hello::Introduction;
-use super::incoming::{Incoming, IncomingError, Turn, is_answer};
+use super::incoming::{Incoming, IncomingError, Turn};
 use super::outgoing::{Need, Outgoing};
 use super::peers::Peers;
 use super::refusals::{Refusals, advice};
@@ -289,7 +289,7 @@ impl Tcp {
             };
             let mut answer = None;
             let turn = incoming.read(&mut self.scratch, self.peers.own(), limit, |envelope| {
-                if is_answer(&envelope.body) {
+                if envelope.body.is_answer() {
                     answer = Some(envelope.from.member);
                 }
                 events.push(TcpEvent::Received(envelope));
