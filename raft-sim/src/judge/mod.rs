@@ -58,6 +58,8 @@ pub(crate) struct Judge<S: Machine> {
     /// How often something was compared: a run in which this stays low proved little.
     pub(crate) checks: u64,
     until_pruned: u32,
+    /// Somebody may join, for whom a node takes a snapshot up to wherever it is in a log that it executes again.
+    fills_newcomers: bool,
 }
 
 /// Bounds on what a node may hold (P5), from its options.
@@ -108,6 +110,7 @@ impl<S: Machine> Judge<S> {
             excused: None,
             checks: 0,
             until_pruned: PRUNE_EVERY,
+            fills_newcomers: true,
         }
     }
 
@@ -128,6 +131,11 @@ impl<S: Machine> Judge<S> {
             node,
             text,
         });
+    }
+
+    /// Nobody joins who was not there at first: more can be forgotten.
+    pub(crate) const fn expect_no_newcomers(&mut self) {
+        self.fills_newcomers = false;
     }
 
     /// Something happened that no protocol can mask.
@@ -605,8 +613,11 @@ impl<S: Machine> Judge<S> {
         });
         let agreed = agreed.min().unwrap_or_default();
         // A snapshot that somebody has may be installed by somebody else.
-        let marks = ghosts.filter_map(|ghost| ghost.mark);
-        let oldest = marks.map(|mark| mark.index.previous()).min();
+        let mark = |ghost: &Ghost| match ghost.mark {
+            Some(mark) => Some(mark.index.previous()),
+            None => self.fills_newcomers.then_some(Index(0)),
+        };
+        let oldest = ghosts.filter_map(mark).min();
         let floor = Index(agreed.0.saturating_sub(LINKS_KEPT));
         let floor = oldest.map_or(floor, |oldest| floor.min(oldest));
         if floor <= self.known_base {

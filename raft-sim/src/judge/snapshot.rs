@@ -143,3 +143,48 @@ impl<S: Machine> Judge<S> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use raft_core::{NodeId, Options};
+
+    use crate::order::Order;
+    use crate::registers::Registers;
+    use crate::world::{Cluster, Network};
+
+    /// A node without a snapshot executes its log from the beginning when it starts again, and the one that it
+    /// takes for a newcomer meanwhile goes up to where it just is: far behind what everybody has on its disk.
+    #[test]
+    fn a_snapshot_taken_while_a_long_log_is_executed_again_is_recognized() {
+        let options = Options {
+            // Entries are read back one by one.
+            apply_bytes_max: 1,
+            tail_bytes_max: 0,
+            ..Options::default()
+        };
+        let mut cluster: Cluster<Registers> = Cluster::with_options(2, Network::default(), options);
+        let alone = cluster.elect();
+        let newcomer = NodeId(3 - alone.0);
+        let write = |cluster: &mut Cluster<Registers>| {
+            let request = cluster.propose(alone, "a+=1".parse().unwrap());
+            cluster.run_until(|cluster| cluster.reply(request).is_some());
+        };
+        write(&mut cluster);
+        let left = cluster.order(alone, Order::Solo);
+        cluster.run_until(|cluster| cluster.ordered(left).is_some());
+        for _ in 0..3_000 {
+            write(&mut cluster);
+        }
+        cluster.order(newcomer, Order::Reset);
+        cluster.run_until(|cluster| !cluster.is_running(newcomer));
+        cluster.start(newcomer).unwrap();
+        cluster.kill(alone);
+        cluster.start(alone).unwrap();
+        cluster.elect();
+        // Nothing changes before the new leader has committed something.
+        cluster.run_until(|cluster| cluster.commit_index() == cluster.status(alone).last.index);
+        let added = cluster.order(alone, Order::Add { node: newcomer });
+        cluster.run_until(|cluster| cluster.ordered(added).is_some());
+        assert!(cluster.ordered(added).unwrap().is_ok());
+    }
+}

@@ -69,6 +69,10 @@ pub(crate) fn run<W: Workload>(
     let mut cluster = Cluster::stopped(setup, plan.network);
     cluster.keeps_replies = false;
     cluster.listens = plan.clients > 0;
+    let ordered = |fault: &Fault| matches!(fault.kind, FaultKind::Order { .. });
+    if !plan.faults.iter().any(ordered) {
+        cluster.world.judge.expect_no_newcomers();
+    }
     if keep.trace {
         cluster.start_trace();
     }

@@ -164,11 +164,12 @@ impl<S: Machine> World<S> {
             check_invariants: true,
             ..setup.options
         };
+        let judge = Judge::new(&members, &options, setup.reference);
         Self {
             now: Time(1),
             servers: servers.collect(),
             cluster: CLUSTER,
-            judge: Judge::new(&members, &options, setup.reference),
+            judge,
             orders: BTreeMap::new(),
             last_order: ORDERS,
             carried_out: None,
