@@ -14,15 +14,22 @@ use super::sessions::Asked;
 use crate::machine::Machine;
 
 impl<S: Machine> Judge<S> {
-    /// A write goes to the log lane.
-    pub(crate) fn persisting(&mut self, node: NodeId, persist: &Persist, status: &Status<'_>) {
+    /// A write goes to the log lane of a node that shows this, or did so earlier and led nobody then.
+    pub(crate) fn persisting(
+        &mut self,
+        node: NodeId,
+        persist: &Persist,
+        status: Option<&Status<'_>>,
+    ) {
         if self.is_stranger(node) {
             return;
         }
         let ghost = self.ghost(node);
-        let leads = status.role == RoleKind::Leader
-            && ghost.leading == Some(status.term)
-            && ghost.leads_for_certain;
+        let leads = status.filter(|status| {
+            status.role == RoleKind::Leader
+                && ghost.leading == Some(status.term)
+                && ghost.leads_for_certain
+        });
         if let Some(hard_state) = persist.hard_state {
             self.check_promises(node, hard_state);
         }
@@ -44,13 +51,17 @@ impl<S: Machine> Judge<S> {
                 self.report(Some(node), Invariant::I4, text);
                 return;
             }
-            if leads && first <= last {
+            if let Some(status) = leads
+                && first <= last
+            {
                 let text = format!("leader of term {} replaces its entry {first}", status.term);
                 self.report(Some(node), Invariant::I5, text);
             }
             self.append(node, first, &persist.entries, &mut links);
             let changes = |e: &Entry| matches!(e.payload, Payload::Configuration(_));
-            if leads && persist.entries.iter().any(changes) {
+            if let Some(status) = leads
+                && persist.entries.iter().any(changes)
+            {
                 self.check_changes(node, first, status);
             }
         }

@@ -161,7 +161,12 @@ impl<S: Machine> Judge<S> {
 
     /// Whether a node's disk has everything that was acknowledged, and it can be judged by that.
     pub(crate) fn may_go_alone(&self, node: NodeId) -> bool {
-        !self.lenient && !self.is_stranger(node) && !self.ghost(node).lost && self.has_all(node)
+        !self.lenient && self.may_be_judged_by(node)
+    }
+
+    /// Whether it is this node that has everything that was acknowledged, should it be a cluster of its own.
+    pub(crate) fn may_be_judged_by(&self, node: NodeId) -> bool {
+        !self.is_stranger(node) && !self.ghost(node).lost && self.has_all(node)
     }
 
     /// A node leaves its cluster with everything it has: that is what is judged from here on.

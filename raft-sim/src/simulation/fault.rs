@@ -255,12 +255,13 @@ pub(super) fn kinds(profile: Profile) -> Vec<DrawKind> {
     kinds
 }
 
-fn few(draw: &mut Draw) -> u32 {
+/// How many more actions a process lives for.
+pub(super) fn few(draw: &mut Draw) -> u32 {
     u32::try_from(draw.below(12)).unwrap_or(0)
 }
 
 /// Nothing, everything, or anything between survives.
-fn pattern(draw: &mut Draw) -> u64 {
+pub(super) fn pattern(draw: &mut Draw) -> u64 {
     match draw.below(4) {
         0 => 0,
         1 => u64::MAX,

@@ -192,6 +192,11 @@ impl<W: Workload> Run<'_, W> {
         for node in nodes {
             self.start(*node);
         }
+        // Who takes part is certain once nobody is about to leave.
+        let end = self.cluster.now() + self.patience();
+        self.run_until(end, |run| {
+            !nodes.iter().any(|node| run.cluster.world.is_leaving(*node))
+        });
     }
 
     /// Everything heals: logs converge, every request has its outcome, and terms stay as they are.

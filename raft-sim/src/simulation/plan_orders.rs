@@ -5,8 +5,8 @@
 
 use raft_core::{NodeId, Span, Time};
 
-use super::fault::{Fault, FaultKind};
-use super::plan::{LEADING, MILLI, Plan, REPLACING, SECOND, SOLO, Target};
+use super::fault::{Fault, FaultKind, few, pattern};
+use super::plan::{LEADING, LEAVING, MILLI, Plan, REPLACING, SECOND, SOLO, Target};
 use super::profile::Profile;
 use crate::order::Order;
 use crate::workload::Draw;
@@ -120,11 +120,13 @@ impl Plan {
             return;
         }
         self.draw_catch_up(&mut draw);
+        let mut deaths = Draw::new(self.seed, LEAVING);
         let third = self.time.0 / 3;
         // Not every node has what it takes when it is asked.
         let mut at = draw.below(third);
         for _ in 0..draw.between(1, 8) {
             let node = NodeId(draw.between(1, self.nodes));
+            self.push_death(at, node, &mut deaths);
             self.push_order(at, Target::Node(node), Order::Solo);
             at += draw.below(SECOND);
         }
@@ -140,6 +142,42 @@ impl Plan {
             }
         }
         self.end_orders();
+    }
+
+    /// Most of those that leave die on the way: at one of their next actions, or while the disk is at work.
+    fn push_death(&mut self, at: u64, node: NodeId, draw: &mut Draw) {
+        let (actions, pattern) = (few(draw), pattern(draw));
+        let while_it_writes = Time(at + 1 + draw.below(2 * self.network.sync_max.max(1)));
+        let (at, kind) = match draw.below(6) {
+            0 | 1 => return,
+            2 => (
+                Time(at),
+                FaultKind::Crash {
+                    actions: Some(actions),
+                },
+            ),
+            3 => (
+                Time(at),
+                FaultKind::PowerLoss {
+                    actions: Some(actions),
+                    pattern,
+                },
+            ),
+            4 => (while_it_writes, FaultKind::Crash { actions: None }),
+            _ => (
+                while_it_writes,
+                FaultKind::PowerLoss {
+                    actions: None,
+                    pattern,
+                },
+            ),
+        };
+        self.faults.push(Fault {
+            at,
+            target: Target::Node(node),
+            kind,
+            lasts: Span(draw.between(MILLI, 2 * SECOND)),
+        });
     }
 
     fn draw_catch_up(&mut self, draw: &mut Draw) {

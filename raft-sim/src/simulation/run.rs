@@ -531,6 +531,9 @@ impl<W: Workload> Run<'_, W> {
         let asked = clients.counts;
         let counted = [
             ("full-disk", cluster.world.counts.full),
+            ("solo-undone", cluster.world.counts.alone.undone),
+            ("solo-untold", cluster.world.counts.alone.untold),
+            ("solo-behind", cluster.world.counts.alone.behind),
             ("lost-message", odd.lost),
             ("cut-message", odd.cut),
             ("repeated-message", odd.repeated),

@@ -132,9 +132,8 @@ impl<W: Workload> Run<'_, W> {
         if !self.cluster.world.may_go_alone(node) {
             return false;
         }
-        let member = self.cluster.world.server(node).member;
         self.cluster.order(node, Order::Solo);
-        self.cluster.world.server(node).member != member
+        self.cluster.world.is_leaving(node)
     }
 
     /// A node has forgotten everything, and is started again as one that waits to be attached.

@@ -16,6 +16,7 @@ use raft_core::{
     Outcome, Payload, Persist, PersistId, RequestId, RoleKind, Span, Status, Term, Time,
 };
 
+use super::alone::{AloneCounts, Leaving};
 use super::disk::MemoryDisk;
 use super::server::{Death, LogJob, Process, Server};
 use super::snapshot_lane::SnapshotLane;
@@ -64,6 +65,7 @@ pub(crate) struct Counts {
     pub(crate) full: u64,
     /// Commands that state machines executed.
     pub(crate) executed: u64,
+    pub(crate) alone: AloneCounts,
 }
 
 /// Servers and a judge.
@@ -73,6 +75,10 @@ pub(crate) struct World<S: Machine> {
     servers: Vec<Server<S>>,
     /// The cluster that is judged.
     pub(super) cluster: ClusterId,
+    /// The cluster that was made last, whether or not there is anything of it.
+    pub(super) last_cluster: ClusterId,
+    /// Nodes that were told to go on alone, as long as that may be undone.
+    pub(super) leaving: BTreeMap<NodeId, Leaving>,
     pub(crate) judge: Judge<S>,
     options: Options,
     priorities: Vec<u32>,
@@ -169,6 +175,8 @@ impl<S: Machine> World<S> {
             now: Time(1),
             servers: servers.collect(),
             cluster: CLUSTER,
+            last_cluster: CLUSTER,
+            leaving: BTreeMap::new(),
             judge,
             orders: BTreeMap::new(),
             last_order: ORDERS,
@@ -237,6 +245,7 @@ impl<S: Machine> World<S> {
         let disk = server.disk.clone();
         let (wal, restored) = Wal::recover(disk.clone(), self.wal_options)?;
         let snapshots = SnapshotLane::new(disk)?;
+        self.settle_restored(node, &restored);
         // A copy of another node's disk is believed to be that node by everybody else.
         if restored.identity.member.node == node {
             self.is_now(node, restored.identity.member);
@@ -360,6 +369,7 @@ impl<S: Machine> World<S> {
         if let Some((store, id)) = done.synced {
             // A disk that was not synced holds nothing for certain, whoever says otherwise.
             if done.is_real {
+                self.settle_synced(node, id);
                 self.judge.synced(node, id);
                 let durable = self.judge.durable_index(node);
                 self.note(|| Happening::Durable {
@@ -417,13 +427,18 @@ impl<S: Machine> World<S> {
         };
         let status = process.replica.status();
         let judge = &mut self.judge;
+        let mut leaving = self.leaving.get_mut(&node);
         let cluster = status.identity.cluster;
-        if cluster != ClusterId::NONE && cluster != self.cluster {
+        if cluster != ClusterId::NONE && cluster != self.cluster && leaving.is_none() {
             judge.estrange(node);
         }
         for output in outputs {
-            if let Output::Action(Action::Persist(persist)) = output {
-                judge.persisting(node, persist, &status);
+            if let Output::Action(Action::Persist(persist)) = output
+                && !leaving
+                    .as_mut()
+                    .is_some_and(|leaving| leaving.keeps(persist))
+            {
+                judge.persisting(node, persist, Some(&status));
             }
         }
         for output in outputs {
@@ -436,7 +451,9 @@ impl<S: Machine> World<S> {
         let actions = outputs
             .iter()
             .filter(|output| matches!(output, Output::Action(_)));
-        judge.observe(node, &status, process.inputs, actions.count());
+        if leaving.is_none() {
+            judge.observe(node, &status, process.inputs, actions.count());
+        }
         self.effects.state = mix(
             status.term.0,
             status.commit_index.0 << 32 | status.last.index.0,

@@ -1,5 +1,6 @@
 //! The virtual world: servers and their disks, links and clocks.
 
+mod alone;
 mod clock;
 mod cluster;
 mod disk;
