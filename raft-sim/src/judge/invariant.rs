@@ -44,6 +44,9 @@ pub enum Invariant {
     I16,
     /// A request that was refused never takes effect.
     I17,
+    /// A read that rests on a lease shows all that was committed when it was asked: while clocks keep to their
+    /// bound, no newer leader has committed anything that it leaves out.
+    I18,
     /// Equal logs give equal states, as far as answers show them: each command is answered alike by every
     /// machine that executes it, and each query as the model answers it after the same entry.
     I19,
@@ -76,7 +79,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::I1,
         Self::I2,
         Self::I3,
@@ -94,6 +97,7 @@ impl Invariant {
         Self::I15,
         Self::I16,
         Self::I17,
+        Self::I18,
         Self::I19,
         Self::I20,
         Self::I21,
@@ -130,6 +134,7 @@ impl Invariant {
             Self::I15 => "I15",
             Self::I16 => "I16",
             Self::I17 => "I17",
+            Self::I18 => "I18",
             Self::I19 => "I19",
             Self::I20 => "I20",
             Self::I21 => "I21",

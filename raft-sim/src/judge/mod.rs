@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    AppendOutcome, Body, Envelope, Index, Member, NodeId, Options, Persist, PersistId, Restored,
-    RoleKind, Span, Status, Term, Time,
+    AppendOutcome, Body, Consistency, Envelope, Index, Member, NodeId, Options, Persist, PersistId,
+    Restored, RoleKind, Span, Status, Term, Time,
 };
 
 pub(crate) use self::chain::mix;
@@ -571,11 +571,20 @@ impl<S: Machine> Judge<S> {
         self.requests.proposed(op, node, at, command);
     }
 
-    pub(crate) fn queried(&mut self, op: OpId, node: NodeId, at: Time, query: S::Query) {
+    pub(crate) fn queried(
+        &mut self,
+        op: OpId,
+        node: NodeId,
+        at: Time,
+        (query, consistency): (S::Query, Consistency),
+    ) {
         if self.is_stranger(node) {
             return;
         }
         self.requests.queried(op, node, at, query);
+        if consistency == Consistency::Lease {
+            self.requests.rests_on_a_lease(op);
+        }
     }
 
     /// A client got its answer.

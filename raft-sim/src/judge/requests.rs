@@ -58,6 +58,9 @@ struct Request<S: StateMachine> {
     call: Call<S::Command, S::Query>,
     /// The last place at which something had taken effect when this was asked.
     floor: Index,
+    /// Of a read that rests on a lease: the last place at which something was committed by then, whether or not
+    /// anybody knew.
+    lease: Option<Index>,
     ending: Ending,
 }
 
@@ -79,6 +82,8 @@ pub(super) struct Requests<S: Machine> {
     base: Index,
     /// No operation that begins now may take effect at or before this place.
     floor: Index,
+    /// The last operation that is committed, and is no repetition.
+    effective: Index,
     reference: Reference<S>,
     /// The last entry in the reference.
     executed: Index,
@@ -105,6 +110,7 @@ impl<S: Machine> Requests<S> {
             facts: VecDeque::new(),
             base: Index(0),
             floor: Index(0),
+            effective: Index(0),
             reference,
             executed: Index(0),
             commanded: Index(0),
@@ -136,9 +142,18 @@ impl<S: Machine> Requests<S> {
             asked,
             call,
             floor: self.floor,
+            lease: None,
             ending: Ending::Open,
         };
         self.requests.insert(op, request);
+    }
+
+    /// A read that was just asked may be answered by a leader that asks nobody.
+    pub(super) fn rests_on_a_lease(&mut self, op: OpId) {
+        let effective = self.effective;
+        if let Some(request) = self.requests.get_mut(&op) {
+            request.lease = Some(effective);
+        }
     }
 
     /// The next entry is committed, and this is what it does.
@@ -162,6 +177,7 @@ impl<S: Machine> Requests<S> {
         let Some(op) = op else {
             return Ok(());
         };
+        self.effective = index;
         let Some(request) = self.requests.get_mut(&op) else {
             return Ok(());
         };
@@ -345,8 +361,20 @@ impl<S: Machine> Requests<S> {
         witnessed: &Witnessed<S::Reply>,
     ) -> Result<(), Broken> {
         let at = witnessed.at;
+        let mut lease = None;
         if let Some(request) = self.requests.get_mut(&op) {
             request.ending = Ending::Done;
+            lease = request.lease;
+        }
+        // Before what clients were told: that nobody was told yet excuses no leader that others replaced.
+        if let Some(effective) = lease
+            && at < effective
+        {
+            let text = format!(
+                "read {op} rests on a lease and is answered from entry {at}, but entry {effective} was \
+                 committed before it was asked"
+            );
+            return Err((Invariant::I18, text));
         }
         if at < floor {
             let text = format!(
@@ -518,5 +546,39 @@ impl<S: Machine> Requests<S> {
     /// How much is remembered: for the test that this stays flat.
     pub(super) fn len(&self) -> usize {
         self.requests.len() + self.facts.len() + self.answers.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::{Index, NodeId, Term, Time};
+
+    use super::{Deed, Invariant, Requests, Witnessed};
+    use crate::registers::Registers;
+
+    /// Two commands are committed, the second without anybody knowing; then somebody asks, and is answered from
+    /// the first.
+    fn answered_from_the_first(rests_on_a_lease: bool) -> Option<Invariant> {
+        let mut requests = Requests::<Registers>::new(Box::new(Registers::default()));
+        for op in 1..=2 {
+            let command = "a=5".parse().unwrap();
+            requests.proposed(op, NodeId(1), Time(1), command);
+            requests.committed(Term(op), Deed::Executes(op)).unwrap();
+        }
+        requests.queried(3, NodeId(1), Time(2), "a".parse().unwrap());
+        if rests_on_a_lease {
+            requests.rests_on_a_lease(3);
+        }
+        let (at, reply) = (Index(1), Some(5));
+        let answered = requests.answered(3, &Ok(Witnessed { at, reply }));
+        answered.err().map(|(invariant, _)| invariant)
+    }
+
+    /// By its round a read may be as old as what was acknowledged; a lease is the claim that there is no newer
+    /// leader.
+    #[test]
+    fn a_lease_read_that_leaves_out_what_a_newer_leader_committed_breaks_i18() {
+        assert_eq!(answered_from_the_first(true), Some(Invariant::I18));
+        assert_eq!(answered_from_the_first(false), None);
     }
 }

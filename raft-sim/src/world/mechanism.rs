@@ -344,7 +344,7 @@ impl<S: Machine> World<S> {
         };
         if let Some(replica) = self.given(node) {
             replica.query_with(at, RequestId(op), consistency, query.clone());
-            self.judge.queried(op, node, now, query);
+            self.judge.queried(op, node, now, (query, consistency));
         }
     }
 
