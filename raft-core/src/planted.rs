@@ -72,6 +72,7 @@ bugs! {
     InflightLeak "L18" "inflight-leak" "What was on its way when a peer was lost counts for ever.",
     IndexMatches "L21" "index-only-match" "An append follows whatever entry is at its place.",
     DropUncommitted "L22" "drop-uncommitted" "A new leader drops what it does not know to be committed.",
+    ExecutedTwice "L23" "executed-twice" "The last entry of a batch is executed once more.",
     Figure8 "C01" "figure-8" "Entries of older terms commit by counting.",
     SelfUnflushed "C04" "self-unflushed" "A leader counts its own entries before they are durable.",
     NoNoop "C05" "no-noop" "A leader begins its term without an entry.",

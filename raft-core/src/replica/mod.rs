@@ -56,6 +56,7 @@ use crate::error::RestoreError;
 use crate::event::{Consistency, Event, Input};
 use crate::node::{Node, Restored, Status};
 use crate::options::Options;
+use crate::planted::{Bug, planted};
 use crate::types::{EntryId, Index, RequestId, Time};
 
 /// A node and the state machine it feeds.
@@ -278,6 +279,9 @@ impl<S: StateMachine> Replica<S> {
             self.answer_applied(Some((entry.id, result)), outputs);
         }
         if let Some(last) = entries.last() {
+            if planted(Bug::ExecutedTwice) {
+                let _ = self.execute_entry(last);
+            }
             self.settle(last.id);
         }
     }

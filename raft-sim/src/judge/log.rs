@@ -25,11 +25,10 @@ impl<S: Machine> Judge<S> {
             return;
         }
         let ghost = self.ghost(node);
-        let leads = status.filter(|status| {
-            status.role == RoleKind::Leader
-                && ghost.leading == Some(status.term)
-                && ghost.leads_for_certain
-        });
+        // Whoever leads had handed out all of its log before it asked for votes.
+        let leads = status
+            .filter(|status| status.role == RoleKind::Leader && ghost.leading == Some(status.term));
+        let leads_for_certain = ghost.leads_for_certain;
         if let Some(hard_state) = persist.hard_state {
             self.check_promises(node, hard_state);
         }
@@ -60,6 +59,7 @@ impl<S: Machine> Judge<S> {
             self.append(node, first, &persist.entries, &mut links);
             let changes = |e: &Entry| matches!(e.payload, Payload::Configuration(_));
             if let Some(status) = leads
+                && leads_for_certain
                 && persist.entries.iter().any(changes)
             {
                 self.check_changes(node, first, status);

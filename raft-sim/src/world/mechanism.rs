@@ -432,6 +432,14 @@ impl<S: Machine> World<S> {
         if cluster != ClusterId::NONE && cluster != self.cluster && leaving.is_none() {
             judge.estrange(node);
         }
+        // Who leads comes before what it writes as a leader.
+        for output in outputs {
+            if let Output::Action(Action::Observed(Observation::Role { term, role })) = output
+                && *role == RoleKind::Leader
+            {
+                judge.became_leader(node, *term, &status);
+            }
+        }
         for output in outputs {
             if let Output::Action(Action::Persist(persist)) = output
                 && !leaving
@@ -439,13 +447,6 @@ impl<S: Machine> World<S> {
                     .is_some_and(|leaving| leaving.keeps(persist))
             {
                 judge.persisting(node, persist, Some(&status));
-            }
-        }
-        for output in outputs {
-            if let Output::Action(Action::Observed(Observation::Role { term, role })) = output
-                && *role == RoleKind::Leader
-            {
-                judge.became_leader(node, *term, &status);
             }
         }
         let actions = outputs
