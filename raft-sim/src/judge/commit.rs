@@ -1,10 +1,11 @@
 //! What may be counted as committed, counted again here: §5.4.2, and Figure 3 "Leader Completeness".
 
-use raft_core::{Configuration, EntryId, Index, Member, NodeId, RoleKind, Status};
+use raft_core::replica::command_of;
+use raft_core::{Configuration, EntryId, Index, Member, NodeId, Payload, RoleKind, Status};
 
 use super::chain::Link;
 use super::invariant::Invariant;
-use super::sessions::Asked;
+use super::sessions::{Asked, Deed};
 use super::{Judge, TERMS_KEPT, place};
 use crate::machine::Machine;
 
@@ -112,15 +113,37 @@ impl<S: Machine> Judge<S> {
             let place = usize::try_from(index.0 - self.known_base.0 - 1).unwrap_or(usize::MAX);
             let known = self.known.get(place);
             let known = known.and_then(|known| known.iter().find(|(known, _)| *known == link));
-            let asked = known.map_or(Asked::Nothing, |(_, asked)| *asked);
+            let payload = known.map(|(_, payload)| payload.clone());
             let term = link.term;
-            let deed = self.sessions.committed(EntryId { term, index }, asked);
+            let deed = self.deed(EntryId { term, index }, payload);
             let result = self.requests.committed(term, deed);
             self.check(node, result);
             index = index.next();
         }
         let result = self.requests.advance();
         self.check(node, result);
+    }
+
+    /// What the next committed entry does, to clients and to the state.
+    fn deed(&mut self, id: EntryId, payload: Option<Payload>) -> Deed {
+        let asked = match &payload {
+            Some(Payload::Command(command)) => Asked::of(command),
+            Some(Payload::Noop | Payload::Configuration(_)) | None => Asked::Nothing,
+        };
+        let deed = self.sessions.committed(id, asked);
+        match (payload, deed) {
+            (None, _) => self.state.misses(),
+            (Some(Payload::Configuration(configuration)), _) => {
+                self.state.configured(id.index, &configuration);
+            }
+            (Some(Payload::Command(request)), Deed::Executes(_)) => {
+                if let Some(command) = command_of(&request) {
+                    self.state.executes(id, command);
+                }
+            }
+            (Some(Payload::Command(_) | Payload::Noop), _) => {}
+        }
+        deed
     }
 
     /// What a leader has counted for a follower so far; from now on it is `matched`.

@@ -10,7 +10,6 @@ use super::Judge;
 use super::chain::Link;
 use super::ghost::Pending;
 use super::invariant::Invariant;
-use super::sessions::Asked;
 use crate::machine::Machine;
 
 impl<S: Machine> Judge<S> {
@@ -166,13 +165,7 @@ impl<S: Machine> Judge<S> {
                 );
                 self.report(Some(node), Invariant::I4, text);
             }
-            None => {
-                let asked = match &entry.payload {
-                    Payload::Command(command) => Asked::of(command),
-                    Payload::Noop | Payload::Configuration(_) => Asked::Nothing,
-                };
-                there.push((link, asked));
-            }
+            None => there.push((link, entry.payload.clone())),
         }
         self.checks += 1;
     }

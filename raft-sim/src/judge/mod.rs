@@ -14,13 +14,14 @@ mod log;
 mod requests;
 mod sessions;
 mod snapshot;
+mod state;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use raft_core::replica::RequestError;
 use raft_core::{
-    AppendOutcome, Body, Consistency, Envelope, Index, Member, NodeId, Options, Persist, PersistId,
-    Restored, RoleKind, Span, Status, Term, Time,
+    AppendOutcome, Body, Consistency, Envelope, Index, Member, NodeId, Options, Payload, Persist,
+    PersistId, Restored, RoleKind, Span, Status, Term, Time,
 };
 
 pub(crate) use self::chain::mix;
@@ -29,17 +30,19 @@ use self::ghost::Ghost;
 pub use self::invariant::{Invariant, Violation};
 pub(crate) use self::requests::Reference;
 use self::requests::{Broken, Requests};
-use self::sessions::{Asked, GhostSessions};
+use self::sessions::GhostSessions;
 pub(crate) use self::snapshot::image_hash;
+use self::state::GhostState;
 use crate::machine::{Execution, Machine, OpId, Witnessed, place};
+use crate::world::Fresh;
 
 /// Everything that is known about a cluster from outside.
 pub(crate) struct Judge<S: Machine> {
     ghosts: Vec<Ghost>,
     /// What stores had that were emptied: what they said counts on.
     graves: BTreeMap<Member, Chain>,
-    /// What entries there are at each index above `known_base`: by term, with what it asks.
-    known: VecDeque<Vec<(Link, Asked)>>,
+    /// What entries there are at each index above `known_base`: by term, with what is in it.
+    known: VecDeque<Vec<(Link, Payload)>>,
     known_base: Index,
     /// Of clients, as of the last committed entry.
     sessions: GhostSessions,
@@ -48,6 +51,8 @@ pub(crate) struct Judge<S: Machine> {
     commits: BTreeMap<Term, Index>,
     leaders: BTreeMap<Term, NodeId>,
     requests: Requests<S>,
+    /// What the committed log makes.
+    state: GhostState<S>,
     /// Snapshots that were taken, by the index of their last entry.
     snapshots: BTreeMap<Index, snapshot::Known>,
     limits: Limits,
@@ -79,7 +84,12 @@ const LINKS_KEPT: u64 = 1_024;
 const PRUNE_EVERY: u32 = 1_024;
 
 impl<S: Machine> Judge<S> {
-    pub(crate) fn new(members: &[Member], options: &Options, reference: Reference<S>) -> Self {
+    pub(crate) fn new(
+        members: &[Member],
+        options: &Options,
+        reference: Reference<S>,
+        fresh: Fresh<S>,
+    ) -> Self {
         let nodes = members.len();
         let largest = options.command_bytes_max.min(1 << 20) + 4_096;
         let limits = Limits {
@@ -103,6 +113,7 @@ impl<S: Machine> Judge<S> {
             commits: BTreeMap::new(),
             leaders: BTreeMap::new(),
             requests: Requests::new(reference),
+            state: GhostState::new(fresh),
             snapshots: BTreeMap::new(),
             limits,
             violation: None,
@@ -649,12 +660,14 @@ impl<S: Machine> Judge<S> {
             chain.forget_below(floor);
         }
         self.requests.forget_below(floor);
+        self.state.forget_below(floor);
     }
 
     /// How much the judge remembers: for the test that this stays flat.
     pub(crate) fn remembered(&self) -> usize {
         let ghosts = self.ghosts.iter();
         let links: usize = ghosts.map(|g| g.durable.len() + g.handed.len()).sum();
-        links + self.known.len() + self.committed.len() + self.requests.len()
+        let links = links + self.known.len() + self.committed.len();
+        links + self.requests.len() + self.state.len()
     }
 }

@@ -43,7 +43,17 @@ impl<S: Machine> Judge<S> {
         }
         self.checks += 1;
         self.check_place(node, meta);
+        self.check_configured(node, meta);
         let (contents, machine) = (image_hash(image), image_hash(image.machine()));
+        if let Some(state) = self.state.hash_at(meta.id.index)
+            && state != machine
+        {
+            let text = format!(
+                "its snapshot up to entry {} is not the state that the committed log makes up to there",
+                meta.id.index
+            );
+            self.report(Some(node), Invariant::I14, text);
+        }
         let found = Known {
             meta: meta.clone(),
             contents,
@@ -92,6 +102,22 @@ impl<S: Machine> Judge<S> {
         }
     }
 
+    /// A snapshot's configuration is the last one that is committed up to there.
+    fn check_configured(&mut self, node: NodeId, meta: &SnapshotMeta) {
+        let index = meta.id.index;
+        let known = self.state.configuration_at(index);
+        if let Some((at, configuration)) = known
+            && (at != meta.configured.index || *configuration != *meta.configuration)
+        {
+            let text = format!(
+                "has a snapshot up to entry {index} with the configuration of entry {}; the last one that is \
+                 committed up to there is that of entry {at}",
+                meta.configured.index
+            );
+            self.report(Some(node), Invariant::I14, text);
+        }
+    }
+
     /// A node's state machine became what a snapshot says: what was read, and what it is now.
     pub(crate) fn restored<I: Image>(&mut self, node: NodeId, id: EntryId, read: u64, now: &I) {
         if self.is_stranger(node) {
@@ -99,9 +125,12 @@ impl<S: Machine> Judge<S> {
         }
         self.checks += 1;
         let known = self.snapshots.get(&id.index).map(|known| known.machine);
-        if known.is_some_and(|known| known != read) || image_hash(now) != read {
+        let state = self.state.hash_at(id.index);
+        let differs = |known: Option<u64>| known.is_some_and(|known| known != read);
+        if differs(known) || differs(state) || image_hash(now) != read {
             let text = format!(
-                "what it restores up to entry {} is not what was taken there",
+                "what it restores up to entry {} is not what was taken there, or not the state that the \
+                 committed log makes",
                 id.index
             );
             self.report(Some(node), Invariant::I14, text);
@@ -113,6 +142,7 @@ impl<S: Machine> Judge<S> {
     /// A node's log is to be replaced by a snapshot. False if that cannot be followed.
     pub(super) fn installing(&mut self, node: NodeId, meta: &SnapshotMeta) -> bool {
         self.checks += 1;
+        self.check_configured(node, meta);
         let index = meta.id.index;
         let link = self.committed.get(index);
         let before = link.map(|link| {
@@ -146,11 +176,64 @@ impl<S: Machine> Judge<S> {
 
 #[cfg(test)]
 mod tests {
+    use raft_core::replica::{Applied, Serde, StateMachine};
     use raft_core::{NodeId, Options};
 
     use crate::order::Order;
     use crate::registers::Registers;
     use crate::world::{Cluster, Network};
+
+    /// Adds what it has counted, and forgets to say in its snapshots how far it has.
+    #[derive(Default)]
+    struct Forgetful {
+        sum: u64,
+        count: u64,
+    }
+
+    impl StateMachine for Forgetful {
+        type Command = Serde<()>;
+        type Query = ();
+        type Reply = u64;
+
+        fn apply(&mut self, _: Applied<Serde<()>>) -> u64 {
+            self.count += 1;
+            self.sum += self.count;
+            self.sum
+        }
+
+        fn query(&self, (): &()) -> u64 {
+            self.sum
+        }
+
+        type Image = Serde<u64>;
+
+        fn image(&self) -> Serde<u64> {
+            Serde(self.sum)
+        }
+
+        fn restore(&mut self, image: Serde<u64>) {
+            *self = Self {
+                sum: image.0,
+                count: 0,
+            };
+        }
+    }
+
+    /// Nobody else has taken one there, and nobody has restored one: it is the log that says so.
+    #[test]
+    #[should_panic(expected = "I14: node 1: its snapshot up to entry")]
+    fn a_snapshot_from_which_the_log_leads_elsewhere_is_caught_on_a_single_node() {
+        let options = Options {
+            snapshot_log_bytes: 200,
+            ..Options::default()
+        };
+        let mut cluster: Cluster<Forgetful> = Cluster::with_options(1, Network::default(), options);
+        let alone = cluster.elect();
+        for _ in 0..100 {
+            let request = cluster.propose(alone, Serde(()));
+            cluster.run_until(|cluster| cluster.reply(request).is_some());
+        }
+    }
 
     /// A node without a snapshot executes its log from the beginning when it starts again, and the one that it
     /// takes for a newcomer meanwhile goes up to where it just is: far behind what everybody has on its disk.

@@ -170,7 +170,7 @@ impl<S: Machine> World<S> {
             check_invariants: true,
             ..setup.options
         };
-        let judge = Judge::new(&members, &options, setup.reference);
+        let judge = Judge::new(&members, &options, setup.reference, setup.fresh.clone());
         Self {
             now: Time(1),
             servers: servers.collect(),

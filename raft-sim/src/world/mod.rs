@@ -19,7 +19,7 @@ mod mechanism;
 pub(crate) use self::clock::TRUE_RATE;
 pub use self::cluster::Cluster;
 pub use self::disk::{MemoryDisk, MemoryFile};
-pub(crate) use self::mechanism::{Setup, WAL_OPTIONS, World};
+pub(crate) use self::mechanism::{Fresh, Setup, WAL_OPTIONS, World};
 pub use self::network::Network;
 pub use self::server::Death;
 pub(crate) use self::sessions::Heard;
