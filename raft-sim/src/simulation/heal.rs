@@ -9,7 +9,6 @@ use super::fault::FaultKind;
 use super::run::{Run, request};
 use crate::judge::Invariant;
 use crate::machine::place;
-use crate::order::Order;
 use crate::trace::Happening;
 use crate::workload::{Request, Workload};
 use crate::world::TRUE_RATE;
@@ -96,14 +95,14 @@ impl<W: Workload> Run<'_, W> {
     }
 
     /// The voters by a node's configuration.
-    fn voters_of(&self, leader: NodeId) -> Vec<Member> {
+    pub(super) fn voters_of(&self, leader: NodeId) -> Vec<Member> {
         let status = self.cluster.world.status(leader);
         let voters = status.map(|status| status.configuration.voters.iter());
         voters.into_iter().flatten().copied().collect()
     }
 
     /// Those of them whose stores are neither lost nor emptied.
-    fn left_of(&self, voters: &[Member]) -> Vec<NodeId> {
+    pub(super) fn left_of(&self, voters: &[Member]) -> Vec<NodeId> {
         let left = voters.iter().filter(|voter| self.takes_part(**voter));
         left.map(|voter| voter.node).collect()
     }
@@ -148,7 +147,7 @@ impl<W: Workload> Run<'_, W> {
     }
 
     /// How long a healed cluster has: some elections, and what the longest log takes to copy.
-    fn patience(&self) -> Span {
+    pub(super) fn patience(&self) -> Span {
         let world = &self.cluster.world;
         let last = world
             .nodes()
@@ -160,7 +159,7 @@ impl<W: Workload> Run<'_, W> {
         Span(ELECTION_TIMEOUTS * self.longest_timeout().0 + entries * each)
     }
 
-    fn longest_timeout(&self) -> Span {
+    pub(super) fn longest_timeout(&self) -> Span {
         Span(2 * self.plan.options.election_timeout.0)
     }
 
@@ -244,129 +243,8 @@ impl<W: Workload> Run<'_, W> {
         }
     }
 
-    /// In a healed cluster a change of membership is made, and its joint phase ends (V6).
-    fn change_something(&mut self) {
-        let mut faults = self.plan.faults.iter();
-        let ordered = faults.any(|fault| matches!(fault.kind, FaultKind::Order { .. }));
-        if ordered {
-            self.replace_emptied();
-        }
-        let Some(leader) = self.cluster.leader().filter(|_| ordered) else {
-            return;
-        };
-        let voters = self.voters_of(leader);
-        let left = self.left_of(&voters);
-        let follower = left.iter().find(|node| **node != leader).copied();
-        // Those whose stores are lost vote no more, and have to be outvoted by the rest.
-        let enough = 2 * left.len() > voters.len() + 1;
-        let Some(node) = follower.filter(|_| enough && !self.is_over()) else {
-            return;
-        };
-        self.carry_out(Order::Demote { node });
-        self.carry_out(Order::Promote { node });
-        self.carry_out(Order::Transfer { to: None });
-        self.tell_outsiders();
-    }
-
-    /// Whose store was emptied comes back as another member, in its own place.
-    fn replace_emptied(&mut self) {
-        let Some(leader) = self.cluster.leader() else {
-            return;
-        };
-        let mut dead = self.voters_of(leader);
-        dead.retain(|voter| !self.takes_part(*voter));
-        for Member { node, .. } in dead {
-            if !self.lost.contains(&node) && !self.is_over() {
-                self.carry_out(Order::Replace {
-                    old: node,
-                    new: node,
-                });
-            }
-        }
-    }
-
-    /// Whoever was removed knows it, or has been told (V6).
-    fn tell_outsiders(&mut self) {
-        let end = self.cluster.now() + Span(8 * self.longest_timeout().0);
-        let told = self.run_until(end, |run| run.uninformed().is_none());
-        if !told && let Some(node) = self.uninformed() {
-            let text = format!("node {node} was removed, and nobody has told it");
-            self.report(Invariant::V6, &text);
-        }
-    }
-
-    /// A node that believes to be a member, and is none.
-    fn uninformed(&self) -> Option<NodeId> {
-        let world = &self.cluster.world;
-        let leader = world.leader().and_then(|(node, _)| world.status(node))?;
-        let mut nodes = world.nodes().filter(|node| !self.is_stranger(*node));
-        nodes.find(|node| {
-            let Some(status) = world.status(*node) else {
-                return false;
-            };
-            let member = status.identity.member;
-            let alerted = world.removed.contains(node);
-            let believes = status.configuration.contains(member);
-            believes && !leader.configuration.contains(member) && !alerted
-        })
-    }
-
-    /// An order is given until it is carried out: one may come too early, or while another one is.
-    fn carry_out(&mut self, order: Order) {
-        let mut given = Vec::new();
-        let pause = Span(self.longest_timeout().0 / 4);
-        let mut next = self.cluster.now();
-        let end = self.cluster.now() + self.patience();
-        let carried_out = self.run_until(end, |run| {
-            let world = &run.cluster.world;
-            let done = world.carried_out.is_some_and(|done| given.contains(&done));
-            // Whoever lost its answer looks.
-            if done || (!given.is_empty() && run.is_as_ordered(order)) {
-                return run.has_converged();
-            }
-            if world.orders.is_empty() && run.cluster.now() >= next {
-                next = run.cluster.now() + pause;
-                let leader = run.cluster.leader().unwrap_or(NodeId(1));
-                given.push(run.cluster.order(leader, order));
-            }
-            false
-        });
-        if !carried_out && !self.is_over() {
-            let text = format!("a healed cluster does not carry out an order: {order}");
-            self.report(Invariant::V6, &text);
-        }
-    }
-
-    /// Whether the membership is what an order asks for.
-    fn is_as_ordered(&self, order: Order) -> bool {
-        let world = &self.cluster.world;
-        let Some((leader, _)) = world.leader() else {
-            return false;
-        };
-        let Some(configuration) = world.status(leader).map(|status| status.configuration) else {
-            return false;
-        };
-        let member = |node| world.server(node).member;
-        match order {
-            Order::Add { node } | Order::AddAtOnce { node } | Order::Promote { node } => {
-                configuration.is_voter(member(node))
-            }
-            Order::Replace { old, new } => {
-                configuration.is_voter(member(new))
-                    && (old == new || !configuration.contains(member(old)))
-            }
-            Order::Learner { node } | Order::Demote { node } => {
-                configuration.learners.contains(&member(node))
-            }
-            Order::Remove { node } | Order::RemoveAtOnce { node } => {
-                !configuration.contains(member(node))
-            }
-            Order::Transfer { .. } | Order::StepDown | Order::Reset | Order::Solo => false,
-        }
-    }
-
     /// Whether every store that takes part has the same log, all of it committed and executed.
-    fn has_converged(&mut self) -> bool {
+    pub(super) fn has_converged(&mut self) -> bool {
         let Some((leader, term)) = self.cluster.world.leader() else {
             return false;
         };

@@ -4,6 +4,7 @@ mod agenda;
 mod clients;
 mod fault;
 mod heal;
+mod heal_orders;
 mod majority;
 mod plan;
 mod plan_orders;
@@ -11,6 +12,7 @@ mod profile;
 mod report;
 mod run;
 mod stores;
+mod strike;
 
 use std::sync::Arc;
 

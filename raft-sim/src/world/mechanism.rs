@@ -11,17 +11,17 @@ use std::sync::Arc;
 use raft_core::replica::{Output, Replica, RequestError, SessionId, SnapshotRefusal};
 use raft_core::wal::{RecoveryError, Wal, WalOptions};
 use raft_core::{
-    Action, Alert, Boot, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope, Event,
-    GroupId, HaltReason, HardState, Identity, Index, Input, Member, NodeId, Observation, Options,
-    Outcome, Payload, Persist, PersistId, RequestId, RoleKind, Span, Status, Term, Time,
+    Alert, Boot, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope, Event, GroupId,
+    HardState, Identity, Index, Input, Member, NodeId, Options, Outcome, Payload, Persist,
+    PersistId, RequestId, RoleKind, Span, Status, Term, Time,
 };
 
 use super::alone::{AloneCounts, Leaving};
 use super::disk::MemoryDisk;
-use super::server::{Death, LogJob, Process, Server};
+use super::server::{Death, Process, Server};
 use super::snapshot_lane::SnapshotLane;
-use crate::judge::{Invariant, Judge, Reference, Violation, mix};
-use crate::machine::{Machine, OpId, Tagged, Watched, Witnessed, place};
+use crate::judge::{Invariant, Judge, Reference, Violation};
+use crate::machine::{Machine, OpId, Tagged, Watched, place};
 use crate::order::{Order, member};
 use crate::trace::{Happening, Trace};
 
@@ -72,7 +72,7 @@ pub(crate) struct Counts {
 pub(crate) struct World<S: Machine> {
     /// The time of the world, which no node sees.
     pub(crate) now: Time,
-    servers: Vec<Server<S>>,
+    pub(super) servers: Vec<Server<S>>,
     /// The cluster that is judged.
     pub(super) cluster: ClusterId,
     /// The cluster that was made last, whether or not there is anything of it.
@@ -97,13 +97,13 @@ pub(crate) struct World<S: Machine> {
     /// Whose state machine executed something last.
     pub(crate) last_executed: NodeId,
     pub(crate) trace: Option<Trace>,
-    outputs: Vec<Output<Watched<S>>>,
+    pub(super) outputs: Vec<Output<Watched<S>>>,
 }
 
 /// The cluster that every world begins with.
 const CLUSTER: ClusterId = ClusterId(0xc1);
 /// Orders are numbered above the requests of clients.
-const ORDERS: u64 = 1 << 62;
+pub(super) const ORDERS: u64 = 1 << 62;
 
 /// How a new world is made.
 pub(crate) struct Setup<S: Machine> {
@@ -293,7 +293,7 @@ impl<S: Machine> World<S> {
         self.server(node).disk.lose_power(pattern);
     }
 
-    fn end(&mut self, node: NodeId, why: &str) {
+    pub(super) fn end(&mut self, node: NodeId, why: &str) {
         let server = self.server_mut(node);
         server.death = None;
         let ran = server.process.take().is_some();
@@ -391,202 +391,6 @@ impl<S: Machine> World<S> {
             self.note(|| Happening::disk(node, &input));
             self.handle(at, node, input);
         }
-    }
-
-    /// Judges and carries out everything a node asks for.
-    pub(crate) fn drain(&mut self, node: NodeId) {
-        let mut outputs = core::mem::take(&mut self.outputs);
-        if let Some(process) = self.process_mut(node) {
-            process.replica.drain(&mut outputs);
-            self.judge_outputs(node, &outputs);
-        }
-        if let Some(process) = self.process_mut(node) {
-            process.inputs = 0;
-        }
-        for output in outputs.drain(..) {
-            if self.is_time_to_die(node) {
-                break;
-            }
-            // By far the most, and large: kept from being moved about.
-            if let Output::Action(Action::Send(envelope)) = output {
-                self.judge.sending(node, &envelope);
-                self.counts.sent += 1;
-                self.effects.sent.push(envelope);
-            } else if !self.carry_out(node, output) {
-                break;
-            }
-        }
-        outputs.clear();
-        self.outputs = outputs;
-    }
-
-    fn judge_outputs(&mut self, node: NodeId, outputs: &[Output<Watched<S>>]) {
-        let place = place(node);
-        let Some(process) = &self.servers[place].process else {
-            return;
-        };
-        let status = process.replica.status();
-        let judge = &mut self.judge;
-        let mut leaving = self.leaving.get_mut(&node);
-        let cluster = status.identity.cluster;
-        if cluster != ClusterId::NONE && cluster != self.cluster && leaving.is_none() {
-            judge.estrange(node);
-        }
-        // Who leads comes before what it writes as a leader.
-        for output in outputs {
-            if let Output::Action(Action::Observed(Observation::Role { term, role })) = output
-                && *role == RoleKind::Leader
-            {
-                judge.became_leader(node, *term, &status);
-            }
-        }
-        for output in outputs {
-            if let Output::Action(Action::Persist(persist)) = output
-                && !leaving
-                    .as_mut()
-                    .is_some_and(|leaving| leaving.keeps(persist))
-            {
-                judge.persisting(node, persist, Some(&status));
-            }
-        }
-        let actions = outputs
-            .iter()
-            .filter(|output| matches!(output, Output::Action(_)));
-        if leaving.is_none() {
-            judge.observe(node, &status, process.inputs, actions.count());
-        }
-        self.effects.state = mix(
-            status.term.0,
-            status.commit_index.0 << 32 | status.last.index.0,
-        );
-        let executions = process.replica.machine().executions.take();
-        for execution in &executions {
-            judge.executed(node, execution);
-            self.counts.executed += 1;
-            self.last_executed = node;
-        }
-        if let Some(trace) = &mut self.trace {
-            trace.observe(self.now, node, &status);
-        }
-    }
-
-    /// Carries out one action; false if the process did not survive it.
-    fn carry_out(&mut self, node: NodeId, output: Output<Watched<S>>) -> bool {
-        match output {
-            Output::Reply { request, result } if request.0 > ORDERS => {
-                let refused = result.err().unwrap_or(RequestError::Undecodable);
-                self.ordered(request, Err(refused));
-            }
-            Output::Reply { request, result } => self.answer(node, request.0, result),
-            Output::Done { request, outcome } => self.ordered(request, Ok(outcome)),
-            Output::Registered { request, session } => {
-                // What another cluster calls a session may be somebody else's here.
-                if !self.judge.is_stranger(node) {
-                    self.effects.registered.push((request.0, session));
-                }
-            }
-            Output::Action(Action::Persist(persist)) => self.persist(node, persist),
-            Output::Action(Action::ReadLog(request)) => {
-                if let Some(process) = self.process_mut(node) {
-                    process.reads.push_back(request);
-                }
-            }
-            Output::Action(Action::Observed(observation)) => self.observed(node, &observation),
-            Output::Action(Action::Alert(alert)) => {
-                self.counts.alerts += 1;
-                if let Alert::Removed { .. } = alert {
-                    self.removed.insert(node);
-                }
-                self.note(|| Happening::alert(node, &alert));
-                // Only so many are worth keeping; the count says how many there were.
-                if self.alerts.len() < 1_000 {
-                    self.alerts.push((node, alert));
-                }
-            }
-            Output::Action(Action::Halt(reason)) => {
-                self.halt(node, reason);
-                return false;
-            }
-            Output::Snapshot { request, result } => self.effects.snapshots.push((request, result)),
-            output @ (Output::TakeSnapshot { .. }
-            | Output::RestoreSnapshot { .. }
-            | Output::ReadChunk(_)
-            | Output::BeginReceive { .. }
-            | Output::WriteChunk { .. }
-            | Output::FinishReceive { .. }
-            | Output::RetainSnapshots { .. }) => self.move_snapshot(node, output),
-            Output::Action(Action::CompactLog(compact)) => {
-                if let Some(process) = self.process_mut(node) {
-                    process.lane_push(LogJob::Compact(compact));
-                }
-            }
-            Output::Action(Action::Wipe { store }) => {
-                if let Some(process) = self.process_mut(node) {
-                    process.lane_push(LogJob::Wipe(store));
-                }
-            }
-            Output::Action(_) => unreachable!("an action that the simulator does not know"),
-        }
-        true
-    }
-
-    fn is_time_to_die(&mut self, node: NodeId) -> bool {
-        let Some(death) = &mut self.server_mut(node).death else {
-            return false;
-        };
-        if death.actions > 0 {
-            death.actions -= 1;
-            return false;
-        }
-        let power = death.power;
-        self.counts.dooms += 1;
-        match power {
-            None => self.kill(node),
-            Some(pattern) => self.lose_power(node, pattern),
-        }
-        true
-    }
-
-    fn answer(
-        &mut self,
-        node: NodeId,
-        op: OpId,
-        result: Result<Witnessed<S::Reply>, RequestError>,
-    ) {
-        self.judge.answered(node, op, &result);
-        self.note(|| Happening::answer(node, op, &result));
-        if matches!(result, Err(RequestError::Rejected(_))) {
-            self.counts.refused += 1;
-        }
-        let result = result.map(|witnessed| witnessed.reply);
-        self.effects.replies.push((op, result));
-    }
-
-    fn persist(&mut self, node: NodeId, persist: Persist) {
-        self.counts.persists += 1;
-        self.note(|| Happening::log(node, &persist));
-        if let Some(process) = self.process_mut(node) {
-            process.lane_push(LogJob::Persist(persist));
-        }
-    }
-
-    fn observed(&mut self, node: NodeId, observation: &Observation) {
-        if let Observation::Role { term, role } = observation {
-            if *role == RoleKind::Leader {
-                self.counts.elections += 1;
-            }
-            self.note(|| Happening::Role {
-                node,
-                role: *role,
-                term: *term,
-            });
-        }
-    }
-
-    fn halt(&mut self, node: NodeId, reason: HaltReason) {
-        self.end(node, &format!("halted: {reason}"));
-        self.server_mut(node).halted = Some(reason);
-        self.counts.halts += 1;
     }
 
     /// Whether a node's snapshot lane has something to do.

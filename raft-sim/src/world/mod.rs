@@ -8,6 +8,7 @@ mod events;
 mod faults;
 mod network;
 mod orders;
+mod outputs;
 mod requests;
 mod server;
 mod sessions;
