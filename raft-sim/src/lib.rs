@@ -207,6 +207,7 @@ mod registers;
 pub mod scenario;
 mod schedule;
 mod schedule_file;
+mod schedule_line;
 mod shrink;
 mod simulation;
 pub mod sweep;
@@ -221,8 +222,9 @@ pub use self::order::{Order, OrderError};
 pub use self::registers::{
     RegisterCommand, RegisterQuery, RegisterReply, RegisterWorkload, Registers,
 };
-pub use self::schedule::{Line, LineError, Play, Sent, Step};
+pub use self::schedule::Play;
 pub use self::schedule_file::{Schedule, ScheduleError};
+pub use self::schedule_line::{Line, LineError, Sent, Step};
 pub use self::shrink::Shrunk;
 pub use self::simulation::{
     Asked, Fault, FaultKind, Plan, Profile, Report, Scope, Simulation, Target, Verdict,

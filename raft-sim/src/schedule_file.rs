@@ -10,7 +10,8 @@ use raft_core::{Options, Span};
 
 use crate::judge::Violation;
 use crate::registers::{RegisterCommand, RegisterQuery, RegisterWorkload};
-use crate::schedule::{Line, LineError, Play, play};
+use crate::schedule::{Play, play};
+use crate::schedule_line::{Line, LineError};
 use crate::shrink::Shrunk;
 use crate::simulation::{Plan, Scope, Simulation, request};
 use crate::workload::Request;

@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 use raft_core::{NodeId, Options, Span};
 
 use crate::judge::{Invariant, Violation};
-use crate::schedule::{Line, Play, Step};
+use crate::schedule::Play;
+use crate::schedule_line::{Line, Step};
 use crate::simulation::{Keep, Plan, Simulation, request};
 use crate::workload::Workload;
 use crate::world::Network;

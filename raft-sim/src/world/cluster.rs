@@ -23,7 +23,8 @@ use super::network::{Links, Network};
 use super::sessions::Heard;
 use crate::judge::Violation;
 use crate::machine::{Machine, OpId};
-use crate::schedule::{Recorder, Sent, Step};
+use crate::schedule::Recorder;
+use crate::schedule_line::{Sent, Step};
 use crate::trace::{Fate, Happening, Trace, message_name, message_text};
 
 /// A cluster whose every member is in this process, and in this thread.

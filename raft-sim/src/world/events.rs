@@ -13,7 +13,7 @@ use super::cluster::Cluster;
 use super::sessions::Heard;
 use crate::judge::{Invariant, mix};
 use crate::machine::Machine;
-use crate::schedule::Step;
+use crate::schedule_line::Step;
 
 /// Where one server is in time.
 #[derive(Clone, Debug)]

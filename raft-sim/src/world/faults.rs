@@ -6,7 +6,7 @@ use rand_core::Rng;
 use super::cluster::Cluster;
 use super::server::Death;
 use crate::machine::Machine;
-use crate::schedule::Step;
+use crate::schedule_line::Step;
 use crate::trace::Happening;
 
 impl<S: Machine> Cluster<S> {

@@ -6,7 +6,7 @@ use raft_core::{EntryId, NodeId, Outcome, RequestId};
 use super::cluster::Cluster;
 use crate::machine::{Machine, OpId};
 use crate::order::Order;
-use crate::schedule::Step;
+use crate::schedule_line::Step;
 
 impl<S: Machine> Cluster<S> {
     /// Proposes a command at a node; ask [`Cluster::reply`] for what became of it.

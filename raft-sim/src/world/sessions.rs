@@ -6,7 +6,7 @@ use raft_core::{NodeId, RequestId, Time};
 use super::cluster::Cluster;
 use super::mechanism::World;
 use crate::machine::{Machine, OpId, Tagged};
-use crate::schedule::Step;
+use crate::schedule_line::Step;
 use crate::trace::Happening;
 
 /// What a client makes of an answer.
