@@ -184,7 +184,7 @@
 //! | `judge/` | every rule, checked after every event against a memory that no crash touches |
 //! | `simulation/` | what a seed stands for, the run of it, and what must happen once it heals |
 //! | `workload` `machine` `registers` | what clients do, to whose state machine |
-//! | `schedule` `schedule_file` `shrink` | a run as a list of what happens, played, kept and made small |
+//! | `schedule` `schedule_line` `schedule_file` `shrink` | a run as a list of what happens, played, kept and made small |
 //! | `trace` `timeline/` | a run as a story, and as a page |
 //! | [`history`] | was what clients saw linearizable, for histories from anywhere |
 //! | [`scenario`] | stories as text, with what must be true afterwards |
