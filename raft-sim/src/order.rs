@@ -39,7 +39,8 @@ pub enum Order {
     Transfer { to: Option<NodeId> },
     /// The leader is to lead no longer.
     StepDown,
-    /// The node that takes the order leaves its cluster with everything it has, and is one of its own.
+    /// The node that takes the order leaves its cluster with everything it has, and is one of its own. One that
+    /// does not run is, by what is on its disk.
     Solo,
     /// The node that takes the order forgets everything: its store is another one then, and no member.
     Reset,

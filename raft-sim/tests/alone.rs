@@ -100,6 +100,32 @@ fn a_node_that_was_away_while_the_others_went_on_is_a_cluster_that_nobody_misses
     goes_on_without(&mut cluster, node);
 }
 
+/// As `raft-kv solo --data` is cut short after each of its changes of the disk, and after all of them.
+#[test]
+fn a_stopped_node_that_loses_power_while_it_is_made_alone_is_one_or_the_other() {
+    let (mut stayed, mut left_alone) = (0, 0);
+    for operations in 0..40 {
+        let (mut cluster, node) = left();
+        cluster.kill(node);
+        let disk = cluster.disk(node);
+        disk.turn_off_after(disk.operations() + operations);
+        cluster.order(node, Order::Solo);
+        disk.lose_power(operations);
+        cluster.start(node).unwrap();
+        if voters(&cluster, node) == 3 {
+            stayed += 1;
+            goes_on(&mut cluster);
+        } else {
+            left_alone += 1;
+            cluster.run_until(|cluster| cluster.status(node).role == RoleKind::Leader);
+        }
+    }
+    assert!(
+        stayed > 0 && left_alone > 0,
+        "{stayed} stayed, {left_alone} left"
+    );
+}
+
 fn goes_on_without(cluster: &mut Cluster<Registers>, node: NodeId) {
     cluster.run_until(|cluster| cluster.leader().is_some_and(|leader| leader != node));
     let leader = cluster.leader().unwrap();

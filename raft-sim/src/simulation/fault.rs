@@ -32,6 +32,9 @@ pub enum FaultKind {
     Isolate { inbound: bool, outbound: bool },
     /// Links are cut, in these directions.
     Cut { links: Vec<(NodeId, NodeId)> },
+    /// A process dies, and an operator makes its store a cluster of its own; the machine loses power after so
+    /// many changes of its disk, or when that is done.
+    SoloStopped { operations: u64, pattern: u64 },
     /// A disk takes so many times as long.
     SlowDisk { times: u64 },
     /// A disk has room for so many more bytes.
@@ -81,6 +84,7 @@ impl FaultKind {
                 actions: Some(_), ..
             } => "power-loss-between-actions",
             Self::CrashWhileStarting { .. } => "crash-while-starting",
+            Self::SoloStopped { .. } => "solo-stopped",
             Self::Pause => "pause",
             Self::Isolate { .. } => "isolate",
             Self::Cut { .. } => "cut",
@@ -121,6 +125,11 @@ impl fmt::Display for Fault {
                 f,
                 "node {node} is killed, and loses power after {operations} changes of its disk while it \
                  starts"
+            ),
+            FaultKind::SoloStopped { operations, .. } => write!(
+                f,
+                "node {node} is killed and made a cluster of its own, and loses power after {operations} \
+                 changes of its disk at the latest"
             ),
             FaultKind::Pause => write!(f, "node {node} pauses"),
             FaultKind::Isolate { inbound, outbound } => {

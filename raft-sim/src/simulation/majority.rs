@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use raft_core::{Index, Member, NodeId};
+use raft_core::{Configuration, Index, Member, NodeId};
 
 use super::run::Run;
 use crate::workload::Workload;
@@ -39,12 +39,41 @@ impl<W: Workload> Run<'_, W> {
         nodes
     }
 
-    fn can_go_on_with(&self, nodes: &[NodeId]) -> bool {
+    /// Whether everybody whose vote somebody counts on is there to give it, as far as anybody can know: whoever
+    /// changes who takes part while one of them has left, or may have, can lose the majority of the rest.
+    pub(super) fn is_complete(&self) -> bool {
+        let world = &self.cluster.world;
+        let leaves = |node: &NodeId| world.is_leaving(*node);
         let servers = self.takers();
+        !servers.iter().any(leaves)
+            && self.believed(&servers).all(|(_, configuration)| {
+                let mut voters = configuration.voters.iter().chain(&configuration.outgoing);
+                !voters.any(|voter| world.left.contains(voter))
+            })
+    }
+
+    /// Whether nobody is about to take part who does not, nor the other way round.
+    pub(super) fn is_settled(&self) -> bool {
+        let mut believed = self.believed(&self.takers());
+        self.cluster.world.orders.is_empty()
+            && self.is_complete()
+            && !believed.any(|(_, configuration)| configuration.is_joint())
+    }
+
+    /// What these nodes believe about who takes part, and since when.
+    fn believed<'a>(
+        &'a self,
+        nodes: &[NodeId],
+    ) -> impl Iterator<Item = (Index, &'a Configuration)> + use<'a, W> {
         let judge = &self.cluster.world.judge;
-        let mut believed = servers
+        let believed = nodes
             .iter()
             .filter_map(|node| judge.configuration_of(*node));
+        believed.collect::<Vec<_>>().into_iter()
+    }
+
+    fn can_go_on_with(&self, nodes: &[NodeId]) -> bool {
+        let mut believed = self.believed(&self.takers());
         believed.all(|(since, configuration)| {
             [&configuration.voters, &configuration.outgoing]
                 .into_iter()

@@ -76,7 +76,7 @@ pub struct Scope {
 }
 
 /// Which of a seed's streams decide about leases, snapshots, sessions, who leads, who is replaced, who goes on
-/// alone, who is told of lost messages and who dies while it leaves: counted down from the last, because requests have streams of their own from 1 on.
+/// alone, who is told of lost messages, who dies while it leaves and who leaves while it is down: counted down from the last, because requests have streams of their own from 1 on.
 const LEASES: u64 = u64::MAX;
 const SNAPSHOTS: u64 = u64::MAX - 1;
 const SESSIONS: u64 = u64::MAX - 2;
@@ -85,6 +85,7 @@ pub(super) const REPLACING: u64 = u64::MAX - 4;
 pub(super) const SOLO: u64 = u64::MAX - 5;
 const TOLD: u64 = u64::MAX - 6;
 pub(super) const LEAVING: u64 = u64::MAX - 7;
+pub(super) const STOPPED: u64 = u64::MAX - 8;
 
 pub(super) const MILLI: u64 = 1_000_000;
 pub(super) const SECOND: u64 = 1_000 * MILLI;

@@ -6,7 +6,7 @@
 use raft_core::{NodeId, Span, Time};
 
 use super::fault::{Fault, FaultKind, few, pattern};
-use super::plan::{LEADING, LEAVING, MILLI, Plan, REPLACING, SECOND, SOLO, Target};
+use super::plan::{LEADING, LEAVING, MILLI, Plan, REPLACING, SECOND, SOLO, STOPPED, Target};
 use super::profile::Profile;
 use crate::order::Order;
 use crate::workload::Draw;
@@ -130,6 +130,7 @@ impl Plan {
             self.push_order(at, Target::Node(node), Order::Solo);
             at += draw.below(SECOND);
         }
+        self.draw_stopped(third);
         for node in (1..=self.nodes).map(NodeId) {
             if draw.percent(30) {
                 continue;
@@ -142,6 +143,22 @@ impl Plan {
             }
         }
         self.end_orders();
+    }
+
+    /// Some leave while they do not run, or have begun to when the power fails.
+    fn draw_stopped(&mut self, until: u64) {
+        let mut draw = Draw::new(self.seed, STOPPED);
+        for _ in 0..draw.between(0, 4) {
+            self.faults.push(Fault {
+                at: Time(draw.below(until)),
+                target: Target::Node(NodeId(draw.between(1, self.nodes))),
+                kind: FaultKind::SoloStopped {
+                    operations: draw.below(40),
+                    pattern: pattern(&mut draw),
+                },
+                lasts: Span(draw.between(MILLI, 2 * SECOND)),
+            });
+        }
     }
 
     /// Most of those that leave die on the way: at one of their next actions, or while the disk is at work.

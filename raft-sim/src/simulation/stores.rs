@@ -129,11 +129,23 @@ impl<W: Workload> Run<'_, W> {
 
     /// An operator lets a node go on alone, if nothing is lost by that.
     pub(super) fn solo(&mut self, node: NodeId) -> bool {
-        if !self.cluster.world.may_go_alone(node) {
+        if !self.is_settled() || !self.cluster.world.may_go_alone(node) {
             return false;
         }
         self.cluster.order(node, Order::Solo);
         self.cluster.world.is_leaving(node)
+    }
+
+    /// An operator does the same to a node that does not run, and the power fails meanwhile.
+    pub(super) fn solo_stopped(&mut self, node: NodeId, operations: u64, pattern: u64) -> bool {
+        let before = self.cluster.world.counts.alone.stopped;
+        self.cluster.kill(node);
+        if !self.lost.contains(&node) && !self.harmed.contains(&node) && self.is_settled() {
+            self.cluster.turn_off_after(node, operations);
+            self.cluster.order(node, Order::Solo);
+        }
+        self.cluster.lose_power_with(node, pattern);
+        self.cluster.world.counts.alone.stopped > before
     }
 
     /// A node has forgotten everything, and is started again as one that waits to be attached.

@@ -55,6 +55,10 @@ impl<W: Workload> Run<'_, W> {
                 operations,
                 pattern,
             } => self.crash_while_starting(node, *operations, *pattern),
+            FaultKind::SoloStopped {
+                operations,
+                pattern,
+            } => self.solo_stopped(node, *operations, *pattern),
             FaultKind::Pause => {
                 let until = self.cluster.now() + fault.lasts;
                 self.cluster.pause(node, until);
@@ -101,13 +105,18 @@ impl<W: Workload> Run<'_, W> {
             | Order::RemoveAtOnce { .. }
             | Order::Promote { .. }
             | Order::Demote { .. }
-            | Order::Replace { .. }
-            | Order::Transfer { .. }
-            | Order::StepDown => {
+            | Order::Replace { .. } => {
                 // Whoever belongs to another cluster says so when it is asked to join this one.
                 let joins = order.joins();
                 let refused = joins.is_some_and(|joins| self.is_stranger(joins));
-                let takes = self.cluster.is_running(node) && !refused;
+                let takes = self.cluster.is_running(node) && !refused && self.is_complete();
+                if takes {
+                    self.cluster.order(node, order);
+                }
+                takes
+            }
+            Order::Transfer { .. } | Order::StepDown => {
+                let takes = self.cluster.is_running(node);
                 if takes {
                     self.cluster.order(node, order);
                 }
@@ -136,6 +145,7 @@ impl<W: Workload> Run<'_, W> {
             FaultKind::Crash { .. }
             | FaultKind::PowerLoss { .. }
             | FaultKind::CrashWhileStarting { .. }
+            | FaultKind::SoloStopped { .. }
             | FaultKind::Pause
             | FaultKind::SlowDisk { .. }
             | FaultKind::FullDisk { .. }
@@ -199,6 +209,7 @@ impl<W: Workload> Run<'_, W> {
             FaultKind::Crash { actions: None }
             | FaultKind::PowerLoss { actions: None, .. }
             | FaultKind::CrashWhileStarting { .. }
+            | FaultKind::SoloStopped { .. }
             | FaultKind::FailedSync
             | FaultKind::Damage { .. }
             | FaultKind::Wipe

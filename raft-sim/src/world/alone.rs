@@ -7,9 +7,13 @@
 //! Always holds: what a node hands to its disk as the member that it is going to be is held against nobody before
 //! the disk has it.
 
-use raft_core::wal::Wal;
-use raft_core::{ClusterId, Member, NodeId, Persist, PersistId, Restored, Status};
+use raft_core::wal::{SnapshotStore, Wal};
+use raft_core::{
+    Action, ClusterId, EntryId, Event, Input, Member, Node, NodeId, Persist, PersistId, RequestId,
+    Restored, Status,
+};
 
+use super::disk::MemoryDisk;
 use super::mechanism::World;
 use super::server::Process;
 use crate::machine::Machine;
@@ -33,6 +37,8 @@ pub(crate) struct AloneCounts {
     pub(crate) untold: u64,
     /// The others had gone on by then: two histories served.
     pub(crate) behind: u64,
+    /// They were told so by their data folders, while they did not run.
+    pub(crate) stopped: u64,
 }
 
 impl Leaving {
@@ -89,6 +95,80 @@ impl<S: Machine> World<S> {
         }
     }
 
+    /// A node that does not run becomes a member by what is on its disk, as `raft-kv solo --data` does it; the
+    /// machine may be off before that is done.
+    pub(super) fn leave_stopped(&mut self, member: Member) {
+        let node = member.node;
+        let disk = self.server(node).disk.clone();
+        let Ok((mut wal, restored)) = Wal::recover(disk.clone(), self.wal_options) else {
+            return;
+        };
+        self.recovered(node, &restored);
+        let identity = restored.identity;
+        let votes = |alone: &Node| alone.status().configuration.is_voter(identity.member);
+        let alone = Node::new(self.now, self.options, restored);
+        let Some(mut alone) = alone.ok().filter(votes) else {
+            return;
+        };
+        if !self.judge.may_go_alone(node) {
+            return;
+        }
+        let cluster = self.next_cluster(Order::Solo);
+        self.counts.alone.stopped += 1;
+        let leaving = Leaving {
+            member,
+            cluster,
+            writes: Vec::new(),
+        };
+        self.leaving.insert(node, leaving);
+        let mut inputs = vec![Input::Solo {
+            request: RequestId(self.last_order),
+            expect: identity.cluster,
+            cluster,
+            store: member.store,
+        }];
+        while let Some(input) = inputs.pop() {
+            let at = self.now;
+            for action in alone.step(Event { at, input }) {
+                let done = if let Action::Persist(persist) = action {
+                    self.write_stopped(node, &mut wal, &persist)
+                } else if let Action::RestoreSnapshot { snapshot } = action {
+                    // No state machine is here that could become it; but one must be able to.
+                    whole(&disk, snapshot.id)
+                } else {
+                    continue;
+                };
+                let Some(input) = done else {
+                    return;
+                };
+                inputs.push(input);
+            }
+        }
+        // What could not be said behind the last write is found out by the next start.
+        let _ = wal.close();
+    }
+
+    /// Writes and syncs at once; nothing, if the machine is off by then.
+    fn write_stopped(
+        &mut self,
+        node: NodeId,
+        wal: &mut Wal<MemoryDisk>,
+        persist: &Persist,
+    ) -> Option<Input> {
+        let leaving = self.leaving.get_mut(&node);
+        if !leaving.is_some_and(|leaving| leaving.keeps(persist)) {
+            self.judge.persisting(node, persist, None);
+        }
+        wal.append(persist).ok()?;
+        wal.sync().ok()?;
+        let Persist {
+            store, boot, id, ..
+        } = *persist;
+        self.settle_synced(node, id);
+        self.judge.synced(node, id);
+        Some(Input::Persisted { store, boot, id })
+    }
+
     /// A node's disk has everything up to this write for certain.
     pub(super) fn settle_synced(&mut self, node: NodeId, id: PersistId) {
         let leaving = self.leaving.get(&node);
@@ -124,6 +204,7 @@ impl<S: Machine> World<S> {
         let node = member.node;
         if !self.judge.may_be_judged_by(node) {
             self.counts.alone.behind += 1;
+            self.left.insert(self.server(node).member);
             self.is_now(node, member);
             self.judge.estrange(node);
             return;
@@ -154,4 +235,11 @@ impl<S: Machine> World<S> {
             restored.identity.cluster != ClusterId::NONE
         })
     }
+}
+
+/// Whether a snapshot can be read to its end.
+fn whole(disk: &MemoryDisk, id: EntryId) -> Option<Input> {
+    let mut snapshots = SnapshotStore::open(disk.clone()).ok()?;
+    snapshots.read(id).ok()?.finish().ok()?;
+    Some(Input::SnapshotRestored { id })
 }

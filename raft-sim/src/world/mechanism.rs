@@ -13,7 +13,7 @@ use raft_core::wal::{RecoveryError, Wal, WalOptions};
 use raft_core::{
     Alert, Boot, ClusterId, Configuration, Consistency, Entry, EntryId, Envelope, Event, GroupId,
     HardState, Identity, Index, Input, Member, NodeId, Options, Outcome, Payload, Persist,
-    PersistId, RequestId, RoleKind, Span, Status, Term, Time,
+    PersistId, RequestId, Restored, RoleKind, Span, Status, Term, Time,
 };
 
 use super::alone::{AloneCounts, Leaving};
@@ -79,8 +79,10 @@ pub(crate) struct World<S: Machine> {
     pub(super) last_cluster: ClusterId,
     /// Nodes that were told to go on alone, as long as that may be undone.
     pub(super) leaving: BTreeMap<NodeId, Leaving>,
+    /// Members that left a cluster that went on without them.
+    pub(crate) left: BTreeSet<Member>,
     pub(crate) judge: Judge<S>,
-    options: Options,
+    pub(super) options: Options,
     priorities: Vec<u32>,
     pub(super) wal_options: WalOptions,
     fresh: Fresh<S>,
@@ -177,6 +179,7 @@ impl<S: Machine> World<S> {
             cluster: CLUSTER,
             last_cluster: CLUSTER,
             leaving: BTreeMap::new(),
+            left: BTreeSet::new(),
             judge,
             orders: BTreeMap::new(),
             last_order: ORDERS,
@@ -245,16 +248,7 @@ impl<S: Machine> World<S> {
         let disk = server.disk.clone();
         let (wal, restored) = Wal::recover(disk.clone(), self.wal_options)?;
         let snapshots = SnapshotLane::new(disk)?;
-        self.settle_restored(node, &restored);
-        // A copy of another node's disk is believed to be that node by everybody else.
-        if restored.identity.member.node == node {
-            self.is_now(node, restored.identity.member);
-        }
-        if restored.identity.cluster == ClusterId::NONE && self.judge.is_stranger(node) {
-            // It has lost what made it a stranger with its power.
-            self.judge.replaced(restored.identity.member);
-        }
-        self.judge.started(node, &restored);
+        self.recovered(node, &restored);
         self.counts.starts += 1;
         self.note(|| Happening::up(node, &restored));
         if restored.boot > Boot(1) {
@@ -280,6 +274,20 @@ impl<S: Machine> World<S> {
             }
         }
         Ok(())
+    }
+
+    /// A node's log was opened: it is what its disk says.
+    pub(super) fn recovered(&mut self, node: NodeId, restored: &Restored) {
+        self.settle_restored(node, restored);
+        // A copy of another node's disk is believed to be that node by everybody else.
+        if restored.identity.member.node == node {
+            self.is_now(node, restored.identity.member);
+        }
+        if restored.identity.cluster == ClusterId::NONE && self.judge.is_stranger(node) {
+            // It has lost what made it a stranger with its power.
+            self.judge.replaced(restored.identity.member);
+        }
+        self.judge.started(node, restored);
     }
 
     /// The process dies; what it wrote stays in the page cache.

@@ -24,6 +24,10 @@ impl<S: Machine> World<S> {
             server.changes += 1;
             next = member(node, server.changes);
         }
+        if order == Order::Solo && self.server(node).process.is_none() {
+            self.leave_stopped(next);
+            return request;
+        }
         if order == Order::Solo && !self.may_go_alone(node) {
             return request;
         }
