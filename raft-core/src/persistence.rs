@@ -182,6 +182,7 @@ impl Persistence {
             last: to,
             since: now,
         });
+        let apart = self.hard_state_changed && planted(Bug::IdentityApart);
         let changed = core::mem::replace(&mut self.hard_state_changed, false);
         // With a mark it goes along anyway: what the snapshot contains is committed.
         let mark = self.mark.take();
@@ -192,7 +193,7 @@ impl Persistence {
             id: self.handed,
             with_hard_state: changed || mark.is_some(),
             mark,
-            identity: self.identity.take().map(|identity| *identity),
+            identity: self.identity.take_if(|_| !apart).map(|identity| *identity),
         }
     }
 

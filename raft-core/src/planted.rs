@@ -87,6 +87,7 @@ bugs! {
     StuckJoint "M11" "stuck-joint" "A new leader does not end the joint phase that it inherits.",
     ReplyAfterRemoval "M17" "reply-after-removal" "An answer of a peer that was removed is not expected.",
     NoJoint "M18" "no-joint" "Any change is made in one step.",
+    IdentityApart "M19" "identity-apart" "Who a store is from now on is written after what it does as that.",
     TermFromSnapshot "S01" "term-from-snapshot" "What is written with a snapshot says the snapshot's term.",
     ConflictLeft "S04" "conflict-left" "What an installed snapshot has replaced is back after a restart.",
     FullyPurged "S06" "fully-purged" "A peer that needs what is compacted is sent nothing.",

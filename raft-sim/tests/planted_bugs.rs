@@ -219,7 +219,7 @@ caught in 4,000 runs.
 Written by `UPDATE_EXPECT=1 RUSTFLAGS=\"--cfg raft_planted\" cargo test --release -p raft-sim --test
 planted_bugs --target-dir target/planted`; without `UPDATE_EXPECT` the same test checks, for every line, that
 the run of that seed is stopped by that rule after so many events. Ids are those of the project's test plan,
-where it has the fault; D14, E22, L21 to L23, M18 and R15 to R19 are ours. *I20* is a panic: nodes here check
+where it has the fault; D14, E22, L21 to L23, M18, M19 and R15 to R19 are ours. *I20* is a panic: nodes here check
 their own state, too, and see some of these first.
 
 Faults of the test plan that one line cannot bring about here:

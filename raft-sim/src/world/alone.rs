@@ -173,8 +173,9 @@ impl<S: Machine> World<S> {
     pub(super) fn settle_synced(&mut self, node: NodeId, id: PersistId) {
         let leaving = self.leaving.get(&node);
         let done = leaving.is_some_and(|leaving| {
-            let first = leaving.writes.first();
-            first.is_some_and(|write| write.id <= id)
+            let mut writes = leaving.writes.iter();
+            let named = writes.find(|write| write.identity.is_some());
+            named.is_some_and(|write| write.id <= id)
         });
         if done && let Some(leaving) = self.leaving.remove(&node) {
             self.is_alone(leaving);

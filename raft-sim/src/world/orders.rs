@@ -74,6 +74,10 @@ impl<S: Machine> World<S> {
                 if outcome.is_ok() {
                     self.carried_out = Some(request);
                 }
+                if matches!(outcome, Ok(Outcome::Alone { .. })) && self.is_leaving(node) {
+                    let text = "says that it is alone, which its disk does not have".to_string();
+                    self.judge.report(Some(node), Invariant::I11, text);
+                }
                 self.note(|| Happening::ordered(node, order, &outcome));
                 self.effects.ordered.push((request, order, outcome));
             }
