@@ -43,7 +43,9 @@ impl<W: Workload> Run<'_, W> {
         let mut dead = self.voters_of(leader);
         dead.retain(|voter| !self.takes_part(*voter));
         for Member { node, .. } in dead {
-            if !self.lost.contains(&node) && !self.is_over() {
+            // One that went on alone, and was too late, is where it is: a cluster of its own.
+            let elsewhere = self.lost.contains(&node) || self.is_stranger(node);
+            if !elsewhere && !self.is_over() {
                 self.carry_out(Order::Replace {
                     old: node,
                     new: node,
