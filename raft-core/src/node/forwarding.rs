@@ -13,6 +13,7 @@ use crate::action::{Outcome, Quota, Refusal, Rejection};
 use crate::entry::{OVERHEAD_BYTES, Payload};
 use crate::forward_window::ForwardWindow;
 use crate::message::{Body, Envelope, ForwardOutcome, Session};
+use crate::options::Options;
 use crate::planted::{Bug, planted};
 use crate::sent_requests::{Sent, SentRequests, bytes_of};
 use crate::types::{Boot, EntryId, Index, Member, RequestId, Term, Time};
@@ -176,10 +177,11 @@ impl Held {
 }
 
 impl HeldForwards {
-    /// False if there is no room for it.
-    fn push(&mut self, held: Held, bytes_max: u64) -> bool {
+    /// False if there is no room for it: each is to be answered when leadership ends.
+    fn push(&mut self, held: Held, options: &Options) -> bool {
         let bytes = self.bytes.saturating_add(held.bytes());
-        if bytes > bytes_max {
+        let full = self.messages.len() >= options.requests_max as usize;
+        if full || bytes > options.uncommitted_bytes_max {
             return false;
         }
         self.bytes = bytes;
@@ -303,7 +305,6 @@ impl Node {
             return;
         }
         let hands_over = self.refused_for_transfer().is_some();
-        let bytes_max = self.options.uncommitted_bytes_max;
         if let Role::Leader(leader) = &mut self.role
             && self.hard_state.term == session.term
             && (hands_over || !leader.held.messages.is_empty())
@@ -313,7 +314,7 @@ impl Node {
                 session,
                 commands: commands.to_vec(),
             };
-            if leader.held.push(held, bytes_max) {
+            if leader.held.push(held, &self.options) {
                 return;
             }
         }

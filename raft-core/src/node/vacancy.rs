@@ -72,6 +72,8 @@ impl Node {
     pub(super) fn vacancy_deadline(&self) -> Option<Time> {
         let follows = !matches!(self.role, Role::Leader(_));
         let waits = self.forwards.is_waiting() || self.read_forwards.is_waiting();
-        (follows && waits).then_some(self.vacancy.until)
+        // What waits longer than that waits for a drain, not for a leader.
+        let open = self.now < self.vacancy.until;
+        (follows && waits && open).then_some(self.vacancy.until)
     }
 }

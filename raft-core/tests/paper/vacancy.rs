@@ -257,6 +257,46 @@ fn a_halt_refuses_what_waits() {
     assert!(outcomes(&said).contains(&(2, Outcome::Unknown)));
 }
 
+/// A driver that hands in more before it drains comes back at once, again and again, if it is told to.
+#[test]
+fn what_was_not_drained_yet_is_nothing_to_come_back_for() {
+    let mut subject = Subject::new(3);
+    subject.receive(2, 1, session(1), append(id(0, 0), 0, vec![]));
+    let input = Input::Propose {
+        request: RequestId(1),
+        command: Bytes::from_static(b"x"),
+    };
+    let at = subject.now;
+    subject.node.handle(raft_core::Event { at, input });
+    assert!(subject.node.next_deadline().unwrap() > at);
+}
+
+#[test]
+fn a_leader_that_hands_over_keeps_only_so_many_messages_of_others() {
+    let options = Options {
+        requests_max: 2,
+        ..Options::default()
+    };
+    let mut subject = Subject::with(3, options);
+    subject.elect();
+    subject.matched(2, 1);
+    let (request, to) = (RequestId(1), Some(NodeId(2)));
+    subject.step(Input::TransferLeadership { request, to });
+    for counter in 1..=3 {
+        let message = raft_core::Session {
+            counter,
+            ..session(1)
+        };
+        let commands = vec![Bytes::from_static(b"x")];
+        let said = subject.receive(3, 1, message, Body::ForwardProposals { commands });
+        let refused = Body::ForwardProposalsReply {
+            outcomes: vec![ForwardOutcome::Transferring],
+        };
+        let expected = if counter < 3 { vec![] } else { vec![refused] };
+        assert_eq!(bodies(&said), expected);
+    }
+}
+
 /// A leader gives back what it kept, once.
 #[test]
 fn a_leader_that_loses_leadership_gives_back_what_it_kept_for_others() {

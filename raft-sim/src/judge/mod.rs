@@ -353,7 +353,9 @@ impl<S: Machine> Judge<S> {
 
     fn check_bounds(&mut self, node: NodeId, status: &Status<'_>, inputs: usize, actions: usize) {
         let limits = self.limits;
-        let actions_max = (limits.actions * (1 + inputs)) as u64;
+        // When leadership ends, whoever waits for a read or is kept waiting by a handover is told so at once.
+        let owed = 2 * u64::from(limits.requests);
+        let actions_max = owed + (limits.actions * (1 + inputs)) as u64;
         let found = [
             (
                 "requests without an outcome",
