@@ -39,6 +39,7 @@ fn every_verb_explains_itself() {
         "snapshot",
         "solo",
         "reset",
+        "bench",
     ] {
         let ran = run(&[verb, "--help"]);
         let example = format!("  raft-kv {verb}");

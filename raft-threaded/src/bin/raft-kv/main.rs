@@ -1,5 +1,6 @@
 //! `raft-kv`: a replicated key-value server that every Redis client can talk to.
 
+mod bench;
 mod failure;
 mod init;
 mod leave;
@@ -103,6 +104,8 @@ Example:
     /// Empty a node, so that it can be attached to any cluster.
     #[command(mut_arg("to", of_that_node))]
     Reset(leave::Reset),
+    /// Put a load on a server, any that speaks RESP, and see how well it bears it.
+    Bench(bench::Arguments),
 }
 
 /// It matters which node is asked.
@@ -127,6 +130,7 @@ fn main() -> ExitCode {
         Verb::Snapshot(arguments) => orders::snapshot(&arguments),
         Verb::Solo(arguments) => leave::solo(&arguments),
         Verb::Reset(arguments) => leave::reset(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

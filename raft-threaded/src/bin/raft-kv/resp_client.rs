@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::verbs::for_people;
 
 /// How long connecting may take.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a node may take to say how it is.
 pub(super) const STATUS_PATIENCE: Duration = Duration::from_secs(3);
 /// The longest string in an answer.
@@ -97,7 +97,8 @@ pub(super) fn ask_status(address: &str, patience: Duration) -> Result<String, Ca
     call(address, &["RAFT.STATUS".to_string()], patience)?.text()
 }
 
-fn connect(address: &str, patience: Duration) -> io::Result<TcpStream> {
+/// Connects to the first of the addresses that a name has and that takes a connection.
+pub(super) fn connect(address: &str, patience: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(ErrorKind::AddrNotAvailable, "the name has no address");
     for address in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, patience) {

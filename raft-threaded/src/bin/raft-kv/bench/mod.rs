@@ -1,0 +1,153 @@
+//! `raft-kv bench`: a load for any server that speaks RESP, and how well it was borne.
+
+mod connection;
+mod load;
+#[cfg(test)]
+mod load_tests;
+mod progress;
+mod replies;
+mod report;
+mod requests;
+mod schedule;
+mod tally;
+mod timer;
+
+use self::load::{Load, Plan};
+use self::progress::Progress;
+use self::report::Report;
+use self::requests::{KEYS_MAX, Mix, Requests};
+use self::schedule::End;
+use super::failure::Failure;
+use super::values;
+
+/// The longest load, in seconds: a day.
+const SECONDS_MAX: u64 = 86_400;
+const SECOND: u64 = 1_000_000_000;
+
+/// What `bench` needs to know.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It sends SET, and GET for as many of a hundred requests as --reads says, to this server, to Redis, or to any other
+that speaks RESP. THE KEYS ARE OVERWRITTEN: key:000000000000 and those that follow.
+
+Without --rate the next request is sent once another one is answered, so that a slow server is asked less often. With
+--rate requests are due at a fixed rate, and a latency is counted from when its request was due: a server that stalls
+for a second shows a second, as its users would see it. What had no answer 10 s after the end is `unanswered`, and
+counts with the time until then.
+
+An error is an answer: it is counted by its first word, and the load goes on. A connection that ends is opened again,
+after 50 ms to 1 s; what was sent on it is `lost`, which tells nothing about whether it was done.
+
+Examples:
+  raft-kv bench --to 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
+  raft-kv bench --to db1:6379 --clients 200 --pipeline 16 --reads 90 --warmup 5 --seconds 60
+  raft-kv bench --to db1:6379 --rate 5000 --seconds 60
+  raft-kv bench --to db1:6379 --requests 100000 --json")]
+pub(super) struct Arguments {
+    /// The client addresses of the servers; connections are spread over them.
+    #[arg(
+        long,
+        value_name = "HOST:PORT,…",
+        value_delimiter = ',',
+        value_parser = values::host_port,
+        default_value = "127.0.0.1:6379"
+    )]
+    to: Vec<String>,
+    /// How many connections there are.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = values::number(1..=10_000_usize))]
+    clients: usize,
+    /// How many requests may wait for their answers on one connection.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::number(1..=10_000_usize))]
+    pipeline: usize,
+    /// For how long requests are sent.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        value_parser = values::number(1..=SECONDS_MAX)
+    )]
+    seconds: u64,
+    /// Send so many requests, however long it takes.
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "seconds",
+        value_parser = values::number(1..=1_000_000_000_000_u64)
+    )]
+    requests: Option<u64>,
+    /// For how long requests are sent before, that do not count.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        value_parser = values::number(0..=SECONDS_MAX)
+    )]
+    warmup: u64,
+    /// How many requests are due in a second, on all connections together [default: whenever there is room].
+    #[arg(long, value_name = "N", value_parser = values::number(1..=10_000_000_u64))]
+    rate: Option<u64>,
+    /// How many different keys there are.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = values::number(1..=KEYS_MAX))]
+    keys: u64,
+    /// How long the values are, in bytes.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 128,
+        value_parser = values::number(0..=64_usize << 20)
+    )]
+    value_bytes: usize,
+    /// How many of a hundred requests read.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = values::number(0..=100_u64))]
+    reads: u64,
+    /// Which requests: the same number makes the same keys and values in the same order.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::number(0..=u64::MAX))]
+    seed: u64,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    fn plan(&self) -> Plan<'_> {
+        let warm_up = self.warmup * SECOND;
+        Plan {
+            to: &self.to,
+            clients: self.clients,
+            pipeline: self.pipeline,
+            rate: self.rate,
+            warm_up,
+            end: match self.requests {
+                Some(requests) => End::After(requests),
+                None => End::At(warm_up + self.seconds * SECOND),
+            },
+        }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let requests = Requests::new(Mix {
+        keys: arguments.keys,
+        value_bytes: arguments.value_bytes,
+        reads_percent: arguments.reads,
+        seed: arguments.seed,
+    });
+    let load = Load::connect(&arguments.plan(), requests, Progress::on_terminal())?;
+    let (tally, elapsed) = load.run()?;
+    let report = Report {
+        arguments,
+        tally: &tally,
+        elapsed,
+    };
+    if arguments.json {
+        println!("{:#}", report.json());
+    } else {
+        for (name, value) in report.rows() {
+            println!("{name:<14} {value}");
+        }
+    }
+    if tally.answered() == 0 {
+        return Err("no request was answered".into());
+    }
+    Ok(())
+}
