@@ -42,20 +42,13 @@ fn every_request_is_answered_and_reads_are_as_many_as_asked_for() {
 }
 
 #[test]
-fn a_load_at_a_fixed_rate_sends_every_request_and_people_get_a_table() {
+fn a_load_at_a_fixed_rate_sends_every_request_and_people_get_a_table_and_a_page() {
     let cluster = Cluster::started(1);
     let to = cluster.nodes[0].to();
-    let ran = run(&[
-        "bench",
-        "--to",
-        &to,
-        "--rate",
-        "5000",
-        "--requests",
-        "500",
-        "--clients",
-        "3",
-    ]);
+    let page = cluster.folder.path().join("load.html");
+    let load = ["bench", "--to", &to, "--html", page.to_str().unwrap()];
+    let load = [&load[..], &["--rate", "5000", "--requests", "500"]].concat();
+    let ran = run(&load);
     assert!(ran.success, "{}", ran.err);
     for row in [
         "requests       500 answered, 0 lost, 0 unanswered",
@@ -66,6 +59,20 @@ fn a_load_at_a_fixed_rate_sends_every_request_and_people_get_a_table() {
     ] {
         assert!(ran.out.contains(row), "{}", ran.out);
     }
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("500 answered") && page.ends_with("</html>\n"));
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_told_before_anything_is_sent() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    let ran = bench(&to, &["--html", "/nowhere/load.html"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    let expected = "raft-kv: cannot write the page to /nowhere/load.html: ";
+    assert!(ran.err.starts_with(expected), "{}", ran.err);
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "nobody came");
 }
 
 #[test]

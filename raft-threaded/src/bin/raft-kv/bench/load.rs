@@ -319,7 +319,8 @@ impl Load {
             connection.was_answered();
             if self.schedule.counts(sent.due) {
                 let latency = now.saturating_sub(sent.due);
-                self.tally.answer(sent.kind, outcome, latency);
+                let at = now.saturating_sub(self.warm_up);
+                self.tally.answer(sent.kind, outcome, latency, at);
             }
         }
     }

@@ -1,9 +1,11 @@
 //! `raft-kv bench`: a load for any server that speaks RESP, and how well it was borne.
 
 mod connection;
+mod course;
 mod load;
 #[cfg(test)]
 mod load_tests;
+mod page;
 mod progress;
 mod replies;
 mod report;
@@ -11,6 +13,10 @@ mod requests;
 mod schedule;
 mod tally;
 mod timer;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use self::load::{Load, Plan};
 use self::progress::Progress;
@@ -41,7 +47,7 @@ after 50 ms to 1 s; what was sent on it is `lost`, which tells nothing about whe
 Examples:
   raft-kv bench --to 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
   raft-kv bench --to db1:6379 --clients 200 --pipeline 16 --reads 90 --warmup 5 --seconds 60
-  raft-kv bench --to db1:6379 --rate 5000 --seconds 60
+  raft-kv bench --to db1:6379 --rate 5000 --seconds 60 --html load.html
   raft-kv bench --to db1:6379 --requests 100000 --json")]
 pub(super) struct Arguments {
     /// The client addresses of the servers; connections are spread over them.
@@ -106,6 +112,9 @@ pub(super) struct Arguments {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// Write a page with plots of the latencies and of the throughput over time.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -132,6 +141,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         reads_percent: arguments.reads,
         seed: arguments.seed,
     });
+    // Nobody is to wait for a load whose page cannot be written.
+    let html = match &arguments.html {
+        None => None,
+        Some(path) => Some((path, File::create(path).map_err(|e| unwritable(path, &e))?)),
+    };
     let load = Load::connect(&arguments.plan(), requests, Progress::on_terminal())?;
     let (tally, elapsed) = load.run()?;
     let report = Report {
@@ -139,6 +153,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tally: &tally,
         elapsed,
     };
+    if let Some((path, mut file)) = html {
+        let page = page::page(&report);
+        file.write_all(page.as_bytes())
+            .map_err(|e| unwritable(path, &e))?;
+    }
     if arguments.json {
         println!("{:#}", report.json());
     } else {
@@ -150,4 +169,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err("no request was answered".into());
     }
     Ok(())
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> String {
+    format!("cannot write the page to {}: {error}", path.display())
 }

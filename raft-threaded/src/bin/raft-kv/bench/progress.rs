@@ -53,7 +53,7 @@ impl Progress {
     /// What happened since the last line.
     fn line(&mut self, now: u64, warm_up: u64, tally: &Tally) -> String {
         let seconds = now / SECOND;
-        if now < warm_up {
+        if seconds * SECOND <= warm_up {
             return format!("{seconds} s: warming up");
         }
         let (answered, refused, lost) = (tally.answered(), tally.refused(), tally.lost);
@@ -77,9 +77,12 @@ mod tests {
         let warm_up = SECOND + SECOND / 2;
         let line = progress.line(SECOND, warm_up, &tally);
         assert_eq!(line, "1 s: warming up");
+        // Nothing to speak of counts yet.
+        let line = progress.line(SECOND + 1, SECOND, &tally);
+        assert_eq!(line, "1 s: warming up");
         for (lines, expected) in [(100, 200), (50, 50)].into_iter().enumerate() {
             for _ in 0..expected.0 {
-                tally.answer(Kind::Read, Outcome::Done, 1);
+                tally.answer(Kind::Read, Outcome::Done, 1, 0);
             }
             let line = progress.line((2 + lines as u64) * SECOND, warm_up, &tally);
             let expected = format!("{} requests a second", expected.1);

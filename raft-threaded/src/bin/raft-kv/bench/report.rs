@@ -145,9 +145,9 @@ pub(super) mod tests {
         let Line { arguments } = Line::parse_from(["bench", "--reads", "25", "--rate", "100"]);
         let mut tally = Tally::new();
         for millis in 1..=99 {
-            tally.answer(Kind::Write, Outcome::Done, millis * 1_000_000);
+            tally.answer(Kind::Write, Outcome::Done, millis * 1_000_000, 0);
         }
-        tally.answer(Kind::Read, last, 250_000_000);
+        tally.answer(Kind::Read, last, 250_000_000, 0);
         tell(&Report {
             arguments: &arguments,
             tally: &tally,

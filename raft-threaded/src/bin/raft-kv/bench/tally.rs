@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+use super::course::{Course, Slot};
 use super::replies::Outcome;
 use super::requests::Kind;
 
@@ -43,6 +44,7 @@ pub(super) struct Tally {
     pub(super) errors: BTreeMap<String, Errors>,
     /// Of what was answered; of what was given up, until then.
     pub(super) latencies: Histogram<u64>,
+    pub(super) course: Course,
 }
 
 impl Tally {
@@ -57,21 +59,34 @@ impl Tally {
             errors: BTreeMap::new(),
             latencies: Histogram::new_with_bounds(1, LATENCY_MAX, DIGITS)
                 .expect("the bounds of a histogram are in order"),
+            course: Course::new(),
         }
     }
 
     /// A request was answered, so long after it was due.
-    pub(super) fn answer(&mut self, kind: Kind, outcome: Outcome, latency: u64) {
+    pub(super) fn answer(&mut self, kind: Kind, outcome: Outcome, latency: u64, at: u64) {
         match kind {
             Kind::Read => self.reads += 1,
             Kind::Write => self.writes += 1,
         }
+        let mut errors = 0;
         match outcome {
             Outcome::Done => {}
             Outcome::Nothing => self.not_found += u64::from(kind == Kind::Read),
-            Outcome::Error(text) => self.error(text),
+            Outcome::Error(text) => {
+                errors = 1;
+                self.error(text);
+            }
         }
         self.latencies.saturating_record(latency);
+        self.course.add(
+            at,
+            Slot {
+                answered: 1,
+                errors,
+                slowest: latency,
+            },
+        );
     }
 
     /// A request was given up, so long after it was due: it took at least that long.
@@ -112,7 +127,7 @@ mod tests {
 
     fn refuse(tally: &mut Tally, text: &str) {
         let outcome = Outcome::Error(text.to_string());
-        tally.answer(Kind::Write, outcome, 1_000);
+        tally.answer(Kind::Write, outcome, 1_000, 0);
     }
 
     #[test]
@@ -149,8 +164,8 @@ mod tests {
     #[test]
     fn what_was_given_up_is_among_the_latencies_and_not_among_the_answers() {
         let mut tally = Tally::new();
-        tally.answer(Kind::Read, Outcome::Nothing, 1_000_000);
-        tally.answer(Kind::Read, Outcome::Done, 1_000_000);
+        tally.answer(Kind::Read, Outcome::Nothing, 1_000_000, 0);
+        tally.answer(Kind::Read, Outcome::Done, 1_000_000, 0);
         tally.give_up(5_000_000_000);
         assert_eq!(
             (tally.answered(), tally.unanswered, tally.not_found),
