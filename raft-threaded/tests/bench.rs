@@ -170,6 +170,11 @@ fn a_server_that_cannot_be_reached_is_named() {
     assert_eq!(ran.code, Some(1), "{}", ran.err);
     let expected = format!("raft-kv: {to}: connection 1 of 50: ");
     assert!(ran.err.starts_with(&expected), "{}", ran.err);
+    assert!(
+        ran.err.ends_with("; does a server listen there?\n"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]

@@ -79,11 +79,8 @@ impl Load {
         let mut found = plan.to.to_vec();
         for client in 0..plan.clients {
             let server = client % plan.to.len();
-            let stream = connect(&found[server], CONNECT_PATIENCE).map_err(|error| {
-                let to = &plan.to[server];
-                let (number, all) = (client + 1, plan.clients);
-                format!("{to}: connection {number} of {all}: {error}; does a server listen there?")
-            })?;
+            let stream = connect(&found[server], CONNECT_PATIENCE)
+                .map_err(|error| no_connection(plan, client, &error))?;
             found[server] = stream.peer_addr()?.to_string();
             let connection = Connection::new(stream, Token(client), poll.registry())?;
             connections.push(connection);
@@ -346,6 +343,18 @@ impl Load {
             self.connections[*client].meet_deadline(now, self.poll.registry());
         }
     }
+}
+
+fn no_connection(plan: &Plan<'_>, client: usize, error: &io::Error) -> String {
+    let to = &plan.to[client % plan.to.len()];
+    let (number, all) = (client + 1, plan.clients);
+    // Those that were made tell that somebody listens; it may be this side that can make no more.
+    let question = if client < plan.to.len() {
+        "; does a server listen there?"
+    } else {
+        ""
+    };
+    format!("{to}: connection {number} of {all}: {error}{question}")
 }
 
 #[expect(

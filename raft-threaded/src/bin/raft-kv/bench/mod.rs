@@ -38,8 +38,8 @@ that speaks RESP. THE KEYS ARE OVERWRITTEN: key:000000000000 and those that foll
 
 Without --rate the next request is sent once another one is answered, so that a slow server is asked less often. With
 --rate requests are due at a fixed rate, and a latency is counted from when its request was due: a server that stalls
-for a second shows a second, as its users would see it. What had no answer 10 s after the end is `unanswered`, and
-counts with the time until then.
+for a second shows a second, as its users would see it. What had no answer 10 s after the end (with --requests, after
+the last answer) is `unanswered`, and counts with the time until then.
 
 An error is an answer: it is counted by its first word, and the load goes on. A connection that ends is opened again,
 after 50 ms to 1 s; what was sent on it is `lost`, which tells nothing about whether it was done.
@@ -73,7 +73,7 @@ pub(super) struct Arguments {
         value_parser = values::number(1..=SECONDS_MAX)
     )]
     seconds: u64,
-    /// Send so many requests, however long it takes.
+    /// Send so many requests, for as long as there are answers.
     #[arg(
         long,
         value_name = "N",
