@@ -1,4 +1,4 @@
-//! Between two leaders: requests wait a moment for the next one, so that an orderly handover fails none.
+//! Between two leaders: requests wait a moment for the next one, in place of being refused.
 //!
 //! Always holds: nobody waits for a leader longer than an election timeout after the last one was lost; a
 //! node that stays without one refuses at once, and its caller can ask another node.

@@ -1,4 +1,4 @@
-//! Requests between two leaders: an orderly handover fails none of them (dissertation §3.10).
+//! Requests between two leaders: they wait for the next one (dissertation §3.10).
 
 use raft_core::{
     Body, Bytes, ForwardOutcome, Index, Input, NodeId, Options, Outcome, Rejection, RequestId,
