@@ -38,7 +38,7 @@ impl Node {
     pub(super) fn note_vacancy(&mut self) {
         let (_, _, seen) = self.observed;
         if seen.is_some() && self.leader().is_none() {
-            self.vacancy.until = self.now + self.options.election_timeout;
+            self.begin_vacancy();
         }
     }
 
@@ -50,22 +50,25 @@ impl Node {
 
     /// The leader of that term gave back a proposal.
     pub(super) fn leader_resigned(&mut self, leader: Member, term: Term) {
-        if self.is_led_by(leader, term) {
-            self.vacancy.proposals_returned = true;
-            self.vacancy.until = self.now + self.options.election_timeout;
-        }
+        self.vacancy.proposals_returned |= self.waits_after(leader, term);
     }
 
     /// The leader of that term did not take a read: it leads no longer, or has too many.
     pub(super) fn leader_returned_read(&mut self, leader: Member, term: Term) {
-        if self.is_led_by(leader, term) {
-            self.vacancy.reads_returned = true;
-            self.vacancy.until = self.now + self.options.election_timeout;
-        }
+        self.vacancy.reads_returned |= self.waits_after(leader, term);
     }
 
-    fn is_led_by(&self, leader: Member, term: Term) -> bool {
-        self.hard_state.term == term && self.leader() == Some(leader)
+    /// Requests wait again, if it is the present leader that gave something back.
+    fn waits_after(&mut self, leader: Member, term: Term) -> bool {
+        let leads = self.hard_state.term == term && self.leader() == Some(leader);
+        if leads {
+            self.begin_vacancy();
+        }
+        leads
+    }
+
+    fn begin_vacancy(&mut self) {
+        self.vacancy.until = self.now + self.options.election_timeout;
     }
 
     /// When what waits for a leader is refused.
