@@ -5,12 +5,17 @@
 //! anew. Instructions need valgrind: they are the difference of two runs of this program under callgrind, so
 //! that what happens once is not in them.
 
+mod callgrind;
+#[path = "cluster/case.rs"]
+mod case;
 mod cluster;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
+use crate::callgrind::{instructions, profile};
+use crate::case::Case;
 use crate::cluster::Cluster;
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/counts.txt");
@@ -18,83 +23,37 @@ const HEADER: &str = "nodes  bytes  outstanding  instructions/commit  allocation
 /// Rounds before anything is counted, so that buffers have grown to their size.
 const WARM_UP: u64 = 64;
 
-/// One line of the table.
-#[derive(Clone, Copy)]
-struct Case {
-    nodes: u64,
-    bytes: usize,
-    outstanding: u64,
-}
-
 /// Of a whole run, or a commit's thousandths, so that there is something to compare below one.
 struct Counts {
     instructions: u64,
     allocations: u64,
 }
 
-fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for nodes in [3, 5] {
-        for bytes in [16, 128, 1_024] {
-            for outstanding in [1, 64, 1_024] {
-                cases.push(Case {
-                    nodes,
-                    bytes,
-                    outstanding,
-                });
-            }
-        }
+fn run(case: Case, rounds: u64) {
+    let mut cluster = Cluster::new(case.nodes, case.bytes);
+    for _ in 0..WARM_UP + rounds {
+        cluster.round(case.outstanding);
     }
-    cases
 }
 
-impl Case {
-    /// Rounds that are worth about so many commits.
-    fn rounds(self, commits: u64) -> u64 {
-        commits.div_ceil(self.outstanding)
-    }
+fn count(case: Case) -> Result<Counts, String> {
+    let rounds = case.rounds(4_096);
+    let commits = rounds * case.outstanding;
+    let (few, many) = (whole_run(case, 0)?, whole_run(case, rounds)?);
+    Ok(Counts {
+        instructions: (many.instructions - few.instructions) * 1_000 / commits,
+        allocations: (many.allocations - few.allocations) * 1_000 / commits,
+    })
+}
 
-    fn run(self, rounds: u64) {
-        let mut cluster = Cluster::new(self.nodes, self.bytes);
-        for _ in 0..WARM_UP + rounds {
-            cluster.round(self.outstanding);
-        }
-    }
-
-    fn count(self) -> Result<Counts, String> {
-        let rounds = self.rounds(4_096);
-        let commits = rounds * self.outstanding;
-        let (few, many) = (self.profile(0)?, self.profile(rounds)?);
-        Ok(Counts {
-            instructions: (many.instructions - few.instructions) * 1_000 / commits,
-            allocations: (many.allocations - few.allocations) * 1_000 / commits,
-        })
-    }
-
-    /// What one run of this case takes from beginning to end.
-    fn profile(self, rounds: u64) -> Result<Counts, String> {
-        let this = std::env::current_exe().map_err(|e| format!("where this program is: {e}"))?;
-        let numbers = [self.nodes, self.bytes as u64, self.outstanding, rounds];
-        let file = std::env::temp_dir().join(format!("raft-core-counts-{}", std::process::id()));
-        let output = Command::new("valgrind")
-            .arg("--tool=callgrind")
-            .arg(format!("--callgrind-out-file={}", file.display()))
-            .arg(this)
-            .args(numbers.map(|number| number.to_string()))
-            .output()
-            .map_err(|e| format!("valgrind cannot be started ({e}); install it to count"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let profile = std::fs::read_to_string(&file).map_err(|e| format!("{said}\n{e}"))?;
-        let _ = std::fs::remove_file(&file);
-        let totals = profile
-            .lines()
-            .find_map(|line| line.strip_prefix("totals: "));
-        let instructions = totals.and_then(|total| total.trim().parse().ok());
-        Ok(Counts {
-            instructions: instructions.ok_or("callgrind did not say what it counted")?,
-            allocations: calls_of_allocator(&profile),
-        })
-    }
+/// What one run of a case takes from beginning to end.
+fn whole_run(case: Case, rounds: u64) -> Result<Counts, String> {
+    let numbers = [case.nodes, case.bytes as u64, case.outstanding, rounds];
+    let profile = profile(numbers.map(|number| number.to_string()))?;
+    Ok(Counts {
+        instructions: instructions(&profile)?,
+        allocations: calls_of_allocator(&profile),
+    })
 }
 
 /// How often memory was asked for. A name stands in the profile once; then its number stands for it.
@@ -167,7 +126,7 @@ fn main() -> ExitCode {
             bytes: usize::try_from(bytes).unwrap_or(0),
             outstanding,
         };
-        case.run(rounds);
+        run(case, rounds);
         return ExitCode::SUCCESS;
     }
     match check() {
@@ -185,8 +144,8 @@ fn check() -> Result<(), String> {
     let mut table = HEADER.to_owned();
     let mut grown = String::new();
     print!("{HEADER}");
-    for case in cases() {
-        let now = line(case, &case.count()?);
+    for case in Case::all(&[3, 5], &[16, 128, 1_024]) {
+        let now = line(case, &count(case)?);
         print!("{now}");
         if let Some(was) = growth(lines.next().unwrap_or_default(), &now) {
             let _ = write!(grown, "\n{}  {was}", now.trim_end());

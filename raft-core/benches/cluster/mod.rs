@@ -1,17 +1,13 @@
 //! Nodes in one thread: what they send is moved, not encoded, and the disk and the state machine take no time.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "actions may be added; a driver of healthy nodes needs only some"
-)]
+pub(crate) mod node;
 
 use std::collections::VecDeque;
 use std::hint::black_box;
 
-use raft_core::{
-    Action, Bytes, ClusterId, Configuration, Envelope, Event, GroupId, Identity, Input, Member,
-    Node, NodeId, Options, RequestId, Restored, RoleKind, StorageId, Time,
-};
+use raft_core::{Action, Bytes, Envelope, Event, Input, Node, RequestId, RoleKind, Time};
+
+use self::node::{carried_out, node};
 
 /// A cluster whose first node leads, and a load of commands of one size.
 pub(crate) struct Cluster {
@@ -24,29 +20,11 @@ pub(crate) struct Cluster {
     payload: Bytes,
 }
 
-fn member(node: u64) -> Member {
-    Member {
-        node: NodeId(node),
-        store: StorageId(node.into()),
-    }
-}
-
 impl Cluster {
     /// So many nodes, and commands of so many bytes.
     pub(crate) fn new(nodes: u64, bytes: usize) -> Self {
-        let node = |n| {
-            let restored = Restored::new(
-                Identity {
-                    group: GroupId(0),
-                    cluster: ClusterId(1),
-                    member: member(n),
-                },
-                Configuration::of_voters((1..=nodes).map(member)),
-            );
-            Node::new(Time(1), Options::default(), restored).expect("a new node")
-        };
         let mut cluster = Self {
-            nodes: (1..=nodes).map(node).collect(),
+            nodes: (1..=nodes).map(|id| node(id, nodes)).collect(),
             handed: (1..=nodes).map(|_| false).collect(),
             queue: VecDeque::new(),
             actions: Vec::new(),
@@ -69,22 +47,13 @@ impl Cluster {
         let mut actions = std::mem::take(&mut self.actions);
         self.nodes[node].drain(&mut actions);
         for action in actions.drain(..) {
-            match action {
-                Action::Send(envelope) => self.queue.push_back(envelope),
-                Action::Persist(persist) => self.handle(
-                    node,
-                    Input::Persisted {
-                        store: persist.store,
-                        boot: persist.boot,
-                        id: persist.id,
-                    },
-                ),
-                Action::Apply { entries } => {
-                    let index = entries[entries.len() - 1].id.index;
-                    self.handle(node, Input::Applied { index });
-                    black_box(entries);
-                }
-                other => drop(black_box(other)),
+            if let Some(done) = carried_out(&action) {
+                self.handle(node, done);
+            }
+            if let Action::Send(envelope) = action {
+                self.queue.push_back(envelope);
+            } else {
+                drop(black_box(action));
             }
         }
         self.actions = actions;

@@ -1,9 +1,9 @@
 //! Instructions per commit of each core: the difference of two runs of this program under callgrind, so that what
 //! happens once is not in it. They hardly change from run to run, however busy the machine is.
 
-use std::process::Command;
-
-use crate::{Case, Core};
+use crate::Core;
+use crate::callgrind::{instructions, profile};
+use crate::case::Case;
 
 /// The first argument of the runs under callgrind.
 pub(crate) const ONE: &str = "--one";
@@ -55,25 +55,14 @@ pub(crate) fn compare(cases: &[Case]) -> Result<(), String> {
 }
 
 fn per_commit(core: Core, case: Case) -> Result<u64, String> {
-    let rounds = COMMITS.div_ceil(case.outstanding);
+    let rounds = case.rounds(COMMITS);
     let (few, many) = (whole_run(core, case, 0)?, whole_run(core, case, rounds)?);
     Ok((many - few) / (rounds * case.outstanding))
 }
 
 fn whole_run(core: Core, case: Case, rounds: u64) -> Result<u64, String> {
-    let this = std::env::current_exe().map_err(|e| format!("where this program is: {e}"))?;
     let numbers = [case.nodes, case.bytes as u64, case.outstanding, rounds];
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(this)
-        .args([ONE, core.name()])
-        .args(numbers.map(|number| number.to_string()))
-        .output()
-        .map_err(|e| format!("valgrind cannot be started ({e}); install it to count"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let collected = said
-        .lines()
-        .find_map(|line| line.split_once("Collected : "));
-    let instructions = collected.and_then(|(_, number)| number.trim().parse().ok());
-    instructions.ok_or_else(|| format!("callgrind did not say what it counted:\n{said}"))
+    let names = [ONE, core.name()].map(str::to_string);
+    let arguments = names.into_iter().chain(numbers.map(|n| n.to_string()));
+    instructions(&profile(arguments)?)
 }

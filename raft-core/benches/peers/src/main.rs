@@ -3,6 +3,10 @@
 //! Runs of the cores take turns, because only what was measured at the same time can be compared; a case's figure is
 //! the median of its runs. Seconds are those that the thread spent on a processor.
 
+#[path = "../../callgrind/mod.rs"]
+mod callgrind;
+#[path = "../../cluster/case.rs"]
+mod case;
 mod clock;
 #[path = "../../cluster/mod.rs"]
 mod cluster;
@@ -12,6 +16,7 @@ mod tikv;
 
 use std::process::ExitCode;
 
+use crate::case::Case;
 use crate::clock::processor_nanos;
 use crate::tikv::Mode;
 
@@ -28,14 +33,6 @@ const WARM_UP_NANOS: u64 = 100_000_000;
 const RUN_NANOS: u64 = 400_000_000;
 /// How many commits there are between two looks at the clock, which is a system call.
 const COMMITS_BETWEEN_LOOKS: u64 = 1_024;
-
-/// A cluster and its load.
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    nodes: u64,
-    bytes: usize,
-    outstanding: u64,
-}
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +83,7 @@ impl Core {
     /// Commits per second of one run.
     fn run(self, case: Case) -> u64 {
         let mut round = self.start(case);
-        let rounds = COMMITS_BETWEEN_LOOKS.div_ceil(case.outstanding);
+        let rounds = case.rounds(COMMITS_BETWEEN_LOOKS);
         let mut go_on = |nanos| {
             let (start, mut commits) = (processor_nanos(), 0);
             loop {
@@ -103,22 +100,6 @@ impl Core {
         go_on(WARM_UP_NANOS);
         go_on(RUN_NANOS)
     }
-}
-
-fn cases(nodes: &[u64], bytes: &[usize]) -> Vec<Case> {
-    let mut cases = Vec::new();
-    for &nodes in nodes {
-        for &bytes in bytes {
-            for outstanding in [1, 64, 1_024] {
-                cases.push(Case {
-                    nodes,
-                    bytes,
-                    outstanding,
-                });
-            }
-        }
-    }
-    cases
 }
 
 /// Of each core, in the order of [`Core::ALL`], its runs.
@@ -146,14 +127,14 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
         [] => {
-            compare(&cases(&[3, 5], &[16, 128, 1_024]));
+            compare(&Case::all(&[3, 5], &[16, 128, 1_024]));
             Ok(())
         }
         ["--quick"] => {
-            compare(&cases(&[3], &[128]));
+            compare(&Case::all(&[3], &[128]));
             Ok(())
         }
-        ["--instructions"] => instructions::compare(&cases(&[3], &[128, 1_024])),
+        ["--instructions"] => instructions::compare(&Case::all(&[3], &[128, 1_024])),
         [instructions::ONE, core, nodes, bytes, outstanding, rounds] => {
             instructions::one(core, [nodes, bytes, outstanding, rounds])
         }

@@ -57,7 +57,7 @@ fn memory() {
     );
     println!(
         "| a new follower, with what it points to | {} | {} |",
-        kept(|| Box::new(group::node(1, NODES))),
+        kept(|| Box::new(cluster::node::node(1, NODES))),
         kept(|| Box::new(tikv::node(BATCHED, 1, NODES)))
     );
     let [ours, tikv] = [
@@ -138,7 +138,7 @@ fn nanos(times: u64, mut call: impl FnMut(u64)) -> String {
 
 fn times() {
     println!("| nanoseconds, {GROUPS} groups, a follower of each | |\n| --- | --: |");
-    let ours: Vec<Node> = (0..GROUPS).map(|_| group::node(1, NODES)).collect();
+    let ours: Vec<Node> = (0..GROUPS).map(|_| cluster::node::node(1, NODES)).collect();
     let mut deadlines = Deadlines::of(&ours);
     println!(
         "| ours: which deadline is the next, of all groups together | {} |",

@@ -1,0 +1,47 @@
+//! One of several nodes, whose disk and state machine take no time.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "actions may be added; healthy nodes need only some"
+)]
+
+use raft_core::{
+    Action, ClusterId, Configuration, GroupId, Identity, Input, Member, Node, NodeId, Options,
+    Restored, StorageId, Time,
+};
+
+fn member(node: u64) -> Member {
+    Member {
+        node: NodeId(node),
+        store: StorageId(node.into()),
+    }
+}
+
+/// One of so many nodes, all of them voters, with an empty log.
+pub(crate) fn node(id: u64, nodes: u64) -> Node {
+    let restored = Restored::new(
+        Identity {
+            group: GroupId(0),
+            cluster: ClusterId(1),
+            member: member(id),
+        },
+        Configuration::of_voters((1..=nodes).map(member)),
+    );
+    Node::new(Time(1), Options::default(), restored).expect("a new node")
+}
+
+/// What the disk or the state machine says to an action at once, if it is for one of them.
+pub(crate) fn carried_out(action: &Action) -> Option<Input> {
+    match action {
+        Action::Persist(persist) => Some(Input::Persisted {
+            store: persist.store,
+            boot: persist.boot,
+            id: persist.id,
+        }),
+        Action::Apply { entries } => {
+            let index = entries[entries.len() - 1].id.index;
+            Some(Input::Applied { index })
+        }
+        _ => None,
+    }
+}
