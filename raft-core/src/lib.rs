@@ -132,6 +132,7 @@ mod proposal_queue;
 pub mod quorum;
 mod read_queue;
 pub mod replica;
+mod run;
 mod sent_requests;
 mod snapshot;
 mod term_runs;

@@ -12,37 +12,32 @@ use alloc::vec::Vec;
 
 use crate::entry::Entry;
 use crate::log_sizes::LogSizes;
+use crate::run::{Run, Sums};
 use crate::term_runs::TermRuns;
 use crate::types::{EntryId, Index, Term};
 
-/// Runs that are kept: what is on its way to a disk and a state machine that are a little late.
-const RUNS_KEPT: usize = 8;
+/// What was read from the disk is kept in runs of so many entries, so that they can leave memory one by one.
+const RESTORED_RUN: usize = 64;
 
 /// All terms, a bounded tail of entries, and how much of the whole is durable.
+///
+/// The tail is kept in runs, as they were received, or as they were first asked for: peers at the same place, the
+/// disk and the state machine are handed a run as it is, and nothing is done for each of its entries.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     terms: TermRuns,
     sizes: LogSizes,
-    tail: VecDeque<Entry>,
+    /// Oldest first, each following the one before.
+    runs: VecDeque<Run>,
+    /// What was appended after the last run and nobody has asked for yet.
+    open: Vec<Entry>,
+    open_sums: Sums,
+    /// The first index that counts as in memory; one past the last if none does. The oldest run may begin
+    /// before it.
+    first: Index,
     tail_bytes: u64,
     durable: Index,
     undurable_bytes: u64,
-    /// Runs of entries that were sliced or received lately and are in memory, oldest first: peers at the same
-    /// place, the disk and the state machine share them.
-    runs: VecDeque<Run>,
-}
-
-#[derive(Clone, Debug)]
-struct Run {
-    from: Index,
-    entries: Arc<[Entry]>,
-    bytes: u64,
-}
-
-impl Run {
-    fn last(&self) -> Index {
-        Index(self.from.previous().0 + self.entries.len() as u64)
-    }
 }
 
 impl Log {
@@ -55,17 +50,21 @@ impl Log {
         );
         let unknown = Index(durable.0.saturating_sub(tail.len() as u64));
         let mut sizes = LogSizes::new(unknown);
-        for entry in &tail {
-            sizes.appended(entry.memory_bytes());
-        }
+        sizes.appended(tail.iter().map(Entry::memory_bytes));
+        let runs: VecDeque<Run> = tail
+            .chunks(RESTORED_RUN)
+            .map(|chunk| Run::new(chunk.into()))
+            .collect();
         Self {
-            durable,
-            sizes,
-            tail_bytes: tail.iter().map(Entry::memory_bytes).sum(),
-            tail: tail.into(),
             terms,
+            sizes,
+            tail_bytes: runs.iter().map(|run| run.sums().memory).sum(),
+            runs,
+            open: Vec::new(),
+            open_sums: Sums::default(),
+            first: unknown.next(),
+            durable,
             undurable_bytes: 0,
-            runs: VecDeque::new(),
         }
     }
 
@@ -104,73 +103,102 @@ impl Log {
         self.tail_bytes
     }
 
-    /// The first index that is in memory; one past the last if none is.
-    fn tail_first(&self) -> Index {
-        Index(self.last().index.0 + 1 - self.tail.len() as u64)
-    }
-
     /// Whether the entry at `index` can be read without the disk.
     pub(crate) fn in_memory(&self, index: Index) -> bool {
-        index >= self.tail_first() && index <= self.last().index
+        index >= self.first && index <= self.last().index
     }
 
     /// Adds an entry, which is not durable yet.
     pub(crate) fn append(&mut self, entry: Entry) {
         self.terms.append(entry.id);
-        let bytes = entry.memory_bytes();
-        self.sizes.appended(bytes);
-        self.tail_bytes += bytes;
-        self.undurable_bytes += bytes;
-        self.tail.push_back(entry);
+        let sums = Sums::of(&entry);
+        self.sizes.appended([sums.memory]);
+        self.tail_bytes += sums.memory;
+        self.undurable_bytes += sums.memory;
+        self.open_sums.add(sums);
+        self.open.push(entry);
     }
 
     /// Adds entries, which are not durable yet, and which others have to be handed just so.
     pub(crate) fn append_run(&mut self, entries: &Arc<[Entry]>) {
-        let Some(first) = entries.first() else {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return;
         };
-        let before = self.tail_bytes;
-        for entry in &entries[..] {
-            self.append(entry.clone());
-        }
-        self.remember(Run {
-            from: first.id.index,
-            entries: entries.clone(),
-            bytes: self.tail_bytes - before,
-        });
+        self.close(self.open.len());
+        let run = Run::new(entries.clone());
+        let ids = entries.iter().map(|entry| entry.id);
+        self.terms.append_run(first.id, last.id, ids);
+        self.sizes.appended(entries.iter().map(Entry::memory_bytes));
+        self.tail_bytes += run.sums().memory;
+        self.undurable_bytes += run.sums().memory;
+        self.runs.push_back(run);
     }
 
-    fn remember(&mut self, run: Run) {
-        if self.runs.len() == RUNS_KEPT {
-            self.runs.pop_front();
+    /// Makes a run of the first of those entries that nobody has asked for yet.
+    fn close(&mut self, count: usize) {
+        if count == 0 {
+            return;
         }
+        let run = if count == self.open.len() {
+            let sums = core::mem::take(&mut self.open_sums);
+            Run::with_sums(self.open.drain(..).collect(), sums)
+        } else {
+            let run = Run::new(self.open.drain(..count).collect());
+            self.open_sums.subtract(run.sums());
+            run
+        };
         self.runs.push_back(run);
+    }
+
+    /// The index that the first entry after the last run has, or would have.
+    fn open_first(&self) -> Index {
+        Index(self.last().index.next().0 - self.open.len() as u64)
     }
 
     /// Removes every entry from `from` on.
     pub(crate) fn truncate(&mut self, from: Index) {
-        self.runs.clear();
-        while self.last().index >= from {
-            let last = self.last().index;
-            if let Some(entry) = self.tail.pop_back() {
-                let bytes = entry.memory_bytes();
-                self.tail_bytes -= bytes;
-                if last > self.durable {
-                    self.undurable_bytes -= bytes;
-                }
-                self.sizes.popped(bytes);
-                self.terms.truncate(last);
-            } else {
-                // Older entries were never loaded after a restart.
-                self.sizes.truncated(from);
-                self.terms.truncate(from);
-            }
+        while self.last().index >= from && self.last().index >= self.first {
+            self.pop();
+        }
+        if self.last().index >= from {
+            // Older entries were never loaded after a restart.
+            self.sizes.truncated(from);
+            self.terms.truncate(from);
+            self.first = from;
         }
         self.durable = self.durable.min(from.previous());
         assert!(
             self.durable <= self.last().index,
             "what is durable is in the log"
         );
+    }
+
+    /// Removes the last entry, which is in memory.
+    fn pop(&mut self) {
+        let last = self.last().index;
+        let popped = if let Some(entry) = self.open.pop() {
+            let sums = Sums::of(&entry);
+            self.open_sums.subtract(sums);
+            sums
+        } else {
+            let run = self.runs.back_mut();
+            let run = run.unwrap_or_else(|| panic!("what is in memory lies in a run"));
+            let sums = run.pop();
+            if run.is_empty() {
+                self.runs.pop_back();
+            }
+            sums
+        };
+        self.tail_bytes -= popped.memory;
+        if last > self.durable {
+            self.undurable_bytes -= popped.memory;
+        }
+        self.sizes.popped(popped.memory);
+        self.terms.truncate(last);
+        if last == self.first {
+            // What is left of the run before it does not count as in memory.
+            self.runs.clear();
+        }
     }
 
     /// Entries up to `durable` are on disk.
@@ -180,35 +208,18 @@ impl Log {
             durable <= self.last().index,
             "what is durable is in the log"
         );
-        let first = self.tail_first();
         // What an installed snapshot replaced was taken off already.
-        let mut index = self.durable.next().max(first);
-        while index <= durable {
-            // Lossless: the place in memory is below the length of the tail.
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "below the length of the tail"
-            )]
-            let place = (index.0 - first.0) as usize;
-            self.undurable_bytes -= self.tail[place].memory_bytes();
-            index = index.next();
-        }
+        let from = self.durable.next().max(self.first);
+        self.undurable_bytes -= self.sums(from, durable).memory;
         self.durable = durable;
     }
 
     /// The log begins after `base` from now on, which is durable.
     pub(crate) fn compact(&mut self, base: Index) {
         assert!(base <= self.durable, "only what is durable is compacted");
-        self.runs.clear();
         self.terms.compact(base);
         self.sizes.compacted(base);
-        while self
-            .tail
-            .front()
-            .is_some_and(|front| front.id.index <= base)
-        {
-            self.pop_front();
-        }
+        self.leave_memory(base.next());
     }
 
     /// The log is discarded whole and begins anew after `base`, which lies above `committed`. Of what is
@@ -218,96 +229,129 @@ impl Log {
             base.index > committed,
             "a snapshot takes the place of what is behind it"
         );
-        self.runs.clear();
         self.terms = TermRuns::new(base);
         self.sizes = LogSizes::new(base.index);
-        self.tail.clear();
+        self.runs.clear();
+        self.open.clear();
+        self.open_sums = Sums::default();
+        self.first = base.index.next();
         self.tail_bytes = 0;
         self.undurable_bytes = 0;
         self.durable = self.durable.min(committed);
     }
 
-    fn pop_front(&mut self) {
-        if let Some(front) = self.tail.pop_front() {
-            self.tail_bytes -= front.memory_bytes();
-        }
-    }
-
     /// Entries from `from`, which is in memory, up to `to`, but not past `bytes_max` unless the first
-    /// alone is.
-    pub(crate) fn slice(&mut self, from: Index, to: Index, bytes_max: u64) -> Arc<[Entry]> {
-        let mut runs = self.runs.iter().rev();
-        if let Some(run) = runs.find(|run| self.is_wanted(run, from, to, bytes_max)) {
-            return run.entries.clone();
+    /// alone is; and their bytes.
+    pub(crate) fn slice(&mut self, from: Index, to: Index, bytes_max: u64) -> (Arc<[Entry]>, u64) {
+        assert!(self.in_memory(from), "only entries in memory are sliced");
+        let to = to.min(self.last().index);
+        if from == self.open_first() {
+            self.close(self.fitting(to, bytes_max));
         }
-        let (entries, bytes) = self.cut(from, to, bytes_max);
-        self.remember(Run {
-            from,
-            entries: entries.clone(),
-            bytes,
-        });
-        entries
+        if let Some(run) = self.runs.get(self.place_of(from))
+            && self.is_wanted(run, from, to, bytes_max)
+        {
+            return (run.shared(), run.sums().memory);
+        }
+        self.cut(from, to, bytes_max)
     }
 
-    /// Likewise, for whoever is the last to be handed these entries.
-    pub(crate) fn last_slice(&mut self, from: Index, to: Index, bytes_max: u64) -> Arc<[Entry]> {
-        let mut runs = self.runs.iter();
-        let place = runs.position(|run| self.is_wanted(run, from, to, bytes_max));
-        let run = place.and_then(|place| self.runs.remove(place));
-        match run {
-            Some(run) => run.entries,
-            None => self.cut(from, to, bytes_max).0,
+    /// How many of the entries that nobody has asked for yet lie at or below `to` and go together; at least one.
+    fn fitting(&self, to: Index, bytes_max: u64) -> usize {
+        let wanted = count(self.open_first(), to).min(self.open.len());
+        if wanted == self.open.len() && self.open_sums.memory <= bytes_max {
+            return wanted;
         }
+        let mut bytes = 0_u64;
+        let fits = self.open[..wanted].iter().take_while(|entry| {
+            bytes = bytes.saturating_add(entry.memory_bytes());
+            bytes <= bytes_max
+        });
+        fits.count().max(1)
     }
 
     /// Whether a run is just what is asked for.
     fn is_wanted(&self, run: &Run, from: Index, to: Index, bytes_max: u64) -> bool {
-        run.from == from
-            && run.last() == to.min(self.last().index)
-            && (run.bytes <= bytes_max || run.entries.len() == 1)
+        let (last, bytes) = (run.last(), run.sums().memory);
+        if !run.is_whole() || run.first() != from || last > to {
+            return false;
+        }
+        let fits = bytes <= bytes_max || run.len() == 1;
+        let next_fits = || {
+            let next = self.entry(last.next()).map_or(0, Entry::memory_bytes);
+            bytes.saturating_add(next) <= bytes_max
+        };
+        fits && (last == to || !next_fits())
     }
 
     fn cut(&self, from: Index, to: Index, bytes_max: u64) -> (Arc<[Entry]>, u64) {
-        assert!(self.in_memory(from), "only entries in memory are sliced");
-        let first = self.tail_first();
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "below the length of the tail"
-        )]
-        let start = (from.0 - first.0) as usize;
-        let wanted = usize::try_from(to.0.saturating_sub(from.0).saturating_add(1));
-        let end = wanted
-            .unwrap_or(usize::MAX)
-            .saturating_add(start)
-            .min(self.tail.len());
-        let (mut bytes, mut count) = (0_u64, 0);
-        for entry in self.tail.range(start..end) {
+        let (mut entries, mut bytes) = (Vec::new(), 0_u64);
+        let place = self.place_of(from);
+        let runs = self.runs.range(place.min(self.runs.len())..);
+        let kept = runs.flat_map(Run::entries).chain(&self.open);
+        let wanted = kept
+            .skip_while(|entry| entry.id.index < from)
+            .take_while(|entry| entry.id.index <= to);
+        for entry in wanted {
             let with = bytes.saturating_add(entry.memory_bytes());
-            if count > 0 && with > bytes_max {
+            if !entries.is_empty() && with > bytes_max {
                 break;
             }
             bytes = with;
-            count += 1;
+            entries.push(entry.clone());
         }
-        let entries = self.tail.range(start..start + count).cloned();
-        (entries.collect(), bytes)
+        (entries.into(), bytes)
+    }
+
+    /// Which run an index lies in; as many as there are if it lies after them.
+    fn place_of(&self, index: Index) -> usize {
+        let mut place = self.runs.len();
+        // Nearly every question is about one of the newest.
+        for run in self.runs.iter().rev().take(4) {
+            if run.last() < index {
+                return place;
+            }
+            place -= 1;
+        }
+        place.min(self.runs.partition_point(|run| run.last() < index))
+    }
+
+    fn entry(&self, index: Index) -> Option<&Entry> {
+        match self.runs.get(self.place_of(index)) {
+            Some(run) => run.get(index),
+            None => self
+                .open
+                .get(count(self.open_first(), index).checked_sub(1)?),
+        }
     }
 
     /// Quota bytes of the entries in `from..=to`, all of which are in memory.
     pub(crate) fn quota_bytes(&self, from: Index, to: Index) -> u64 {
-        let first = self.tail_first();
-        let mut sum = 0;
-        let mut index = from;
-        while index <= to {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "below the length of the tail"
-            )]
-            let place = (index.0 - first.0) as usize;
-            sum += self.tail[place].quota_bytes();
-            index = index.next();
+        self.sums(from, to).quota
+    }
+
+    /// Sums over the entries in `from..=to`, all of which are in memory.
+    fn sums(&self, from: Index, to: Index) -> Sums {
+        let mut sums = Sums::default();
+        if from > to {
+            return sums;
         }
-        sum
+        for run in self.runs.range(self.place_of(from)..) {
+            if run.first() > to {
+                return sums;
+            }
+            sums.add(run.sums_between(from, to));
+        }
+        let first = self.open_first();
+        if from <= first && to == self.last().index {
+            sums.add(self.open_sums);
+        } else if to >= first {
+            let (skipped, wanted) = (count(first, from.previous()), count(first, to));
+            for entry in &self.open[skipped..wanted] {
+                sums.add(Sums::of(entry));
+            }
+        }
+        sums
     }
 
     /// Drops the oldest entries from memory while it holds more than `bytes_max`, but none that is
@@ -317,18 +361,51 @@ impl Log {
             return;
         }
         let limit = self.durable.min(committed);
-        while self.tail_bytes > bytes_max {
-            let Some(front) = self.tail.front() else {
-                break;
-            };
-            if front.id.index > limit {
+        let (mut to, mut left) = (self.first, self.tail_bytes);
+        for run in &self.runs {
+            if left <= bytes_max || to > limit {
                 break;
             }
-            self.pop_front();
+            let run_bytes = run.sums_between(to, limit).memory;
+            if run.last() <= limit && left - run_bytes >= bytes_max {
+                left -= run_bytes;
+                to = run.last().next();
+                continue;
+            }
+            while let Some(entry) = run.get(to).filter(|_| left > bytes_max && to <= limit) {
+                left -= entry.memory_bytes();
+                to = to.next();
+            }
         }
-        let first = self.tail_first();
-        self.runs.retain(|run| run.from >= first);
+        self.first = to;
+        self.tail_bytes = left;
+        self.drop_evicted();
     }
+
+    /// What lies before `first` does not count as in memory any more.
+    fn leave_memory(&mut self, first: Index) {
+        if first <= self.first {
+            return;
+        }
+        if first > self.open_first() {
+            self.close(count(self.open_first(), first.previous()));
+        }
+        self.tail_bytes -= self.sums(self.first, first.previous()).memory;
+        self.first = first;
+        self.drop_evicted();
+    }
+
+    fn drop_evicted(&mut self) {
+        while self.runs.front().is_some_and(|run| run.last() < self.first) {
+            self.runs.pop_front();
+        }
+    }
+}
+
+/// How many entries there are from `first` to `last`.
+fn count(first: Index, last: Index) -> usize {
+    let count = last.next().0.saturating_sub(first.0);
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -338,6 +415,7 @@ mod tests {
     use crate::entry::{Entry, Payload};
     use crate::term_runs::TermRuns;
     use crate::types::{EntryId, Index, Term};
+    use alloc::sync::Arc;
     use alloc::vec;
     use alloc::vec::Vec;
     use bytes::Bytes;
@@ -363,11 +441,23 @@ mod tests {
             let mut base = 0;
             for (kind, amount) in steps {
                 let last = list.len() as u64;
-                match kind % 8 {
+                match kind % 10 {
                     0 | 1 => {
                         let entry = entry(term, last + 1, amount);
                         list.push(entry.clone());
                         log.append(entry);
+                    }
+                    8 => {
+                        let run = (0..amount % 8).map(|n| entry(term, last + 1 + u64::from(n), n * 40));
+                        let run: Arc<[Entry]> = run.collect();
+                        list.extend(run.iter().cloned());
+                        log.append_run(&run);
+                        // Whoever asks for just these is handed the same.
+                        let shared = run.is_empty()
+                            || Arc::ptr_eq(&log.slice(Index(last + 1), Index(u64::MAX), u64::MAX).0, &run);
+                        if !shared {
+                            return false;
+                        }
                     }
                     2 if last > committed => {
                         let from = committed + 1 + u64::from(amount) % (last - committed);
@@ -396,7 +486,22 @@ mod tests {
                     }
                     _ => {
                         committed += u64::from(amount) % (last - committed + 1);
+                        let held = log.tail_bytes();
+                        let oldest = (1..=last).find(|index| log.in_memory(Index(*index)));
                         log.evict(Index(committed), 300);
+                        let next = (1..=last).find(|index| log.in_memory(Index(*index)));
+                        let gone = oldest.unwrap_or(0)..next.unwrap_or(last + 1);
+                        // As few as that takes, oldest first.
+                        let enough = log.tail_bytes() <= 300 || next > Some(durable.min(committed));
+                        let few = gone.clone().next_back().filter(|_| oldest.is_some());
+                        let few = few.is_none_or(|evicted| {
+                            held > 300
+                                && evicted <= durable.min(committed)
+                                && log.tail_bytes() + list[evicted as usize - 1].memory_bytes() > 300
+                        });
+                        if !enough || !few {
+                            return false;
+                        }
                     }
                 }
                 let waiting = list[durable as usize..].iter().map(Entry::memory_bytes);
@@ -407,11 +512,25 @@ mod tests {
                 let needed = durable.min(committed);
                 let kept = (needed + 1..=list.len() as u64).all(|index| held.contains(&index));
                 let slices = held.iter().all(|from| {
-                    let slice = log.slice(Index(*from), Index(u64::MAX), 200);
-                    let bytes: u64 = slice.iter().map(Entry::memory_bytes).sum();
-                    let expected = &list[*from as usize - 1..][..slice.len()];
-                    slice[..] == *expected && !slice.is_empty() && (bytes <= 200 || slice.len() == 1)
+                    let to = from + u64::from(amount % 16);
+                    let (slice, bytes) = log.slice(Index(*from), Index(to), 200);
+                    let rest = &list[*from as usize - 1..];
+                    let sum: u64 = slice.iter().map(Entry::memory_bytes).sum();
+                    let next = rest.get(slice.len()).filter(|next| next.id.index.0 <= to);
+                    slice[..] == rest[..slice.len()]
+                        && (1..=to + 1 - from).contains(&(slice.len() as u64))
+                        && bytes == sum
+                        && (bytes <= 200 || slice.len() == 1)
+                        && next.is_none_or(|next| bytes + next.memory_bytes() > 200)
                 });
+                let in_memory = held.iter().map(|index| list[*index as usize - 1].memory_bytes());
+                let from = held.iter().min().map_or(1, |first| first + u64::from(amount) % held.len() as u64);
+                let counted = list.iter().filter(|entry| entry.id.index >= Index(from) && held.contains(&from));
+                let counted: u64 = counted.map(Entry::quota_bytes).sum();
+                let quota = log.quota_bytes(Index(from), Index(if held.is_empty() { 0 } else { list.len() as u64 }));
+                if log.tail_bytes() != in_memory.sum::<u64>() || quota != counted {
+                    return false;
+                }
                 if !terms || !kept || !slices || log.undurable_bytes() != waiting.sum::<u64>() {
                     return false;
                 }

@@ -44,17 +44,20 @@ impl LogSizes {
         }
     }
 
-    /// An entry of so many bytes follows the last one.
-    pub(crate) fn appended(&mut self, bytes: u64) {
-        self.last = Milestone {
-            index: self.last.index.next(),
-            bytes: self.last.bytes.saturating_add(bytes),
-        };
-        let before = self.milestones.back().map_or(0, |back| back.bytes);
-        if self.last.bytes - before >= self.spacing {
-            self.milestones.push_back(self.last);
-            if self.milestones.len() > MILESTONES_MAX {
-                self.thin();
+    /// Entries of so many bytes follow the last one.
+    pub(crate) fn appended(&mut self, entries: impl IntoIterator<Item = u64>) {
+        let mut before = self.milestones.back().map_or(0, |back| back.bytes);
+        for bytes in entries {
+            self.last = Milestone {
+                index: self.last.index.next(),
+                bytes: self.last.bytes.saturating_add(bytes),
+            };
+            if self.last.bytes - before >= self.spacing {
+                self.milestones.push_back(self.last);
+                if self.milestones.len() > MILESTONES_MAX {
+                    self.thin();
+                }
+                before = self.milestones.back().map_or(0, |back| back.bytes);
             }
         }
     }
@@ -178,7 +181,7 @@ mod tests {
                     }
                     _ => {
                         list.push(amount % 5_000);
-                        sizes.appended(amount % 5_000);
+                        sizes.appended([amount % 5_000]);
                     }
                 }
                 let last = list.len() as u64;
@@ -204,7 +207,7 @@ mod tests {
     #[test]
     fn a_long_log_takes_no_more_memory_than_a_short_one_and_stays_precise() {
         let mut sizes = LogSizes::new(Index(0));
-        (0..1_000_000).for_each(|_| sizes.appended(1_000));
+        sizes.appended((0..1_000_000).map(|_| 1_000));
         assert!(sizes.milestones.len() <= MILESTONES_MAX);
         let place = sizes.behind(Index(1_000_000), 100_000_000).0;
         assert!((896_000..=900_000).contains(&place), "{place}");
@@ -213,12 +216,12 @@ mod tests {
     #[test]
     fn what_was_there_before_a_restart_counts_as_nothing() {
         let mut sizes = LogSizes::new(Index(50));
-        sizes.appended(2_000);
+        sizes.appended([2_000]);
         assert_eq!(sizes.behind(Index(51), 2_000), Index(50));
         assert_eq!(sizes.behind(Index(51), 2_001), Index(0));
         assert_eq!(sizes.behind(Index(40), 1), Index(0));
         sizes.truncated(Index(30));
-        sizes.appended(3_000);
+        sizes.appended([3_000]);
         assert_eq!(sizes.behind(Index(30), 3_000), Index(29));
     }
 }

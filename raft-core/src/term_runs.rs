@@ -89,6 +89,25 @@ impl TermRuns {
         self.last = id.index;
     }
 
+    /// Entries were appended that follow one another, with terms that do not fall.
+    ///
+    /// # Panics
+    ///
+    /// If the first one does not follow the last of the log, or its term is lower.
+    pub(crate) fn append_run(
+        &mut self,
+        first: EntryId,
+        last: EntryId,
+        ids: impl Iterator<Item = EntryId>,
+    ) {
+        self.append(first);
+        if first.term == last.term {
+            self.last = last.index;
+        } else {
+            ids.skip(1).for_each(|id| self.append(id));
+        }
+    }
+
     /// Entries from `from` on are gone.
     ///
     /// # Panics

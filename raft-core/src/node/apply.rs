@@ -106,7 +106,7 @@ impl Node {
         let from = lane.handed.next();
         if self.log.in_memory(from) {
             let bytes_max = self.options.apply_bytes_max;
-            let entries = self.log.last_slice(from, to, bytes_max);
+            let (entries, _) = self.log.slice(from, to, bytes_max);
             self.hand_out(entries);
         } else {
             self.apply.reading = Some(self.read_log(LogReader::Apply, from, to));

@@ -246,14 +246,14 @@ impl Node {
                 break;
             }
             let bytes_max = self.options.append_bytes_max;
-            let entries = self.log.slice(next, last, bytes_max);
-            self.send_append(member, peer, entries);
+            let (entries, bytes) = self.log.slice(next, last, bytes_max);
+            self.send_append(member, peer, entries, bytes);
         }
         let must_ask = peer.state == ProgressState::Probe && peer.reading.is_none();
         let must_tell = peer.state == ProgressState::Replicate
             && peer.commit_sent < peer.commit_wanted.min(self.commit_index);
         if must_ask || must_tell {
-            self.send_append(member, peer, Arc::default());
+            self.send_append(member, peer, Arc::default(), 0);
         }
     }
 
@@ -264,12 +264,19 @@ impl Node {
         };
         let mut peers = core::mem::take(&mut leader.peers);
         if let Some(peer) = peers.get_mut(&member) {
-            self.send_append(member, peer, entries);
+            let bytes = entries.iter().map(Entry::memory_bytes).sum();
+            self.send_append(member, peer, entries, bytes);
         }
         self.restore_peers(peers);
     }
 
-    fn send_append(&mut self, member: Member, peer: &mut Progress, entries: Arc<[Entry]>) {
+    fn send_append(
+        &mut self,
+        member: Member,
+        peer: &mut Progress,
+        entries: Arc<[Entry]>,
+        bytes: u64,
+    ) {
         let index = peer.next_index.previous();
         let Some(term) = self.log.term(index) else {
             return;
@@ -280,7 +287,6 @@ impl Node {
             "an append carries a contiguous run of the leader's log"
         );
         let commit = self.commit_index;
-        let bytes = entries.iter().map(Entry::memory_bytes).sum();
         let last = entries.last().map_or(index, |entry| entry.id.index);
         peer.sent(last, bytes, commit);
         let body = Body::AppendEntries {
@@ -298,7 +304,7 @@ impl Node {
         } else {
             self.options.append_bytes_max
         };
-        self.log.slice(from, to, bytes_max)
+        self.log.slice(from, to, bytes_max).0
     }
 
     pub(super) fn on_append_reply(&mut self, envelope: &Envelope, outcome: AppendOutcome) {
