@@ -35,7 +35,12 @@ fn new_node(node: u64) -> Node {
 }
 
 /// Carries out what one node asks for.
-fn carry_out(node: &mut Node, actions: Vec<Action>, network: &mut VecDeque<Envelope>, now: Time) {
+fn carry_out(
+    node: &mut Node,
+    actions: Vec<Action>,
+    network: &mut VecDeque<Box<Envelope>>,
+    now: Time,
+) {
     for action in actions {
         let input = match action {
             // One-way, and it may be lost: the node sends again what matters.

@@ -3,6 +3,7 @@
 //! Two lanes are ordered: the log lane (`Persist`) and the state lane (`Apply`). Everything else may
 //! run at any time, late, or never; see the crate's documentation for the whole contract.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -22,9 +23,9 @@ use crate::types::{
 #[non_exhaustive]
 pub enum Action {
     /// Send it now, or lose it: the node withholds what must wait for the disk.
-    Send(Envelope),
+    Send(Box<Envelope>),
     /// Log lane: make it durable, in order, then report `Input::Persisted`.
-    Persist(Persist),
+    Persist(Box<Persist>),
     /// State lane: apply these committed, locally durable entries in order, then report
     /// `Input::Applied`. The claim is about the state machine's memory, not about a disk.
     Apply {

@@ -1,5 +1,6 @@
 //! What goes into a node: facts, and requests.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ pub enum Input {
     /// Time passed; due at `Node::next_deadline`, harmless at any other moment.
     Tick,
     /// A message arrived. It may be late, repeated, foreign or forged.
-    Receive(Envelope),
+    Receive(Box<Envelope>),
     /// Replicate this command; resolved exactly once.
     Propose {
         /// The caller's name for the request.

@@ -32,7 +32,7 @@ pub(crate) struct Persistence {
     /// The write that makes the present hard state durable.
     hard_state_in: PersistId,
     /// Messages that may leave once that write is done.
-    withheld: VecDeque<(PersistId, Envelope)>,
+    withheld: VecDeque<(PersistId, Box<Envelope>)>,
     /// Goes along with the write handed out next.
     mark: Option<SnapshotMark>,
     /// Marks handed out, with their writes, oldest first.
@@ -106,7 +106,7 @@ impl Persistence {
     }
 
     /// Keeps a message until the present hard state is durable; gives it back if it already is.
-    pub(crate) fn withhold(&mut self, envelope: Envelope) -> Option<Envelope> {
+    pub(crate) fn withhold(&mut self, envelope: Box<Envelope>) -> Option<Box<Envelope>> {
         if self.hard_state_is_durable() || planted(Bug::VoteBeforeSync) {
             return Some(envelope);
         }
@@ -117,7 +117,7 @@ impl Persistence {
     }
 
     /// The next message that no longer has to wait.
-    pub(crate) fn released(&mut self) -> Option<Envelope> {
+    pub(crate) fn released(&mut self) -> Option<Box<Envelope>> {
         if self.withheld.front()?.0 > self.done {
             return None;
         }

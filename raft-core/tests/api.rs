@@ -43,6 +43,6 @@ fn everything_moves_between_threads() {
 fn what_is_moved_around_is_small() {
     assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
     assert!(size_of::<Envelope>() <= 256, "{}", size_of::<Envelope>());
-    assert!(size_of::<Action>() <= 272, "{}", size_of::<Action>());
+    assert!(size_of::<Action>() <= 96, "{}", size_of::<Action>());
     assert!(size_of::<Node>() <= 1_856, "{}", size_of::<Node>());
 }

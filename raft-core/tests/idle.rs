@@ -40,7 +40,7 @@ fn settle(nodes: &mut [Node], now: Time, queue: &mut Vec<Envelope>, actions: &mu
             for action in actions.drain(..) {
                 let input = match action {
                     Action::Send(envelope) => {
-                        queue.push(envelope);
+                        queue.push(*envelope);
                         continue;
                     }
                     Action::Persist(persist) => Input::Persisted {
@@ -61,7 +61,7 @@ fn settle(nodes: &mut [Node], now: Time, queue: &mut Vec<Envelope>, actions: &mu
         }
         for envelope in queue.drain(..) {
             let to = usize::try_from(envelope.to.node.0).unwrap() - 1;
-            let input = Input::Receive(envelope);
+            let input = Input::Receive(Box::new(envelope));
             nodes[to].handle(Event { at: now, input });
         }
     }

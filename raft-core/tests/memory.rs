@@ -69,7 +69,7 @@ fn member(node: u64) -> Member {
 /// Three nodes whose messages, disks and snapshots take no time; the first leads.
 struct Group {
     replicas: Vec<Replica<Sum>>,
-    network: VecDeque<Envelope>,
+    network: VecDeque<Box<Envelope>>,
     outputs: Vec<Output<Sum>>,
     now: Time,
     proposed: u64,

@@ -320,9 +320,9 @@ impl Group {
         life.replica.drain(&mut outputs);
         for output in outputs {
             match output {
-                Output::Action(Action::Send(envelope)) => self.network.push(envelope),
+                Output::Action(Action::Send(envelope)) => self.network.push(*envelope),
                 Output::Action(Action::Persist(persist)) => {
-                    life.log.push_back(Write::Persist(persist));
+                    life.log.push_back(Write::Persist(*persist));
                 }
                 Output::Action(Action::CompactLog(compact)) => {
                     life.log.push_back(Write::Compact(compact));
@@ -484,7 +484,7 @@ impl Group {
         let lost = self.draw(100) < self.lost_percent;
         let to = envelope.to.node.0 as usize - 1;
         if !lost {
-            self.tell(to, Input::Receive(envelope));
+            self.tell(to, Input::Receive(Box::new(envelope)));
         }
     }
 

@@ -109,7 +109,7 @@ pub(crate) fn play<S: Machine>(
 pub(crate) struct Player<S: Machine> {
     pub(crate) world: World<S>,
     /// Everything that was ever sent, by its name.
-    pool: BTreeMap<String, Vec<Envelope>>,
+    pool: BTreeMap<String, Vec<Box<Envelope>>>,
     clocks: Vec<Time>,
     harmed: BTreeSet<NodeId>,
     /// Sessions that began, by the request that asked for each.

@@ -14,7 +14,7 @@ pub(crate) struct Cluster {
     nodes: Vec<Node>,
     /// Whether a node was handed something since it was drained.
     handed: Vec<bool>,
-    queue: VecDeque<Envelope>,
+    queue: VecDeque<Box<Envelope>>,
     actions: Vec<Action>,
     requests: u64,
     payload: Bytes,

@@ -167,6 +167,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
+    use alloc::boxed::Box;
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -239,14 +240,14 @@ mod tests {
         }
 
         fn receive(&mut self, term: u64, session: Session, body: Body) -> Vec<Action> {
-            self.step(Input::Receive(Envelope {
+            self.step(Input::Receive(Box::new(Envelope {
                 from: identity(2),
                 boot: Boot(1),
                 to: identity(1).member,
                 term: Term(term),
                 session,
                 body,
-            }))
+            })))
         }
 
         /// Node 2 helps to elect it and has its log, up to `last`.

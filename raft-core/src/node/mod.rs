@@ -470,7 +470,7 @@ impl Node {
             let to = entries.last().map_or(last, |entry| entry.id.index);
             let write = self.persistence.begin(self.me().store, to, self.now);
             let hard_state = self.hard_state_to_write(write.mark.as_ref());
-            self.outbox.push(Action::Persist(Persist {
+            self.outbox.push(Action::Persist(Box::new(Persist {
                 id: write.id,
                 store: self.me().store,
                 boot: self.boot,
@@ -478,7 +478,7 @@ impl Node {
                 snapshot: write.mark,
                 identity: write.identity,
                 entries,
-            }));
+            })));
         }
     }
 
@@ -599,8 +599,8 @@ impl Node {
         }
     }
 
-    fn envelope(&self, to: Member, session: Session, body: Body) -> Envelope {
-        Envelope {
+    fn envelope(&self, to: Member, session: Session, body: Body) -> Box<Envelope> {
+        Box::new(Envelope {
             from: Identity {
                 cluster: self.cluster(),
                 ..self.identity
@@ -610,7 +610,7 @@ impl Node {
             term: self.hard_state.term,
             session,
             body,
-        }
+        })
     }
 
     fn send(&mut self, to: Member, session: Session, body: Body) {

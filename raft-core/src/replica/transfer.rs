@@ -3,6 +3,7 @@
 //! Always holds: nothing a peer says about parts of snapshots changes the node; what is received is relied on
 //! only once the store has verified it as a whole.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -75,7 +76,7 @@ const fn session(ticket: SnapshotTicket) -> Session {
 
 impl<S: StateMachine> Replica<S> {
     /// Takes a message between replicas; gives back one that is for the node.
-    pub(super) fn receive(&mut self, envelope: Envelope) -> Option<Envelope> {
+    pub(super) fn receive(&mut self, envelope: Box<Envelope>) -> Option<Box<Envelope>> {
         let (from, exchange) = (envelope.from.member, envelope.session);
         match &envelope.body {
             Body::FetchSnapshot {

@@ -102,6 +102,7 @@ impl<S: StateMachine> Replica<S> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::boxed::Box;
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -179,7 +180,7 @@ mod tests {
                 session,
                 body,
             };
-            self.handle(Input::Receive(envelope));
+            self.handle(Input::Receive(Box::new(envelope)));
         }
 
         fn handle(&mut self, input: Input) {

@@ -121,7 +121,7 @@ impl Group {
     fn act(&mut self, node: u64, action: Action, queue: &mut VecDeque<(u64, Input)>) {
         match action {
             Action::Send(envelope) => {
-                self.sent.push(envelope.clone());
+                self.sent.push(*envelope.clone());
                 let to = envelope.to.node.0;
                 let lost = self.cut.contains(&node) || self.cut.contains(&to);
                 if !lost && !(self.lose)(&envelope) {

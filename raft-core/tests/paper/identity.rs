@@ -8,7 +8,7 @@ use raft_core::{
 use super::subject::{Subject, append, heartbeat, id, log, member, session};
 
 fn heard(subject: &Subject) -> Envelope {
-    subject.envelope(2, 1, session(1), heartbeat(0, 1))
+    *subject.envelope(2, 1, session(1), heartbeat(0, 1))
 }
 
 fn alerts(actions: &[Action]) -> Vec<Alert> {
@@ -26,7 +26,7 @@ fn refused(change: impl Fn(&mut Envelope), refusal: Refusal) {
         let mut envelope = heard(&subject);
         change(&mut envelope);
         let from = envelope.from.member;
-        let actions = subject.step(Input::Receive(envelope));
+        let actions = subject.step(Input::Receive(Box::new(envelope)));
         let expected = (repetition == 0).then_some(Alert::Refused { from, refusal });
         assert_eq!(alerts(&actions), expected.into_iter().collect::<Vec<_>>());
         assert_eq!(actions.len(), usize::from(repetition == 0));
@@ -64,9 +64,9 @@ fn a_message_of_an_earlier_life_of_its_sender_is_refused() {
     let mut subject = Subject::new(3);
     let mut newer = heard(&subject);
     newer.boot = Boot(5);
-    subject.step(Input::Receive(newer));
+    subject.step(Input::Receive(Box::new(newer)));
     let older = heard(&subject);
-    let actions = subject.step(Input::Receive(older));
+    let actions = subject.step(Input::Receive(Box::new(older)));
     assert!(
         actions
             .iter()

@@ -23,7 +23,7 @@ fn blank() -> Subject {
 fn foreign(subject: &Subject, body: Body) -> Envelope {
     let mut envelope = subject.envelope(2, 5, session(5), body);
     envelope.from.cluster = ClusterId(2);
-    envelope
+    *envelope
 }
 
 fn heartbeat() -> Body {
@@ -65,12 +65,12 @@ fn a_blank_store_listens_to_the_first_cluster_it_heard_and_in_another_life_to_an
     let mut subject = blank();
     subject.receive(2, 5, session(5), heartbeat());
     let other = foreign(&subject, heartbeat());
-    let refused = subject.step(Input::Receive(other));
+    let refused = subject.step(Input::Receive(Box::new(other)));
     assert_eq!(sent(&refused).count(), 0);
     assert_eq!(subject.node.status().refused.foreign, 1);
     let mut subject = blank();
     let other = foreign(&subject, heartbeat());
-    let heard = subject.step(Input::Receive(other));
+    let heard = subject.step(Input::Receive(Box::new(other)));
     assert_eq!(sent(&heard).next().unwrap().from.cluster, ClusterId(2));
     let mut nobody = subject.envelope(2, 5, session(5), heartbeat());
     nobody.from.cluster = ClusterId::NONE;
@@ -137,7 +137,10 @@ fn a_blank_store_joins_with_its_first_snapshot_in_one_write() {
     let voted = subject.settle(Input::Receive(envelope));
     assert!(bodies(&voted).contains(&Body::VoteReply { granted: true }));
     let other = foreign(&subject, heartbeat());
-    assert_eq!(sent(&subject.step(Input::Receive(other))).count(), 0);
+    assert_eq!(
+        sent(&subject.step(Input::Receive(Box::new(other)))).count(),
+        0
+    );
 }
 
 /// A crash before that write is done leaves the store as blank as it was.
@@ -157,7 +160,7 @@ fn a_store_that_did_not_come_to_join_may_be_attached_elsewhere() {
     };
     let mut subject = Subject::from_store(3, restored, Options::default());
     let other = foreign(&subject, append(id(0, 0), 0, vec![]));
-    let actions: Vec<Action> = subject.step(Input::Receive(other));
+    let actions: Vec<Action> = subject.step(Input::Receive(Box::new(other)));
     let reply = sent(&actions).next().unwrap();
     assert_eq!(reply.body, Body::AppendReply(AppendOutcome::Blank));
     assert_eq!(reply.from.cluster, ClusterId(2));

@@ -421,7 +421,7 @@ fn a_repeated_message_changes_the_membership_once() {
         .find(|envelope| asked(&envelope.body))
         .unwrap()
         .clone();
-    group.input(1, Input::Receive(message));
+    group.input(1, Input::Receive(Box::new(message)));
     assert_eq!(group.nodes[&1].status().configured, first);
     assert_eq!(
         group.was_sent(|body| matches!(body, Body::ForwardControlReply { .. })),

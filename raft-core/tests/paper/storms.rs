@@ -145,7 +145,7 @@ impl Storm {
     fn step(&mut self, input: Input) {
         for action in self.subject.step(input) {
             match action {
-                Action::Persist(persist) => self.writes.push(Write::Persist(Box::new(persist))),
+                Action::Persist(persist) => self.writes.push(Write::Persist(persist)),
                 Action::CompactLog(compact) => self.writes.push(Write::Compact(compact)),
                 Action::ReadLog(read) => self.reads.push(read),
                 Action::ReceiveSnapshot { ticket, .. } => self.ticket = ticket,

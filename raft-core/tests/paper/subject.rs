@@ -234,8 +234,14 @@ impl Subject {
         self.step(Input::Receive(envelope))
     }
 
-    pub(crate) fn envelope(&self, from: u64, term: u64, session: Session, body: Body) -> Envelope {
-        Envelope {
+    pub(crate) fn envelope(
+        &self,
+        from: u64,
+        term: u64,
+        session: Session,
+        body: Body,
+    ) -> Box<Envelope> {
+        Box::new(Envelope {
             from: Identity {
                 group: GroupId(0),
                 cluster: ClusterId(1),
@@ -246,7 +252,7 @@ impl Subject {
             term: Term(term),
             session,
             body,
-        }
+        })
     }
 
     /// The disk finishes every write in these actions.
@@ -397,7 +403,7 @@ impl Subject {
 
 pub(crate) fn sent(actions: &[Action]) -> impl Iterator<Item = &Envelope> {
     actions.iter().filter_map(|action| match action {
-        Action::Send(envelope) => Some(envelope),
+        Action::Send(envelope) => Some(&**envelope),
         _ => None,
     })
 }
@@ -410,7 +416,7 @@ pub(crate) fn bodies(actions: &[Action]) -> Vec<Body> {
 
 pub(crate) fn persists(actions: &[Action]) -> impl Iterator<Item = &Persist> {
     actions.iter().filter_map(|action| match action {
-        Action::Persist(persist) => Some(persist),
+        Action::Persist(persist) => Some(&**persist),
         _ => None,
     })
 }

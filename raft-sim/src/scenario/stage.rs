@@ -52,11 +52,11 @@ pub(super) struct Stage {
     world: World<Registers>,
     now: Time,
     /// Messages on their way, in the order in which they were sent.
-    flights: VecDeque<Envelope>,
+    flights: VecDeque<Box<Envelope>>,
     cut: BTreeSet<(NodeId, NodeId)>,
     blocks: Vec<Block>,
     /// What is held back.
-    held: Vec<Envelope>,
+    held: Vec<Box<Envelope>>,
     answers: Vec<String>,
     last_op: u64,
     election_timeout: Span,
@@ -358,7 +358,7 @@ impl Stage {
         Err(wrong("a command after which things come to rest", line))
     }
 
-    fn deliver(&mut self, envelope: Envelope) {
+    fn deliver(&mut self, envelope: Box<Envelope>) {
         let (from, to) = (envelope.from.member.node, envelope.to.node);
         let text = format!(
             "{} {}",

@@ -74,7 +74,7 @@ pub(crate) struct OddCounts {
 /// A message on its way.
 #[derive(Clone)]
 pub(super) struct Flight {
-    pub(super) envelope: Envelope,
+    pub(super) envelope: Box<Envelope>,
     pub(super) to: NodeId,
     pub(super) sent: Time,
     /// What a recorded schedule calls it.

@@ -30,7 +30,7 @@ pub(crate) type Fresh<S> = Arc<dyn Fn() -> S + Send + Sync>;
 
 /// What one step brought about and its driver must carry on.
 pub(crate) struct Effects<R> {
-    pub(crate) sent: Vec<Envelope>,
+    pub(crate) sent: Vec<Box<Envelope>>,
     /// What the node was like when it acted last, as a number.
     pub(crate) state: u64,
     pub(crate) replies: Vec<(OpId, Result<R, RequestError>)>,

@@ -16,7 +16,7 @@ const OLD_KEPT: usize = 64;
 const ENCODED_ONE_IN: u64 = 64;
 
 impl<S: Machine> Cluster<S> {
-    pub(super) fn transmit(&mut self, envelope: Envelope) {
+    pub(super) fn transmit(&mut self, envelope: Box<Envelope>) {
         let from = envelope.from.member.node;
         let chosen = || self.rng.next_u64() & 1 == 0;
         let to = self.links.place_of(envelope.to.node, chosen);
@@ -45,7 +45,7 @@ impl<S: Machine> Cluster<S> {
             return;
         }
         if (chance / 1_000_000).is_multiple_of(ENCODED_ONE_IN) {
-            flight.envelope = through_bytes(&flight.envelope);
+            *flight.envelope = through_bytes(&flight.envelope);
         }
         let spread = network.delay_max - network.delay_min + 1;
         if chance / 1_000 % 1_000 < network.repeated_per_mille {

@@ -78,7 +78,7 @@ impl Incoming {
         scratch: &mut [u8],
         own: &Introduction,
         frame_bytes_max: u64,
-        mut receive: impl FnMut(Envelope),
+        mut receive: impl FnMut(Box<Envelope>),
     ) -> Result<Turn, IncomingError> {
         let mut taken = 0;
         while taken < TURN_BYTES {
@@ -128,7 +128,7 @@ impl Incoming {
         &mut self,
         own: &Introduction,
         body: &Bytes,
-        receive: &mut impl FnMut(Envelope),
+        receive: &mut impl FnMut(Box<Envelope>),
     ) -> Result<(), IncomingError> {
         let from = match self.from {
             Some(from) if !Opening::is_one(body) => from,
@@ -141,7 +141,7 @@ impl Incoming {
                 found: envelope.from.member,
             });
         }
-        receive(envelope);
+        receive(Box::new(envelope));
         Ok(())
     }
 

@@ -76,7 +76,7 @@ impl Tokens {
 #[derive(Debug)]
 pub(crate) enum TcpEvent {
     /// A message arrived.
-    Received(Envelope),
+    Received(Box<Envelope>),
     /// What was on its way to this peer may be lost.
     Unreachable(Member),
     /// A name has to be looked up, on a thread that may block.
