@@ -107,6 +107,7 @@ extern crate alloc;
 extern crate std;
 
 mod action;
+mod by_member;
 mod change;
 pub mod codec;
 mod configuration;

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use crate::entry::Entry;
 use crate::log_sizes::LogSizes;
-use crate::run::{Run, Sums};
+use crate::run::{Run, Sums, count};
 use crate::term_runs::TermRuns;
 use crate::types::{EntryId, Index, Term};
 
@@ -245,7 +245,7 @@ impl Log {
     pub(crate) fn slice(&mut self, from: Index, to: Index, bytes_max: u64) -> (Arc<[Entry]>, u64) {
         assert!(self.in_memory(from), "only entries in memory are sliced");
         let to = to.min(self.last().index);
-        if from == self.open_first() {
+        if !self.open.is_empty() && from == self.open_first() {
             self.close(self.fitting(to, bytes_max));
         }
         if let Some(run) = self.runs.get(self.place_of(from))
@@ -305,15 +305,14 @@ impl Log {
 
     /// Which run an index lies in; as many as there are if it lies after them.
     fn place_of(&self, index: Index) -> usize {
-        let mut place = self.runs.len();
+        let runs = self.runs.len();
         // Nearly every question is about one of the newest.
-        for run in self.runs.iter().rev().take(4) {
-            if run.last() < index {
-                return place;
+        for place in (runs.saturating_sub(4)..runs).rev() {
+            if self.runs[place].last() < index {
+                return place + 1;
             }
-            place -= 1;
         }
-        place.min(self.runs.partition_point(|run| run.last() < index))
+        self.runs.partition_point(|run| run.last() < index)
     }
 
     fn entry(&self, index: Index) -> Option<&Entry> {
@@ -336,11 +335,12 @@ impl Log {
         if from > to {
             return sums;
         }
-        for run in self.runs.range(self.place_of(from)..) {
-            if run.first() > to {
+        for place in self.place_of(from)..self.runs.len() {
+            let run = &self.runs[place];
+            sums.add(run.sums_between(from, to));
+            if run.last() >= to {
                 return sums;
             }
-            sums.add(run.sums_between(from, to));
         }
         let first = self.open_first();
         if from <= first && to == self.last().index {
@@ -400,12 +400,6 @@ impl Log {
             self.runs.pop_front();
         }
     }
-}
-
-/// How many entries there are from `first` to `last`.
-fn count(first: Index, last: Index) -> usize {
-    let count = last.next().0.saturating_sub(first.0);
-    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

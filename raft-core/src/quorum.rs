@@ -74,12 +74,16 @@ pub fn reached<T: Copy + Ord + Default>(values: impl ExactSizeIterator<Item = T>
     // In ascending order, the values from this place on are a majority.
     let place = voters - needed(voters);
     if voters <= INLINE_VOTERS {
-        let mut inline = [T::default(); INLINE_VOTERS];
-        for (slot, value) in inline.iter_mut().zip(values) {
-            *slot = value;
+        let mut sorted = [T::default(); INLINE_VOTERS];
+        for (end, value) in (0..INLINE_VOTERS).zip(values) {
+            let mut slot = end;
+            while slot > 0 && sorted[slot - 1] > value {
+                sorted[slot] = sorted[slot - 1];
+                slot -= 1;
+            }
+            sorted[slot] = value;
         }
-        inline[..voters].sort_unstable();
-        Some(inline[place])
+        Some(sorted[place])
     } else {
         let mut sorted: Vec<T> = values.collect();
         sorted.sort_unstable();

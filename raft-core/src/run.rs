@@ -39,8 +39,8 @@ impl Sums {
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     first: Index,
+    last: Index,
     entries: Arc<[Entry]>,
-    len: usize,
     sums: Sums,
 }
 
@@ -57,7 +57,7 @@ impl Run {
     pub(crate) fn with_sums(entries: Arc<[Entry]>, sums: Sums) -> Self {
         Self {
             first: entries[0].id.index,
-            len: entries.len(),
+            last: entries[entries.len() - 1].id.index,
             entries,
             sums,
         }
@@ -67,16 +67,16 @@ impl Run {
         self.first
     }
 
-    pub(crate) fn last(&self) -> Index {
-        Index(self.first.previous().0 + self.len as u64)
+    pub(crate) const fn last(&self) -> Index {
+        self.last
     }
 
-    pub(crate) const fn len(&self) -> usize {
-        self.len
+    pub(crate) fn len(&self) -> usize {
+        count(self.first, self.last)
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.len == 0
+    pub(crate) fn is_empty(&self) -> bool {
+        self.last < self.first
     }
 
     pub(crate) const fn sums(&self) -> Sums {
@@ -85,7 +85,7 @@ impl Run {
 
     /// Whether nothing of it was truncated, so that it can be shared.
     pub(crate) fn is_whole(&self) -> bool {
-        self.len == self.entries.len()
+        self.len() == self.entries.len()
     }
 
     /// All of it; it is whole.
@@ -94,7 +94,7 @@ impl Run {
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {
-        &self.entries[..self.len]
+        &self.entries[..self.len()]
     }
 
     pub(crate) fn get(&self, index: Index) -> Option<&Entry> {
@@ -118,9 +118,15 @@ impl Run {
 
     /// Removes the last entry.
     pub(crate) fn pop(&mut self) -> Sums {
-        self.len -= 1;
-        let popped = Sums::of(&self.entries[self.len]);
+        let popped = self.entries().last().map(Sums::of).unwrap_or_default();
+        self.last = self.last.previous();
         self.sums.subtract(popped);
         popped
     }
+}
+
+/// How many entries there are from `first` to `last`.
+pub(crate) fn count(first: Index, last: Index) -> usize {
+    let count = last.0.saturating_add(1).saturating_sub(first.0);
+    usize::try_from(count).unwrap_or(usize::MAX)
 }

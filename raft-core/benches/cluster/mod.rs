@@ -47,22 +47,25 @@ impl Cluster {
         let mut actions = std::mem::take(&mut self.actions);
         self.nodes[node].drain(&mut actions);
         for action in actions.drain(..) {
+            if let Action::Send(envelope) = action {
+                self.queue.push_back(envelope);
+                continue;
+            }
             if let Some(done) = carried_out(&action) {
                 self.handle(node, done);
             }
-            if let Action::Send(envelope) = action {
-                self.queue.push_back(envelope);
-            } else {
-                drop(black_box(action));
-            }
+            black_box(&action);
         }
         self.actions = actions;
     }
 
     fn settle(&mut self) {
         loop {
-            while let Some(node) = self.handed.iter().position(|handed| *handed) {
-                self.drain(node);
+            // What a node is handed while it is drained comes from its own disk and state machine.
+            for node in 0..self.nodes.len() {
+                while self.handed[node] {
+                    self.drain(node);
+                }
             }
             if self.queue.is_empty() {
                 return;

@@ -195,7 +195,7 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        let Some(progress) = leader.peers.get_mut(&peer) else {
+        let Some(progress) = leader.peers.get_mut(peer) else {
             return;
         };
         if progress.reading != Some(ticket) {

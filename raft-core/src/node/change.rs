@@ -176,6 +176,11 @@ impl Node {
         self.append_own(Payload::Configuration(Arc::new(configuration)));
     }
 
+    /// Whether a change is under way that this leader drives.
+    pub(super) const fn is_changing(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.change.is_some())
+    }
+
     /// Takes the change that is under way a step further, if it can be; true if it was.
     pub(super) fn drive_change(&mut self) -> bool {
         let latest = self.configurations.latest_index();
@@ -246,7 +251,7 @@ impl Node {
         let short = self.options.election_timeout;
         if let Role::Leader(leader) = &self.role {
             for (member, round) in &mut catch_up.rounds {
-                if let Some(peer) = leader.peers.get(member) {
+                if let Some(peer) = leader.peers.get(*member) {
                     round.observe(now, peer.match_index, last, short);
                 }
             }
@@ -282,7 +287,7 @@ impl Node {
         let mut given_up = waiting.filter(|(member, round)| {
             // One that fetches a snapshot is heard, and gets nowhere until it has it.
             let heard = match &self.role {
-                Role::Leader(leader) => leader.peers.get(member).map(|peer| peer.last_contact),
+                Role::Leader(leader) => leader.peers.get(**member).map(|peer| peer.last_contact),
                 Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
             };
             let alive = heard.unwrap_or_default().max(round.advanced);

@@ -218,6 +218,9 @@ impl Node {
 
     /// Answers appends once: with all that is durable of what the leader is known to share.
     pub(super) fn flush_acknowledgement(&mut self) {
+        if !matches!(&self.role, Role::Follower(follower) if follower.owed.is_some()) {
+            return;
+        }
         let durable = self.acknowledgeable();
         let Role::Follower(follower) = &mut self.role else {
             return;

@@ -203,7 +203,7 @@ impl Node {
             return;
         }
         match &self.role {
-            Role::Leader(_) if self.refused_for_transfer().is_some() => self.refuse_beyond(),
+            Role::Leader(_) if self.hands_over() => self.refuse_beyond(),
             Role::Leader(_) => {
                 while let Some(unsent) = self.forwards.pop() {
                     self.append_proposal(unsent);
@@ -304,7 +304,7 @@ impl Node {
         if !new && !planted(Bug::ForwardTwice) {
             return;
         }
-        let hands_over = self.refused_for_transfer().is_some();
+        let hands_over = self.hands_over();
         if let Role::Leader(leader) = &mut self.role
             && self.hard_state.term == session.term
             && (hands_over || !leader.held.messages.is_empty())
@@ -332,7 +332,7 @@ impl Node {
 
     /// The leader goes on: what it kept for others while it wanted to hand over.
     pub(super) fn take_held(&mut self) {
-        while self.refused_for_transfer().is_none()
+        while !self.hands_over()
             && let Role::Leader(leader) = &mut self.role
             && let Some(held) = leader.held.pop()
         {

@@ -84,16 +84,16 @@ impl Node {
             return None;
         };
         let is_able = |peer: &Progress| self.is_live(peer) && peer.disk == DiskHealth::Healthy;
-        let others = |member: Member| Some(leader.peers.get(&member).is_some_and(is_able));
+        let others = |member: Member| Some(leader.peers.get(member).is_some_and(is_able));
         let others = self.configuration().tally(others);
         if others != Tally::Won {
             return None;
         }
         let able = leader.peers.iter();
         let able =
-            able.filter(|(member, peer)| is_able(peer) && self.can_take_over(leader, **member));
+            able.filter(|(member, peer)| is_able(peer) && self.can_take_over(leader, *member));
         let most = able.max_by_key(|(_, peer)| peer.match_index);
-        most.map(|(member, _)| *member)
+        most.map(|(member, _)| member)
     }
 
     /// Whether a peer was heard within the last election timeout.
@@ -104,7 +104,7 @@ impl Node {
     /// Whether a peer could take over in a moment: a voter that stays one, lives, and has on its disk what
     /// was committed a moment ago.
     fn can_take_over(&self, leader: &Leader, member: Member) -> bool {
-        let Some(peer) = leader.peers.get(&member) else {
+        let Some(peer) = leader.peers.get(member) else {
             return false;
         };
         let configuration = self.configuration();

@@ -109,7 +109,7 @@ impl Node {
         if let Role::Leader(leader) = &mut self.role
             && round <= leader.round
             && let Some(begun) = leader.rounds.begun_at(round)
-            && let Some(peer) = leader.peers.get_mut(&member)
+            && let Some(peer) = leader.peers.get_mut(member)
         {
             peer.confirmed = peer.confirmed.max(Some(begun));
             let since = if planted(Bug::LeaseFromAnswer) {

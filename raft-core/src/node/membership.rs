@@ -3,11 +3,11 @@
 //! Always holds: a configuration counts from the moment its entry is appended to the moment it is
 //! truncated, committed or not (S25).
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::action::{Action, Alert, Observation};
+use crate::by_member::ByMember;
 use crate::configuration::{Configuration, Configurations};
 use crate::message::{Body, Session};
 use crate::planted::{Bug, planted};
@@ -26,7 +26,7 @@ pub(super) struct Departure {
 }
 
 /// Members on their way out, by who they are.
-pub(super) type Departures = BTreeMap<Member, Departure>;
+pub(super) type Departures = ByMember<Departure>;
 
 /// How many election timeouts a removed member is given to learn of it.
 const FAREWELL_TIMEOUTS: u64 = 4;
@@ -59,11 +59,12 @@ impl Node {
     }
 
     fn configuration_changed(&mut self) {
+        self.recount = true;
         let configuration = self.configuration().clone();
         let role = &self.role;
         self.boots.retain(|member, _| {
-            let leaving = matches!(role, Role::Leader(leader) if leader.peers.contains_key(member));
-            leaving || configuration.contains(*member)
+            let leaving = matches!(role, Role::Leader(leader) if leader.peers.contains(member));
+            leaving || configuration.contains(member)
         });
         self.refresh_peers();
         self.check_transfer_target();
@@ -97,25 +98,25 @@ impl Node {
             return;
         };
         let mut returned = Vec::new();
-        for (member, peer) in &mut leader.peers {
-            if configuration.contains(*member) {
+        for (member, peer) in leader.peers.iter_mut() {
+            if configuration.contains(member) {
                 if leader.departures.remove(member).is_some() {
-                    returned.push(*member);
+                    returned.push(member);
                 }
             } else {
                 let departure = Departure {
                     index: added,
                     until,
                 };
-                leader.departures.entry(*member).or_insert(departure);
+                leader.departures.get_or_insert(member, departure);
                 peer.commit_wanted = peer.commit_wanted.max(added);
             }
         }
         // A member that was removed and added again gets another session, so that late answers to its
         // first life are seen as such.
-        leader.peers.retain(|member, _| !returned.contains(member));
+        leader.peers.retain(|member, _| !returned.contains(&member));
         for member in configuration.members() {
-            if member == me || leader.peers.contains_key(&member) {
+            if member == me || leader.peers.contains(member) {
                 continue;
             }
             let session = Session {
@@ -125,7 +126,7 @@ impl Node {
             };
             leader
                 .peers
-                .insert(member, Progress::new(session, next, now));
+                .get_or_insert(member, Progress::new(session, next, now));
         }
     }
 

@@ -40,6 +40,7 @@ use bytes::Bytes;
 use crate::action::{
     Action, Alert, HaltReason, Observation, Outcome, Persist, Refusal, Rejection, RoleKind,
 };
+use crate::by_member::ByMember;
 use crate::configuration::{Configuration, Configurations};
 use crate::entry::Entry;
 use crate::error::RestoreError;
@@ -137,6 +138,8 @@ pub struct Node {
     promise: Promise,
     /// How old what is applied is.
     freshness: Freshness,
+    /// Something happened since the last drain by which more may be committed, or be known to be.
+    recount: bool,
     /// It was said already that the disk stalls.
     stall_said: bool,
     commit_index: Index,
@@ -162,7 +165,7 @@ pub struct Node {
     log_reads: BTreeMap<ReadTicket, LogRead>,
     last_ticket: ReadTicket,
     /// The latest life heard of, for members only, so that it stays small.
-    boots: BTreeMap<Member, Boot>,
+    boots: ByMember<Boot>,
     refused: Refused,
     storage_full: bool,
     /// What was sent to the leader may be lost: reads are asked again once it is heard.
@@ -248,6 +251,7 @@ impl Node {
             persistence: Persistence::new(last.index),
             promise: Promise::restored(at, restored.hard_state.promised),
             freshness: Freshness::default(),
+            recount: false,
             stall_said: false,
             commit_index,
             snapshots: Snapshots::new(restored.boot, restored.snapshot.as_ref().map(|s| s.id)),
@@ -265,7 +269,7 @@ impl Node {
             pending_requests: 0,
             log_reads: BTreeMap::new(),
             last_ticket: ReadTicket(restored.boot.first_number()),
-            boots: BTreeMap::new(),
+            boots: ByMember::default(),
             refused: Refused::default(),
             storage_full: false,
             asked_in_vain: false,
@@ -301,6 +305,11 @@ impl Node {
         // A clock that runs backwards would undo promises that rest on time.
         self.now = self.now.max(at);
         let before = self.checkpoint();
+        // These tell nothing of what others have.
+        self.recount |= !matches!(
+            input,
+            Input::Propose { .. } | Input::Read { .. } | Input::Applied { .. }
+        );
         match input {
             Input::Tick => self.on_tick(),
             Input::Receive(envelope) => self.on_receive(&envelope),
@@ -354,12 +363,14 @@ impl Node {
         if self.halted.is_none() && !self.is_emptying() {
             let before = self.checkpoint();
             self.release_withheld();
-            self.advance_commit();
-            // A new configuration may need fewer copies than the one before (S32).
-            while self.drive_change() {
+            if core::mem::take(&mut self.recount) || self.is_changing() {
                 self.advance_commit();
+                // A new configuration may need fewer copies than the one before (S32).
+                while self.drive_change() {
+                    self.advance_commit();
+                }
+                self.drive_leaving();
             }
-            self.drive_leaving();
             self.resolve_decided();
             self.resolve_solo();
             self.begin_compact();
@@ -442,7 +453,7 @@ impl Node {
             self.log.set_durable(durable);
         }
         self.note_marks();
-        self.stall_said &= self.disk_stalls();
+        self.stall_said = self.stall_said && self.disk_stalls();
         if self.persistence.hard_state_is_durable() {
             self.count_own_vote();
         }

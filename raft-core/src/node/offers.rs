@@ -19,7 +19,7 @@ impl Node {
     /// A peer's store is new: entries could follow nothing there.
     pub(super) fn on_blank(&mut self, member: Member) {
         if let Role::Leader(leader) = &mut self.role
-            && let Some(peer) = leader.peers.get_mut(&member)
+            && let Some(peer) = leader.peers.get_mut(member)
             // A late answer, of before the peer had anything.
             && peer.match_index == Index(0)
             && peer.state != ProgressState::Snapshot
@@ -31,7 +31,7 @@ impl Node {
     /// What was being read for a peer is not in the log any more.
     pub(super) fn on_compacted_for(&mut self, member: Member, ticket: ReadTicket) {
         if let Role::Leader(leader) = &mut self.role
-            && let Some(peer) = leader.peers.get_mut(&member)
+            && let Some(peer) = leader.peers.get_mut(member)
             && peer.reading == Some(ticket)
         {
             peer.needs_snapshot();
@@ -46,9 +46,8 @@ impl Node {
         };
         let waiting = leader.peers.iter();
         let waiting = waiting.filter(|(_, peer)| peer.state == ProgressState::Snapshot);
-        let waiting: Vec<(Member, Option<Offer>)> = waiting
-            .map(|(member, peer)| (*member, peer.offer))
-            .collect();
+        let waiting: Vec<(Member, Option<Offer>)> =
+            waiting.map(|(member, peer)| (member, peer.offer)).collect();
         let Some(latest) = self.snapshots.durable() else {
             self.ask_for_snapshot();
             return;
@@ -71,7 +70,7 @@ impl Node {
             return;
         };
         let holders = leader.holders(member, id.index);
-        let Some(peer) = leader.peers.get_mut(&member) else {
+        let Some(peer) = leader.peers.get_mut(member) else {
             return;
         };
         peer.offered(id, now);
@@ -108,9 +107,8 @@ impl Leader {
     /// Other peers that have everything up to `index`.
     fn holders(&self, except: Member, index: Index) -> Vec<Member> {
         let peers = self.peers.iter();
-        let holders =
-            peers.filter(|(member, peer)| **member != except && peer.match_index >= index);
-        holders.map(|(member, _)| *member).collect()
+        let holders = peers.filter(|(member, peer)| *member != except && peer.match_index >= index);
+        holders.map(|(member, _)| member).collect()
     }
 }
 

@@ -30,8 +30,7 @@ impl Node {
         };
         // Behind what waits already; and while another node is to lead, it may be handed to that one. A
         // leader without room says so instead, because the next one may well have some.
-        let waits = self.forwards.is_waiting()
-            || (self.refused_for_transfer().is_some() && !self.storage_full);
+        let waits = self.forwards.is_waiting() || (self.hands_over() && !self.storage_full);
         if matches!(self.role, Role::Leader(_)) && !waits {
             self.append_proposal(unsent);
         } else {

@@ -178,10 +178,7 @@ impl Node {
             if member == me {
                 latest
             } else {
-                leader
-                    .peers
-                    .get(&member)
-                    .map_or(Round(0), |peer| peer.round)
+                leader.peers.get(member).map_or(Round(0), |peer| peer.round)
             }
         });
         let Some(mut confirmed) = confirmed else {

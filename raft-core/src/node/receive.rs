@@ -58,9 +58,12 @@ impl Node {
         if self.is_blank() {
             return self.check_cluster_to_join(envelope);
         }
+        if self.boots.get(from.member) == Some(&envelope.boot) {
+            return Ok(());
+        }
         // Members only: anybody may ask for a vote (S21), but only so many are remembered.
         if self.configuration().contains(from.member) {
-            let known = self.boots.entry(from.member).or_insert(Boot(0));
+            let known = self.boots.get_or_insert(from.member, Boot(0));
             if envelope.boot < *known {
                 return Err(Refusal::EarlierBoot);
             }
@@ -173,7 +176,7 @@ impl Node {
         let Role::Leader(leader) = &mut self.role else {
             return false;
         };
-        let peer = leader.peers.get(&from);
+        let peer = leader.peers.get(from);
         assert!(
             !planted(Bug::ReplyAfterRemoval) || peer.is_some(),
             "only peers answer"

@@ -5,10 +5,10 @@
 //! Always holds: a leader counts its own entries only once they are durable (S4), and commits nothing of
 //! an older term by counting (S44).
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use crate::action::{Action, Alert, Refusal};
+use crate::by_member::ByMember;
 use crate::entry::{Entry, Payload, check_run};
 use crate::lease::Rounds;
 use crate::message::{AppendOutcome, Body, DiskHealth, Envelope};
@@ -27,7 +27,7 @@ use super::{LogReader, Node, Role};
 /// What only a leader knows.
 #[derive(Clone, Debug)]
 pub(super) struct Leader {
-    pub(super) peers: BTreeMap<Member, Progress>,
+    pub(super) peers: ByMember<Progress>,
     /// The latest round of heartbeats.
     pub(super) round: Round,
     pub(super) heartbeat_due: Time,
@@ -57,7 +57,7 @@ pub(super) struct Leader {
 impl Leader {
     pub(super) fn new(now: Time, heartbeat_interval: Span, noop: Index) -> Self {
         Self {
-            peers: BTreeMap::new(),
+            peers: ByMember::default(),
             round: Round(0),
             heartbeat_due: Time(now.0.saturating_add(heartbeat_interval.0)),
             reads: ReadQueue::new(),
@@ -67,7 +67,7 @@ impl Leader {
             hand_over_after: now,
             uncommitted_bytes: 0,
             held: HeldForwards::default(),
-            departures: Departures::new(),
+            departures: Departures::default(),
             change: None,
             transfer: None,
             leaving: None,
@@ -133,7 +133,7 @@ impl Node {
             } else {
                 leader
                     .peers
-                    .get(&member)
+                    .get(member)
                     .map_or(Time(0), |peer| peer.last_contact)
             }
         });
@@ -183,7 +183,7 @@ impl Node {
             .rounds
             .begin(round, self.now, self.options.election_timeout);
         let mut peers = core::mem::take(&mut leader.peers);
-        for (member, peer) in &mut peers {
+        for (member, peer) in peers.iter_mut() {
             // No further than it is known to have the log (S46).
             let commit = commit.min(peer.match_index);
             let heartbeat = Body::Heartbeat {
@@ -193,12 +193,12 @@ impl Node {
                 promise,
                 priority,
             };
-            self.send(*member, peer.session, heartbeat);
+            self.send(member, peer.session, heartbeat);
         }
         self.restore_peers(peers);
     }
 
-    fn restore_peers(&mut self, peers: BTreeMap<Member, Progress>) {
+    fn restore_peers(&mut self, peers: ByMember<Progress>) {
         if let Role::Leader(leader) = &mut self.role {
             leader.peers = peers;
         }
@@ -210,8 +210,8 @@ impl Node {
         };
         let mut peers = core::mem::take(&mut leader.peers);
         let mut waits = false;
-        for (member, peer) in &mut peers {
-            self.replicate_to(*member, peer);
+        for (member, peer) in peers.iter_mut() {
+            self.replicate_to(member, peer);
             waits |= peer.state == ProgressState::Snapshot;
         }
         self.restore_peers(peers);
@@ -263,7 +263,7 @@ impl Node {
             return;
         };
         let mut peers = core::mem::take(&mut leader.peers);
-        if let Some(peer) = peers.get_mut(&member) {
+        if let Some(peer) = peers.get_mut(member) {
             let bytes = entries.iter().map(Entry::memory_bytes).sum();
             self.send_append(member, peer, entries, bytes);
         }
@@ -323,7 +323,7 @@ impl Node {
                 let agreed = self.log.terms().best_match(hint).index;
                 let next = if known { agreed } else { hint.index }.next();
                 if let Role::Leader(leader) = &mut self.role
-                    && let Some(peer) = leader.peers.get_mut(&member)
+                    && let Some(peer) = leader.peers.get_mut(member)
                 {
                     let acknowledged = peer.match_index;
                     if previous <= acknowledged
@@ -350,7 +350,7 @@ impl Node {
             return;
         }
         if let Role::Leader(leader) = &mut self.role
-            && let Some(peer) = leader.peers.get_mut(&member)
+            && let Some(peer) = leader.peers.get_mut(member)
         {
             peer.acknowledged(matched);
         }
@@ -373,7 +373,7 @@ impl Node {
             self.refuse(member, Refusal::Malformed);
             return;
         }
-        if let Some(peer) = leader.peers.get_mut(&member) {
+        if let Some(peer) = leader.peers.get_mut(member) {
             if matched > peer.match_index {
                 peer.acknowledged(matched);
             }
@@ -386,7 +386,7 @@ impl Node {
     pub(super) fn note_contact(&mut self, member: Member, boot: Boot) {
         let now = self.now;
         if let Role::Leader(leader) = &mut self.role
-            && let Some(peer) = leader.peers.get_mut(&member)
+            && let Some(peer) = leader.peers.get_mut(member)
         {
             peer.last_contact = now;
             match peer.boot {
@@ -399,7 +399,7 @@ impl Node {
 
     pub(super) fn on_peer_unreachable(&mut self, member: Member) {
         if let Role::Leader(leader) = &mut self.role
-            && let Some(peer) = leader.peers.get_mut(&member)
+            && let Some(peer) = leader.peers.get_mut(member)
             && peer.state == ProgressState::Replicate
         {
             peer.probe_from(peer.match_index.next());
@@ -432,7 +432,7 @@ impl Node {
             } else {
                 leader
                     .peers
-                    .get(&member)
+                    .get(member)
                     .map_or(Index(0), |peer| peer.match_index)
             }
         });
@@ -466,7 +466,7 @@ impl Node {
     /// A request of this peer waits for `index`: tell it as soon as that is committed.
     pub(super) fn tell_commit(&mut self, member: Member, index: Index) {
         if let Role::Leader(leader) = &mut self.role
-            && let Some(peer) = leader.peers.get_mut(&member)
+            && let Some(peer) = leader.peers.get_mut(member)
         {
             peer.commit_wanted = peer.commit_wanted.max(index);
         }

@@ -65,7 +65,7 @@ impl Node {
             if member == me {
                 own
             } else {
-                leader.peers.get(&member).map_or(T::default(), &of)
+                leader.peers.get(member).map_or(T::default(), &of)
             }
         })
     }

@@ -60,15 +60,15 @@ impl<'a> Status<'a> {
     /// send. Empty unless this node leads.
     pub fn peers(&self) -> impl Iterator<Item = (Member, Index, Index)> + 'a {
         self.progress()
-            .map(|(member, peer)| (*member, peer.match_index, peer.next_index))
+            .map(|(member, peer)| (member, peer.match_index, peer.next_index))
     }
 
     /// How a leader sends to each of its peers. Empty unless this node leads.
     pub fn replication(&self) -> impl Iterator<Item = (Member, ProgressState)> + 'a {
-        self.progress().map(|(member, peer)| (*member, peer.state))
+        self.progress().map(|(member, peer)| (member, peer.state))
     }
 
-    fn progress(&self) -> impl Iterator<Item = (&'a Member, &'a Progress)> + 'a {
+    fn progress(&self) -> impl Iterator<Item = (Member, &'a Progress)> + 'a {
         let peers = match self.role_state {
             Role::Leader(leader) => Some(leader.peers.iter()),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,

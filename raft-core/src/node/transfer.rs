@@ -93,7 +93,7 @@ impl Node {
         let Role::Leader(leader) = &self.role else {
             return Ok(());
         };
-        let disk = leader.peers.get(&to).map(|peer| peer.disk);
+        let disk = leader.peers.get(to).map(|peer| peer.disk);
         match disk.filter(|_| self.disk_health() == DiskHealth::Healthy) {
             Some(DiskHealth::Full) => Err(TransferRefusal::DiskFull(to.node)),
             Some(DiskHealth::Stalled) => Err(TransferRefusal::DiskStalls(to.node)),
@@ -110,7 +110,7 @@ impl Node {
         let heard = |at: Time| at + self.options.election_timeout >= self.now;
         let voters = self.configuration().voters.iter();
         let candidates = voters.filter_map(|member| {
-            let peer = leader.peers.get(member)?;
+            let peer = leader.peers.get(*member)?;
             let answered = peer.boot.is_some() && heard(peer.last_contact);
             let able = peer.state != ProgressState::Snapshot && peer.disk == DiskHealth::Healthy;
             answered.then_some((able, peer.match_index, core::cmp::Reverse(*member)))
@@ -141,15 +141,17 @@ impl Node {
         Ok(())
     }
 
+    /// Whether a leader hands over, and takes nothing new.
+    pub(super) const fn hands_over(&self) -> bool {
+        match &self.role {
+            Role::Leader(leader) => leader.transfer.is_some() || leader.leaving.is_some(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => false,
+        }
+    }
+
     /// Why a leader that hands over takes nothing new.
     pub(super) fn refused_for_transfer(&self) -> Option<Rejection> {
-        match &self.role {
-            Role::Leader(leader) => {
-                let leaves = leader.transfer.is_some() || leader.leaving.is_some();
-                leaves.then_some(Rejection::Transferring)
-            }
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
-        }
+        self.hands_over().then_some(Rejection::Transferring)
     }
 
     /// Tells the target to begin as soon as it has everything.
@@ -163,7 +165,7 @@ impl Node {
         };
         let ready = leader
             .peers
-            .get(&transfer.to)
+            .get(transfer.to)
             .is_some_and(|peer| peer.match_index == last.index);
         if ready && !transfer.told {
             transfer.told = true;
@@ -178,9 +180,9 @@ impl Node {
             return;
         };
         let told = leader.transfer.as_ref().filter(|transfer| transfer.told);
-        let peer = told.and_then(|told| leader.peers.get_key_value(&told.to));
+        let peer = told.and_then(|told| Some((told.to, leader.peers.get(told.to)?)));
         if let Some((to, peer)) = peer {
-            let (to, session) = (*to, peer.session);
+            let session = peer.session;
             let round = self.void_lease();
             self.send(to, session, Body::TimeoutNow { last, round });
         }
@@ -269,7 +271,7 @@ impl Node {
             return;
         };
         let reached = configuration.reached(|member| {
-            let peer = leader.peers.get(&member);
+            let peer = leader.peers.get(member);
             peer.map_or(Round(0), |peer| peer.round)
         });
         if leader.transfer.is_none() && reached.is_some_and(|reached| reached >= known) {
