@@ -100,6 +100,14 @@ impl Persistence {
         self.identity.is_some()
     }
 
+    /// Whether writes carry nothing but entries, term, vote and promises, and no message waits for them.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.identity.is_none()
+            && self.mark.is_none()
+            && self.marks.is_empty()
+            && self.withheld.is_empty()
+    }
+
     /// Whether the present hard state is durable.
     pub(crate) fn hard_state_is_durable(&self) -> bool {
         self.done >= self.hard_state_in

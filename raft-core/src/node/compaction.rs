@@ -12,13 +12,13 @@ use super::Node;
 const STEP_BYTES: u64 = 1 << 20;
 
 impl Node {
-    /// Moves the place where the log begins, if that is worth it.
-    pub(super) fn begin_compact(&mut self) {
+    /// Moves the place where the log begins, if that is worth it; true if it was.
+    pub(super) fn begin_compact(&mut self) -> bool {
         let Some(base) = self.compactable() else {
-            return;
+            return false;
         };
         let Some(term) = self.log.term(base) else {
-            return;
+            return false;
         };
         let (configured, configuration) = self.configurations.at(base);
         let compact = CompactLog {
@@ -29,6 +29,7 @@ impl Node {
         self.log.compact(base);
         self.configurations.compact(base);
         self.outbox.push(Action::CompactLog(compact));
+        true
     }
 
     /// The last entry that is to go, if any is.

@@ -189,6 +189,10 @@ impl HeldForwards {
         true
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     fn pop(&mut self) -> Option<Held> {
         let held = self.messages.pop_front()?;
         self.bytes -= held.bytes();
@@ -307,7 +311,7 @@ impl Node {
         let hands_over = self.hands_over();
         if let Role::Leader(leader) = &mut self.role
             && self.hard_state.term == session.term
-            && (hands_over || !leader.held.messages.is_empty())
+            && (hands_over || !leader.held.is_empty())
         {
             let held = Held {
                 origin,

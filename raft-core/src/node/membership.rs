@@ -59,7 +59,7 @@ impl Node {
     }
 
     fn configuration_changed(&mut self) {
-        self.recount = true;
+        self.handed.other = true;
         let configuration = self.configuration().clone();
         let role = &self.role;
         self.boots.retain(|member, _| {

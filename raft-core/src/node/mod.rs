@@ -9,6 +9,7 @@ mod apply;
 mod change;
 mod compaction;
 mod control;
+mod drain;
 mod election;
 mod follower;
 mod forwarding;
@@ -62,6 +63,7 @@ use crate::types::{
 
 use self::apply::ApplyLane;
 use self::control::Controls;
+use self::drain::Handed;
 use self::election::Campaign;
 use self::follower::Follower;
 use self::forwarding::{ForwardWindows, Forwards};
@@ -138,8 +140,7 @@ pub struct Node {
     promise: Promise,
     /// How old what is applied is.
     freshness: Freshness,
-    /// Something happened since the last drain by which more may be committed, or be known to be.
-    recount: bool,
+    handed: Handed,
     /// It was said already that the disk stalls.
     stall_said: bool,
     commit_index: Index,
@@ -251,7 +252,7 @@ impl Node {
             persistence: Persistence::new(last.index),
             promise: Promise::restored(at, restored.hard_state.promised),
             freshness: Freshness::default(),
-            recount: false,
+            handed: Handed::default(),
             stall_said: false,
             commit_index,
             snapshots: Snapshots::new(restored.boot, restored.snapshot.as_ref().map(|s| s.id)),
@@ -305,11 +306,7 @@ impl Node {
         // A clock that runs backwards would undo promises that rest on time.
         self.now = self.now.max(at);
         let before = self.checkpoint();
-        // These tell nothing of what others have.
-        self.recount |= !matches!(
-            input,
-            Input::Propose { .. } | Input::Read { .. } | Input::Applied { .. }
-        );
+        self.handed.note(&input);
         match input {
             Input::Tick => self.on_tick(),
             Input::Receive(envelope) => self.on_receive(&envelope),
@@ -353,47 +350,6 @@ impl Node {
             Input::StorageAvailable => self.storage_full = false,
         }
         self.check_against(before.as_ref());
-    }
-
-    /// Puts everything that is now to be done behind `actions`, coalesced.
-    ///
-    /// Messages come before the write they go out beside: a leader's followers can be writing while
-    /// it is (dissertation §10.2.1).
-    pub fn drain(&mut self, actions: &mut Vec<Action>) {
-        if self.halted.is_none() && !self.is_emptying() {
-            let before = self.checkpoint();
-            self.release_withheld();
-            if core::mem::take(&mut self.recount) || self.is_changing() {
-                self.advance_commit();
-                // A new configuration may need fewer copies than the one before (S32).
-                while self.drive_change() {
-                    self.advance_commit();
-                }
-                self.drive_leaving();
-            }
-            self.resolve_decided();
-            self.resolve_solo();
-            self.begin_compact();
-            self.note_vacancy();
-            self.take_held();
-            self.flush_forwards();
-            self.flush_reads();
-            self.replicate();
-            self.drive_transfer();
-            self.forget_departed();
-            self.flush_acknowledgement();
-            self.begin_persist();
-            self.begin_apply();
-            self.log
-                .evict(self.commit_index, self.options.tail_bytes_max);
-            self.observe();
-            self.check_against(before.as_ref());
-        }
-        if actions.is_empty() {
-            core::mem::swap(actions, &mut self.outbox);
-        } else {
-            actions.append(&mut self.outbox);
-        }
     }
 
     /// When to come back with `Input::Tick`, if nothing happens before; `None` after a halt.

@@ -67,6 +67,7 @@ impl Node {
         if self.quota_for(command.len() as u64).is_some() {
             return None;
         }
+        self.handed.proposed = true;
         Some(self.append_own(Payload::Command(command)))
     }
 
