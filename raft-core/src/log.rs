@@ -50,11 +50,14 @@ impl Log {
         );
         let unknown = Index(durable.0.saturating_sub(tail.len() as u64));
         let mut sizes = LogSizes::new(unknown);
-        sizes.appended(tail.iter().map(Entry::memory_bytes));
         let runs: VecDeque<Run> = tail
             .chunks(RESTORED_RUN)
             .map(|chunk| Run::new(chunk.into()))
             .collect();
+        for run in &runs {
+            let entries = run.entries().iter().map(Entry::memory_bytes);
+            sizes.appended(entries, run.sums().memory);
+        }
         Self {
             terms,
             sizes,
@@ -112,7 +115,7 @@ impl Log {
     pub(crate) fn append(&mut self, entry: Entry) {
         self.terms.append(entry.id);
         let sums = Sums::of(&entry);
-        self.sizes.appended([sums.memory]);
+        self.sizes.appended([sums.memory].into_iter(), sums.memory);
         self.tail_bytes += sums.memory;
         self.undurable_bytes += sums.memory;
         self.open_sums.add(sums);
@@ -128,7 +131,8 @@ impl Log {
         let run = Run::new(entries.clone());
         let ids = entries.iter().map(|entry| entry.id);
         self.terms.append_run(first.id, last.id, ids);
-        self.sizes.appended(entries.iter().map(Entry::memory_bytes));
+        let sizes = entries.iter().map(Entry::memory_bytes);
+        self.sizes.appended(sizes, run.sums().memory);
         self.tail_bytes += run.sums().memory;
         self.undurable_bytes += run.sums().memory;
         self.runs.push_back(run);
@@ -245,6 +249,14 @@ impl Log {
     pub(crate) fn slice(&mut self, from: Index, to: Index, bytes_max: u64) -> (Arc<[Entry]>, u64) {
         assert!(self.in_memory(from), "only entries in memory are sliced");
         let to = to.min(self.last().index);
+        if let Some(run) = self.runs.back()
+            && (run.first(), run.last()) == (from, to)
+            && (run.sums().memory <= bytes_max || from == to)
+            && run.is_whole()
+        {
+            // Nearly always it is the newest run, whole, that is asked for.
+            return (run.shared(), run.sums().memory);
+        }
         if !self.open.is_empty() && from == self.open_first() {
             self.close(self.fitting(to, bytes_max));
         }

@@ -44,9 +44,16 @@ impl LogSizes {
         }
     }
 
-    /// Entries of so many bytes follow the last one.
-    pub(crate) fn appended(&mut self, entries: impl IntoIterator<Item = u64>) {
+    /// Entries follow the last one, of so many bytes each and so many together.
+    pub(crate) fn appended(&mut self, entries: impl ExactSizeIterator<Item = u64>, together: u64) {
         let mut before = self.milestones.back().map_or(0, |back| back.bytes);
+        let end = self.last.bytes.saturating_add(together);
+        if end - before < self.spacing {
+            // None of them gets as far as the next milestone.
+            self.last.bytes = end;
+            self.last.index.0 += entries.len() as u64;
+            return;
+        }
         for bytes in entries {
             self.last = Milestone {
                 index: self.last.index.next(),
@@ -181,7 +188,7 @@ mod tests {
                     }
                     _ => {
                         list.push(amount % 5_000);
-                        sizes.appended([amount % 5_000]);
+                        sizes.appended([amount % 5_000].into_iter(), amount % 5_000);
                     }
                 }
                 let last = list.len() as u64;
@@ -207,7 +214,7 @@ mod tests {
     #[test]
     fn a_long_log_takes_no_more_memory_than_a_short_one_and_stays_precise() {
         let mut sizes = LogSizes::new(Index(0));
-        sizes.appended((0..1_000_000).map(|_| 1_000));
+        (0..1_000_000).for_each(|_| sizes.appended([1_000].into_iter(), 1_000));
         assert!(sizes.milestones.len() <= MILESTONES_MAX);
         let place = sizes.behind(Index(1_000_000), 100_000_000).0;
         assert!((896_000..=900_000).contains(&place), "{place}");
@@ -216,12 +223,12 @@ mod tests {
     #[test]
     fn what_was_there_before_a_restart_counts_as_nothing() {
         let mut sizes = LogSizes::new(Index(50));
-        sizes.appended([2_000]);
+        sizes.appended([2_000].into_iter(), 2_000);
         assert_eq!(sizes.behind(Index(51), 2_000), Index(50));
         assert_eq!(sizes.behind(Index(51), 2_001), Index(0));
         assert_eq!(sizes.behind(Index(40), 1), Index(0));
         sizes.truncated(Index(30));
-        sizes.appended([3_000]);
+        sizes.appended([3_000].into_iter(), 3_000);
         assert_eq!(sizes.behind(Index(30), 3_000), Index(29));
     }
 }

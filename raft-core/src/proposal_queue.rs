@@ -40,12 +40,14 @@ impl ProposalQueue {
             request,
             deadline,
         };
-        // Almost always at the back; only a late answer of an earlier leader comes out of order.
-        let place = match self.waiting.back() {
-            Some(last) if last.id > id => self.waiting.partition_point(|other| other.id < id),
-            _ => self.waiting.len(),
-        };
-        self.waiting.insert(place, waiting);
+        match self.waiting.back() {
+            // A late answer of an earlier leader.
+            Some(last) if last.id > id => {
+                let place = self.waiting.partition_point(|other| other.id < id);
+                self.waiting.insert(place, waiting);
+            }
+            Some(_) | None => self.waiting.push_back(waiting),
+        }
     }
 
     /// The entry that the first one became.
@@ -72,7 +74,10 @@ impl ProposalQueue {
             return None;
         }
         self.waiting.pop_front();
-        let decided = if front.id.index < base.index {
+        let decided = if front.id.term == committed.term {
+            // One leader made both entries, and it only appends (§5.3): nearly always it is this one.
+            Decided::Committed
+        } else if front.id.index < base.index {
             decided_below(front.id, base)
         } else if front.id.index <= committed.index && term(front.id.index) == Some(front.id.term) {
             Decided::Committed

@@ -6,6 +6,8 @@
     reason = "a test that cannot go on has failed, and looks only at what it is about"
 )]
 
+use std::collections::VecDeque;
+
 use raft_core::{
     Action, ClusterId, Configuration, Envelope, Event, GroupId, Identity, Index, Input, Member,
     Node, NodeId, Options, Restored, RoleKind, StorageId, Time,
@@ -31,7 +33,12 @@ fn node(id: u64) -> Node {
 }
 
 /// Lets messages, disks and state machines take no time, until nothing more happens.
-fn settle(nodes: &mut [Node], now: Time, queue: &mut Vec<Envelope>, actions: &mut Vec<Action>) {
+fn settle(
+    nodes: &mut [Node],
+    now: Time,
+    queue: &mut VecDeque<Box<Envelope>>,
+    actions: &mut Vec<Action>,
+) {
     loop {
         let mut quiet = true;
         for node in nodes.iter_mut() {
@@ -40,7 +47,7 @@ fn settle(nodes: &mut [Node], now: Time, queue: &mut Vec<Envelope>, actions: &mu
             for action in actions.drain(..) {
                 let input = match action {
                     Action::Send(envelope) => {
-                        queue.push(*envelope);
+                        queue.push_back(envelope);
                         continue;
                     }
                     Action::Persist(persist) => Input::Persisted {
@@ -61,7 +68,7 @@ fn settle(nodes: &mut [Node], now: Time, queue: &mut Vec<Envelope>, actions: &mu
         }
         for envelope in queue.drain(..) {
             let to = usize::try_from(envelope.to.node.0).unwrap() - 1;
-            let input = Input::Receive(Box::new(envelope));
+            let input = Input::Receive(envelope);
             nodes[to].handle(Event { at: now, input });
         }
     }
@@ -70,7 +77,7 @@ fn settle(nodes: &mut [Node], now: Time, queue: &mut Vec<Envelope>, actions: &mu
 #[test]
 fn heartbeats_and_their_answers_allocate_nothing() {
     let mut nodes: Vec<Node> = (1..=5).map(node).collect();
-    let (mut queue, mut actions, mut now) = (Vec::new(), Vec::new(), Time(1));
+    let (mut queue, mut actions, mut now) = (VecDeque::new(), Vec::new(), Time(1));
     nodes[0].handle(Event {
         at: now,
         input: Input::Campaign,

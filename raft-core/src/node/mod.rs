@@ -174,7 +174,13 @@ pub struct Node {
     halted: Option<HaltReason>,
     observed: (Term, RoleKind, Option<Member>),
     outbox: Vec<Action>,
+    /// Envelopes of messages that were received, for those that are sent next.
+    #[expect(clippy::vec_box, reason = "they are handed out as they are")]
+    spare: Vec<Box<Envelope>>,
 }
+
+/// How many messages a node answers at once without asking for memory.
+const SPARE_MAX: usize = 4;
 
 /// What this node is in its term, with what only that role knows.
 #[derive(Clone, Debug)]
@@ -277,6 +283,7 @@ impl Node {
             halted: None,
             observed,
             outbox: Vec::new(),
+            spare: Vec::new(),
         };
         let deadline = node.draw_election_deadline();
         node.role = Role::Follower(Follower::new(deadline));
@@ -309,7 +316,10 @@ impl Node {
         self.handed.note(&input);
         match input {
             Input::Tick => self.on_tick(),
-            Input::Receive(envelope) => self.on_receive(&envelope),
+            Input::Receive(envelope) => {
+                self.on_receive(&envelope);
+                self.reuse(envelope);
+            }
             Input::Propose { request, command } => self.on_propose(request, command),
             Input::Read {
                 request,
@@ -566,8 +576,8 @@ impl Node {
         }
     }
 
-    fn envelope(&self, to: Member, session: Session, body: Body) -> Box<Envelope> {
-        Box::new(Envelope {
+    fn envelope(&mut self, to: Member, session: Session, body: Body) -> Box<Envelope> {
+        let envelope = Envelope {
             from: Identity {
                 cluster: self.cluster(),
                 ..self.identity
@@ -577,7 +587,22 @@ impl Node {
             term: self.hard_state.term,
             session,
             body,
-        })
+        };
+        match self.spare.pop() {
+            Some(mut spare) => {
+                *spare = envelope;
+                spare
+            }
+            None => Box::new(envelope),
+        }
+    }
+
+    /// What was received makes room for what is said next.
+    fn reuse(&mut self, mut envelope: Box<Envelope>) {
+        if self.spare.len() < SPARE_MAX {
+            envelope.body = Body::StaleTerm;
+            self.spare.push(envelope);
+        }
     }
 
     fn send(&mut self, to: Member, session: Session, body: Body) {
