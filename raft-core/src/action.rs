@@ -25,7 +25,7 @@ pub enum Action {
     /// Send it now, or lose it: the node withholds what must wait for the disk.
     Send(Box<Envelope>),
     /// Log lane: make it durable, in order, then report `Input::Persisted`.
-    Persist(Box<Persist>),
+    Persist(Persist),
     /// State lane: apply these committed, locally durable entries in order, then report
     /// `Input::Applied`. The claim is about the state machine's memory, not about a disk.
     Apply {
@@ -86,12 +86,12 @@ pub struct Persist {
     pub store: StorageId,
     /// The life of the node that asks, echoed by the completion.
     pub boot: Boot,
-    /// Term, vote and promises, if they changed.
-    pub hard_state: Option<HardState>,
+    /// Term, vote and promises, if they changed. Like what follows it is rare, so it lies apart.
+    pub hard_state: Option<Box<HardState>>,
     /// A snapshot to rely on from now on. An installed one replaces the whole log; entries follow it.
-    pub snapshot: Option<SnapshotMark>,
+    pub snapshot: Option<Box<SnapshotMark>>,
     /// Who the store is from now on, if that changed.
-    pub identity: Option<Identity>,
+    pub identity: Option<Box<Identity>>,
     /// Contiguous entries; whatever the log holds from the first one's index on is replaced.
     pub entries: Arc<[Entry]>,
 }

@@ -347,6 +347,11 @@ impl Log {
         if from > to {
             return sums;
         }
+        if let Some(run) = self.runs.back()
+            && (run.first(), run.last()) == (from, to)
+        {
+            return run.sums();
+        }
         for place in self.place_of(from)..self.runs.len() {
             let run = &self.runs[place];
             sums.add(run.sums_between(from, to));

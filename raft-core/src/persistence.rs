@@ -34,7 +34,7 @@ pub(crate) struct Persistence {
     /// Messages that may leave once that write is done.
     withheld: VecDeque<(PersistId, Box<Envelope>)>,
     /// Goes along with the write handed out next.
-    mark: Option<SnapshotMark>,
+    mark: Option<Box<SnapshotMark>>,
     /// Marks handed out, with their writes, oldest first.
     marks: VecDeque<(PersistId, EntryId)>,
 }
@@ -44,8 +44,8 @@ pub(crate) struct Persistence {
 pub(crate) struct Write {
     pub(crate) id: PersistId,
     pub(crate) with_hard_state: bool,
-    pub(crate) mark: Option<SnapshotMark>,
-    pub(crate) identity: Option<Identity>,
+    pub(crate) mark: Option<Box<SnapshotMark>>,
+    pub(crate) identity: Option<Box<Identity>>,
 }
 
 /// A write handed out and not reported durable.
@@ -146,10 +146,10 @@ impl Persistence {
     /// A snapshot of this node's own state was taken.
     pub(crate) fn snapshot_taken(&mut self, snapshot: SnapshotMeta) {
         assert!(
-            !matches!(self.mark, Some(SnapshotMark::Installed(_))),
+            !matches!(self.mark.as_deref(), Some(SnapshotMark::Installed(_))),
             "nothing is applied, hence nothing taken, before an installed snapshot is durable"
         );
-        self.mark = Some(SnapshotMark::Taken(snapshot));
+        self.mark = Some(Box::new(SnapshotMark::Taken(snapshot)));
     }
 
     /// The log was discarded and begins anew with this snapshot. Of what is being written only entries up
@@ -157,7 +157,7 @@ impl Persistence {
     pub(crate) fn snapshot_installed(&mut self, snapshot: SnapshotMeta, committed: Index) {
         self.truncated(committed.next());
         self.next = snapshot.id.index.next();
-        self.mark = Some(SnapshotMark::Installed(snapshot));
+        self.mark = Some(Box::new(SnapshotMark::Installed(snapshot)));
     }
 
     /// The next snapshot whose mark has become durable.
@@ -201,7 +201,7 @@ impl Persistence {
             id: self.handed,
             with_hard_state: changed || mark.is_some(),
             mark,
-            identity: self.identity.take_if(|_| !apart).map(|identity| *identity),
+            identity: self.identity.take_if(|_| !apart),
         }
     }
 

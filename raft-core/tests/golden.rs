@@ -146,12 +146,12 @@ fn a_segment_keeps_its_bytes() {
         id: PersistId(1),
         store: member(1).store,
         boot: restored.boot,
-        hard_state: Some(HardState {
+        hard_state: Some(Box::new(HardState {
             term: Term(4),
             voted_for: Some(member(1)),
             commit: Index(2),
             ..HardState::default()
-        }),
+        })),
         snapshot: None,
         identity: None,
         entries: first.into(),
@@ -192,15 +192,15 @@ fn changes_keep_their_bytes() {
         store: member(1).store,
         boot: restored.boot,
         hard_state: None,
-        snapshot: Some(SnapshotMark::Installed(meta(7))),
-        identity: Some(Identity {
+        snapshot: Some(Box::new(SnapshotMark::Installed(meta(7)))),
+        identity: Some(Box::new(Identity {
             cluster: ClusterId(0x0d),
             ..identity()
-        }),
+        })),
         entries: entries().into(),
     };
     wal.append(&persist).unwrap();
-    persist.snapshot = Some(SnapshotMark::Taken(meta(9)));
+    persist.snapshot = Some(Box::new(SnapshotMark::Taken(meta(9))));
     persist.identity = None;
     persist.entries = vec![].into();
     wal.append(&persist).unwrap();

@@ -109,13 +109,17 @@ impl Disk {
     }
 
     fn persist(&mut self, persist: &Persist) {
-        self.hard_state = persist.hard_state.unwrap_or(self.hard_state);
+        self.hard_state = persist
+            .hard_state
+            .as_deref()
+            .copied()
+            .unwrap_or(self.hard_state);
         if let Some(mark) = &persist.snapshot {
             let id = mark.meta().id;
             assert!(self.files.contains_key(&id), "what is relied on is there");
             self.snapshot = Some(mark.meta().clone());
         }
-        if let Some(SnapshotMark::Installed(snapshot)) = &persist.snapshot {
+        if let Some(SnapshotMark::Installed(snapshot)) = persist.snapshot.as_deref() {
             self.base = snapshot.id;
             self.configured = snapshot.configured;
             self.configuration = snapshot.configuration.clone();
@@ -322,7 +326,7 @@ impl Group {
             match output {
                 Output::Action(Action::Send(envelope)) => self.network.push(*envelope),
                 Output::Action(Action::Persist(persist)) => {
-                    life.log.push_back(Write::Persist(*persist));
+                    life.log.push_back(Write::Persist(persist));
                 }
                 Output::Action(Action::CompactLog(compact)) => {
                     life.log.push_back(Write::Compact(compact));

@@ -69,11 +69,11 @@ fn persist(term: u64, entries: Vec<Entry>) -> Persist {
         id: PersistId(1),
         store: MEMBER.store,
         boot: Boot(1),
-        hard_state: Some(HardState {
+        hard_state: Some(Box::new(HardState {
             term: Term(term),
             voted_for: Some(MEMBER),
             ..HardState::default()
-        }),
+        })),
         snapshot: None,
         identity: None,
         entries: entries.into(),
@@ -111,7 +111,10 @@ impl Model {
                 .truncate(usize::try_from(first.id.index.0).unwrap() - 1);
             self.log.extend(persist.entries.iter().cloned());
         }
-        self.term = persist.hard_state.map_or(self.term, |state| state.term.0);
+        self.term = persist
+            .hard_state
+            .as_ref()
+            .map_or(self.term, |state| state.term.0);
     }
 
     fn shown_by(wal: &mut Wal<MemoryDisk>, restored: &Restored) -> Self {

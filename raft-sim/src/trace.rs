@@ -196,7 +196,7 @@ impl Happening {
 
     pub(crate) fn log(node: NodeId, persist: &Persist) -> Self {
         let Some(first) = persist.entries.first() else {
-            let text = match persist.hard_state {
+            let text = match &persist.hard_state {
                 Some(hard_state) => match hard_state.voted_for {
                     Some(vote) => {
                         format!(

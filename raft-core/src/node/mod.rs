@@ -446,16 +446,18 @@ impl Node {
             };
             let to = entries.last().map_or(last, |entry| entry.id.index);
             let write = self.persistence.begin(self.me().store, to, self.now);
-            let hard_state = self.hard_state_to_write(write.mark.as_ref());
-            self.outbox.push(Action::Persist(Box::new(Persist {
+            let hard_state = write
+                .with_hard_state
+                .then(|| Box::new(self.hard_state_to_write(write.mark.as_deref())));
+            self.outbox.push(Action::Persist(Persist {
                 id: write.id,
                 store: self.me().store,
                 boot: self.boot,
-                hard_state: write.with_hard_state.then_some(hard_state),
+                hard_state,
                 snapshot: write.mark,
                 identity: write.identity,
                 entries,
-            })));
+            }));
         }
     }
 

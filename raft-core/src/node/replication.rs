@@ -421,6 +421,12 @@ impl Node {
         if self.commit_index == self.log.last().index {
             return;
         }
+        // Where others vote, too, what only this node has is not committed.
+        let others = self.configuration().voters.len() > 1 && !planted(Bug::EvenQuorum);
+        let have = |peer: &Progress| peer.match_index > self.commit_index;
+        if others && !leader.peers.values().any(have) {
+            return;
+        }
         let durable = if planted(Bug::SelfUnflushed) {
             self.log.last().index
         } else {

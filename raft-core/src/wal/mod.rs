@@ -155,7 +155,7 @@ impl<D: Disk> Wal<D> {
     pub fn append(&mut self, persist: &Persist) -> Result<(), DiskError> {
         let change = Change::of(persist);
         self.record(
-            persist.hard_state,
+            persist.hard_state.as_deref().copied(),
             change.as_ref(),
             &persist.entries,
             Room::Whole,

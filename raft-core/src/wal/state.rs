@@ -103,8 +103,8 @@ impl Change {
             return None;
         }
         Some(Self {
-            snapshot: persist.snapshot.clone(),
-            identity: persist.identity,
+            snapshot: persist.snapshot.as_deref().cloned(),
+            identity: persist.identity.as_deref().copied(),
             compacted: None,
         })
     }

@@ -118,7 +118,9 @@ fn run(schedule: Schedule, drift: u32) -> (Option<u64>, u64) {
     let (mut last_answer, mut first_help) = (None, None);
     for at in received..END {
         if restart.is_some_and(|after| at == received + after) {
-            let state = persists(&written).filter_map(|p| p.hard_state).last();
+            let state = persists(&written)
+                .filter_map(|p| p.hard_state.as_deref().copied())
+                .last();
             let now = clock(at, voter_phase, VOTER_UNIT);
             voter = Subject::restarted(3, state.unwrap(), options(drift), now);
         }

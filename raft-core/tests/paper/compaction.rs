@@ -46,7 +46,10 @@ fn the_log_is_compacted_only_once_the_snapshots_mark_is_durable() {
         snapshot: snapshot.clone(),
     });
     let persist = persists(&taken).next().unwrap();
-    assert_eq!(persist.snapshot, Some(SnapshotMark::Taken(snapshot)));
+    assert_eq!(
+        persist.snapshot.as_deref(),
+        Some(&SnapshotMark::Taken(snapshot))
+    );
     assert_eq!(persist.entries.len(), 0);
     assert_eq!(compactions(&taken), []);
     let done = subject.persisted(&taken);

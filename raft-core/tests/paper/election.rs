@@ -45,7 +45,7 @@ fn a_vote_leaves_only_once_it_is_durable() {
     let asked = subject.receive(2, 1, session(1), request_vote(id(0, 0)));
     assert_eq!(granted(&asked), None);
     let persist = persists(&asked).next().unwrap();
-    let state = persist.hard_state.unwrap();
+    let state = persist.hard_state.as_ref().unwrap();
     assert_eq!((state.term, state.voted_for), (Term(1), Some(member(2))));
     assert_eq!(granted(&subject.persisted(&asked)), Some(true));
 }
@@ -172,7 +172,12 @@ fn a_rejection_with_a_higher_term_is_adopted_without_its_vote() {
     let question = sent(&asking).next().unwrap().session;
     let actions = subject.receive(2, 9, question, Body::PreVoteReply { granted: false });
     assert_eq!((subject.role(), subject.term()), (RoleKind::Follower, 9));
-    let state = persists(&actions).next().unwrap().hard_state.unwrap();
+    let state = persists(&actions)
+        .next()
+        .unwrap()
+        .hard_state
+        .as_ref()
+        .unwrap();
     assert_eq!(state.voted_for, None);
 }
 

@@ -18,10 +18,10 @@ fn an_installed_snapshot_is_acknowledged_and_restored_only_once_its_mark_is_dura
     let written = install(&mut subject, snapshot(4, 7));
     let persist = persists(&written).next().unwrap();
     assert_eq!(
-        persist.snapshot,
-        Some(SnapshotMark::Installed(snapshot(4, 7)))
+        persist.snapshot.as_deref(),
+        Some(&SnapshotMark::Installed(snapshot(4, 7)))
     );
-    assert_eq!(persist.hard_state.unwrap().commit, Index(7));
+    assert_eq!(persist.hard_state.as_ref().unwrap().commit, Index(7));
     assert_eq!(matched(&written), None);
     assert_eq!(restores(&written), []);
     // The divergent tail is gone, whole.
@@ -132,7 +132,12 @@ fn a_snapshot_replaces_the_membership_whatever_the_log_said() {
 fn an_install_lowers_no_term_and_keeps_the_vote() {
     let mut subject = follower(3, 3);
     let written = install(&mut subject, snapshot(4, 7));
-    let state = persists(&written).next().unwrap().hard_state.unwrap();
+    let state = persists(&written)
+        .next()
+        .unwrap()
+        .hard_state
+        .as_ref()
+        .unwrap();
     assert_eq!((state.term, subject.term()), (Term(5), 5));
     assert_eq!(subject.node.status().leader, Some(member(2)));
 }
@@ -149,7 +154,12 @@ fn whoever_installs_a_snapshot_is_at_least_in_the_term_in_which_it_was_known_to_
             ..snapshot(4, 7)
         },
     );
-    let state = persists(&written).next().unwrap().hard_state.unwrap();
+    let state = persists(&written)
+        .next()
+        .unwrap()
+        .hard_state
+        .as_ref()
+        .unwrap();
     assert_eq!((state.term, subject.term()), (Term(8), 8));
     assert_eq!(matched(&subject.persisted(&written)), None);
     let old = subject.receive(2, 5, session(5), append(id(5, 7), 7, vec![]));

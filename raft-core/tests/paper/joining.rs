@@ -116,9 +116,15 @@ fn a_blank_store_joins_with_its_first_snapshot_in_one_write() {
         cluster: ClusterId(1),
         ..empty(3).identity
     };
-    assert_eq!(persist.identity, Some(joined));
-    assert!(matches!(persist.snapshot, Some(SnapshotMark::Installed(_))));
-    assert_eq!(persist.hard_state.map(|state| state.term), Some(Term(5)));
+    assert_eq!(persist.identity.as_deref(), Some(&joined));
+    assert!(matches!(
+        persist.snapshot.as_deref(),
+        Some(SnapshotMark::Installed(_))
+    ));
+    assert_eq!(
+        persist.hard_state.as_ref().map(|state| state.term),
+        Some(Term(5))
+    );
     let done = subject.persisted(&installed);
     let reply = Body::AppendReply(AppendOutcome::Matched(Index(7)));
     assert_eq!(bodies(&done), [reply]);

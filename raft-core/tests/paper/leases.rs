@@ -86,7 +86,12 @@ fn a_promise_is_durable_before_anybody_is_told_of_it() {
     subject.settle(Input::Receive(append));
     let first = subject.receive(2, 1, session(1), asking(1, PROMISE));
     assert_eq!(promise_in(&first), Some(Span(0)));
-    let written = persists(&first).next().unwrap().hard_state.unwrap();
+    let written = persists(&first)
+        .next()
+        .unwrap()
+        .hard_state
+        .as_ref()
+        .unwrap();
     assert_eq!(written.promised, PROMISE);
     let early = subject.receive(2, 1, session(1), asking(2, PROMISE));
     assert_eq!(promise_in(&early), Some(Span(0)));

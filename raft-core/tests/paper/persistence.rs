@@ -37,7 +37,7 @@ fn the_term_is_durable_with_the_entries_accepted_under_it() {
     let mut subject = Subject::new(3);
     let got = subject.receive(2, 7, session(7), append(id(0, 0), 0, log(&[(7, 1)])));
     let persist = persists(&got).next().unwrap();
-    assert_eq!(persist.hard_state.unwrap().term, Term(7));
+    assert_eq!(persist.hard_state.as_ref().unwrap().term, Term(7));
     assert_eq!(persist.entries.len(), 1);
 }
 

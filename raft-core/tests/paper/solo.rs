@@ -61,13 +61,13 @@ fn the_new_identity_its_term_its_vote_and_its_configuration_are_one_write() {
     let [write] = writes[..] else {
         panic!("expected one write, found {writes:?}");
     };
-    let identity = write.identity.unwrap();
+    let identity = write.identity.as_ref().unwrap();
     assert_eq!(
         (identity.cluster, identity.member.store),
         (ClusterId(2), StorageId(901))
     );
     assert_eq!(write.store, StorageId(901));
-    let state = write.hard_state.unwrap();
+    let state = write.hard_state.as_ref().unwrap();
     assert_eq!((state.term.0, state.voted_for), (5, Some(identity.member)));
     let last = write.entries.last().unwrap();
     assert_eq!(last.id, id(5, 3));
@@ -194,7 +194,10 @@ fn a_node_goes_on_alone_though_its_disk_was_busy() {
     assert_eq!(persists(&subject.step(solo(2, 1))).count(), 0, "no room");
     let written = subject.persisted(&writing);
     let alone = persists(&written).next().expect("there is room now");
-    assert_eq!(alone.identity.map(|id| id.cluster), Some(ClusterId(2)));
+    assert_eq!(
+        alone.identity.as_ref().map(|id| id.cluster),
+        Some(ClusterId(2))
+    );
     let mut done = subject.persisted(&written);
     done.extend(subject.persisted(&done.clone()));
     let expected = Outcome::Alone {

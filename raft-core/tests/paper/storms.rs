@@ -39,11 +39,15 @@ impl Store {
     }
 
     fn persist(&mut self, persist: &Persist) {
-        self.hard_state = persist.hard_state.unwrap_or(self.hard_state);
+        self.hard_state = persist
+            .hard_state
+            .as_deref()
+            .copied()
+            .unwrap_or(self.hard_state);
         if let Some(mark) = &persist.snapshot {
             self.snapshot = Some(mark.meta().clone());
         }
-        if let Some(SnapshotMark::Installed(snapshot)) = &persist.snapshot {
+        if let Some(SnapshotMark::Installed(snapshot)) = persist.snapshot.as_deref() {
             self.base = snapshot.id;
             self.configured = snapshot.configured;
             self.configuration = snapshot.configuration.clone();
@@ -145,7 +149,7 @@ impl Storm {
     fn step(&mut self, input: Input) {
         for action in self.subject.step(input) {
             match action {
-                Action::Persist(persist) => self.writes.push(Write::Persist(persist)),
+                Action::Persist(persist) => self.writes.push(Write::Persist(Box::new(persist))),
                 Action::CompactLog(compact) => self.writes.push(Write::Compact(compact)),
                 Action::ReadLog(read) => self.reads.push(read),
                 Action::ReceiveSnapshot { ticket, .. } => self.ticket = ticket,

@@ -416,7 +416,7 @@ pub(crate) fn bodies(actions: &[Action]) -> Vec<Body> {
 
 pub(crate) fn persists(actions: &[Action]) -> impl Iterator<Item = &Persist> {
     actions.iter().filter_map(|action| match action {
-        Action::Persist(persist) => Some(&**persist),
+        Action::Persist(persist) => Some(persist),
         _ => None,
     })
 }

@@ -134,7 +134,7 @@ impl Alone {
             for output in outputs.drain(..) {
                 match output {
                     Output::Action(Action::Persist(persist)) => match &mut self.stalled {
-                        Some(waiting) => waiting.push(*persist),
+                        Some(waiting) => waiting.push(persist),
                         None => self.persist(&persist),
                     },
                     Output::Reply { request, result } => {

@@ -62,11 +62,11 @@ impl Store {
             id: PersistId(1),
             store: model.identity.member.store,
             boot: Boot(1),
-            hard_state: Some(HardState {
+            hard_state: Some(Box::new(HardState {
                 term: term.max(model.hard_state.term),
                 ..model.hard_state
-            }),
-            snapshot,
+            })),
+            snapshot: snapshot.map(Box::new),
             identity: None,
             entries: entries.into(),
         };

@@ -101,7 +101,7 @@ impl Model {
     }
 
     fn persist(&mut self, persist: &Persist) {
-        match &persist.snapshot {
+        match persist.snapshot.as_deref() {
             Some(SnapshotMark::Taken(meta)) => self.snapshot = Some(meta.clone()),
             Some(SnapshotMark::Installed(meta)) => {
                 self.snapshot = Some(meta.clone());
@@ -113,8 +113,16 @@ impl Model {
             }
             None => {}
         }
-        self.identity = persist.identity.unwrap_or(self.identity);
-        self.hard_state = persist.hard_state.unwrap_or(self.hard_state);
+        self.identity = persist
+            .identity
+            .as_deref()
+            .copied()
+            .unwrap_or(self.identity);
+        self.hard_state = persist
+            .hard_state
+            .as_deref()
+            .copied()
+            .unwrap_or(self.hard_state);
         if let Some(first) = persist.entries.first() {
             self.log.retain(|entry| entry.id.index < first.id.index);
             self.log.extend(persist.entries.iter().cloned());
@@ -346,9 +354,9 @@ impl Store {
             store: after.identity.member.store,
             boot: Boot(1),
             hard_state: (random.below(2) == 0 || term > self.model().hard_state.term)
-                .then_some(after.hard_state),
-            snapshot,
-            identity,
+                .then(|| Box::new(after.hard_state)),
+            snapshot: snapshot.map(Box::new),
+            identity: identity.map(Box::new),
             entries: entries.into(),
         };
         let mut model = self.model().clone();

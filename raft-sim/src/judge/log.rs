@@ -28,10 +28,10 @@ impl<S: Machine> Judge<S> {
         let leads = status
             .filter(|status| status.role == RoleKind::Leader && ghost.leading == Some(status.term));
         let leads_for_certain = ghost.leads_for_certain;
-        if let Some(hard_state) = persist.hard_state {
+        if let Some(hard_state) = persist.hard_state.as_deref().copied() {
             self.check_promises(node, hard_state);
         }
-        let mark = persist.snapshot.as_ref();
+        let mark = persist.snapshot.as_deref();
         let mut installed = None;
         if let Some(SnapshotMark::Installed(meta)) = mark {
             if !self.installing(node, meta) {
@@ -66,7 +66,7 @@ impl<S: Machine> Judge<S> {
         }
         self.ghost_mut(node).lane.push_back(Pending {
             id: persist.id,
-            hard_state: persist.hard_state,
+            hard_state: persist.hard_state.as_deref().copied(),
             mark: mark.map(|mark| mark.meta().id),
             installed,
             first,

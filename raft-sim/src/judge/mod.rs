@@ -255,7 +255,7 @@ impl<S: Machine> Judge<S> {
         self.append(node, Index(1), &persist.entries, &mut links);
         let ghost = self.ghost_mut(node);
         ghost.durable = ghost.handed.clone();
-        ghost.hard_state = persist.hard_state.unwrap_or_default();
+        ghost.hard_state = persist.hard_state.as_deref().copied().unwrap_or_default();
     }
 
     /// The terms of a node's log, as far as they are remembered.

@@ -435,7 +435,7 @@ impl<S: Machine> World<S> {
             id: PersistId(1),
             store: server.member.store,
             boot: restored.boot,
-            hard_state: Some(hard_state),
+            hard_state: Some(Box::new(hard_state)),
             entries: entries.collect(),
         };
         wal.append(&persist).expect("there is room");

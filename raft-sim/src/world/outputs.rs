@@ -104,7 +104,7 @@ impl<S: Machine> World<S> {
                     self.effects.registered.push((request.0, session));
                 }
             }
-            Output::Action(Action::Persist(persist)) => self.persist(node, *persist),
+            Output::Action(Action::Persist(persist)) => self.persist(node, persist),
             Output::Action(Action::ReadLog(request)) => {
                 if let Some(process) = self.process_mut(node) {
                     process.reads.push_back(request);

@@ -37,7 +37,7 @@ pub(crate) enum LogJob {
 #[expect(clippy::large_enum_variant, reason = "nearly all of it is persisted")]
 pub(crate) enum Work {
     /// Make it durable.
-    Persist(Box<Persist>),
+    Persist(Persist),
     /// Let the log begin later.
     Compact(CompactLog),
     /// Forget everything, as soon as nobody works on snapshots any more.
