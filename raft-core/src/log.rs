@@ -111,8 +111,8 @@ impl Log {
         index >= self.first && index <= self.last().index
     }
 
-    /// Adds an entry, which is not durable yet.
-    pub(crate) fn append(&mut self, entry: Entry) {
+    /// Adds an entry, which is not durable yet; returns what it takes.
+    pub(crate) fn append(&mut self, entry: Entry) -> Sums {
         self.terms.append(entry.id);
         let sums = Sums::of(&entry);
         self.sizes.appended([sums.memory].into_iter(), sums.memory);
@@ -120,6 +120,7 @@ impl Log {
         self.undurable_bytes += sums.memory;
         self.open_sums.add(sums);
         self.open.push(entry);
+        sums
     }
 
     /// Adds entries, which are not durable yet, and which others have to be handed just so.

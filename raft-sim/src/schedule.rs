@@ -109,6 +109,10 @@ pub(crate) fn play<S: Machine>(
 pub(crate) struct Player<S: Machine> {
     pub(crate) world: World<S>,
     /// Everything that was ever sent, by its name.
+    #[expect(
+        clippy::vec_box,
+        reason = "nodes hand them out and take them as they are"
+    )]
     pool: BTreeMap<String, Vec<Box<Envelope>>>,
     clocks: Vec<Time>,
     harmed: BTreeSet<NodeId>,

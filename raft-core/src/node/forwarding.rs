@@ -210,7 +210,7 @@ impl Node {
             Role::Leader(_) if self.hands_over() => self.refuse_beyond(),
             Role::Leader(_) => {
                 while let Some(unsent) = self.forwards.pop() {
-                    self.append_proposal(unsent);
+                    self.append_proposal(unsent.request, unsent.command, unsent.deadline);
                 }
             }
             // Their entries would find no room here, and so the state machine could not answer.

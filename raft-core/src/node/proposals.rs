@@ -23,28 +23,23 @@ impl Node {
             self.resolve(request, Outcome::Rejected(rejection));
             return;
         }
-        let unsent = Unsent {
-            request,
-            command,
-            deadline: self.request_deadline(),
-        };
+        let deadline = self.request_deadline();
         // Behind what waits already; and while another node is to lead, it may be handed to that one. A
         // leader without room says so instead, because the next one may well have some.
         let waits = self.forwards.is_waiting() || (self.hands_over() && !self.storage_full);
         if matches!(self.role, Role::Leader(_)) && !waits {
-            self.append_proposal(unsent);
+            self.append_proposal(request, command, deadline);
         } else {
-            self.forwards.push(unsent);
+            self.forwards.push(Unsent {
+                request,
+                command,
+                deadline,
+            });
         }
     }
 
     /// This node leads, and takes a proposal of its own.
-    pub(super) fn append_proposal(&mut self, unsent: Unsent) {
-        let Unsent {
-            request,
-            command,
-            deadline,
-        } = unsent;
+    pub(super) fn append_proposal(&mut self, request: RequestId, command: Bytes, deadline: Time) {
         if let Some(refused) = self.quota_for(command.len() as u64) {
             self.resolve(request, Outcome::Rejected(refused));
             return;
@@ -110,6 +105,9 @@ impl Node {
             index: self.commit_index,
         };
         loop {
+            while let Some((request, id)) = self.proposals.committed(committed) {
+                self.resolve(request, Outcome::Committed(id));
+            }
             let (log, base) = (&self.log, self.log.base());
             let next = self
                 .proposals

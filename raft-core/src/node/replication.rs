@@ -15,6 +15,7 @@ use crate::message::{AppendOutcome, Body, DiskHealth, Envelope};
 use crate::planted::{Bug, planted};
 use crate::progress::{Progress, ProgressState};
 use crate::read_queue::ReadQueue;
+use crate::run::Sums;
 use crate::types::{Boot, EntryId, Index, Member, Round, Span, Time};
 
 use super::change::Change;
@@ -85,25 +86,25 @@ impl Node {
             term: self.hard_state.term,
             index: self.log.last().index.next(),
         };
-        let entry = Entry { id, payload };
+        let sums = self.append(Entry { id, payload });
         let Role::Leader(leader) = &mut self.role else {
             unreachable!("only a leader appends entries of its own");
         };
-        leader.uncommitted_bytes += entry.quota_bytes();
-        self.append(entry);
+        leader.uncommitted_bytes += sums.quota;
         id
     }
 
-    pub(super) fn append(&mut self, entry: Entry) {
+    pub(super) fn append(&mut self, entry: Entry) -> Sums {
         let configuration = match &entry.payload {
             Payload::Configuration(configuration) => Some(configuration.clone()),
             Payload::Noop | Payload::Command(_) => None,
         };
         let id = entry.id;
-        self.log.append(entry);
+        let sums = self.log.append(entry);
         if let Some(configuration) = configuration {
             self.configuration_appended(id, configuration);
         }
+        sums
     }
 
     pub(super) fn truncate(&mut self, from: Index) {

@@ -56,6 +56,10 @@ pub(super) struct Stage {
     cut: BTreeSet<(NodeId, NodeId)>,
     blocks: Vec<Block>,
     /// What is held back.
+    #[expect(
+        clippy::vec_box,
+        reason = "nodes hand them out and take them as they are"
+    )]
     held: Vec<Box<Envelope>>,
     answers: Vec<String>,
     last_op: u64,

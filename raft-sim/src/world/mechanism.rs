@@ -30,6 +30,10 @@ pub(crate) type Fresh<S> = Arc<dyn Fn() -> S + Send + Sync>;
 
 /// What one step brought about and its driver must carry on.
 pub(crate) struct Effects<R> {
+    #[expect(
+        clippy::vec_box,
+        reason = "nodes hand them out and take them as they are"
+    )]
     pub(crate) sent: Vec<Box<Envelope>>,
     /// What the node was like when it acted last, as a number.
     pub(crate) state: u64,

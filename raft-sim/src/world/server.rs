@@ -57,7 +57,6 @@ pub(crate) struct Process<S: Machine> {
 }
 
 /// What the log lane is asked to do, in order.
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are writes")]
 pub(crate) enum LogJob {
     /// Make it durable.
     Persist(Persist),
