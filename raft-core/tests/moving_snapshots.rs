@@ -3,7 +3,6 @@
 
 #![expect(
     clippy::cast_possible_truncation,
-    clippy::large_enum_variant,
     clippy::too_many_lines,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,

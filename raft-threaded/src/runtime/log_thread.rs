@@ -19,10 +19,6 @@ use crate::runtime::inbox::Outlet;
 
 /// What the log thread is asked to do.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all of them are writes, which should cost no allocation more"
-)]
 pub(crate) enum LogJob {
     /// Change the log, in order.
     Write(Work),
@@ -34,7 +30,6 @@ pub(crate) enum LogJob {
 
 /// What changes the log.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of it is persisted")]
 pub(crate) enum Work {
     /// Make it durable.
     Persist(Persist),
