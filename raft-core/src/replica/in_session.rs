@@ -107,6 +107,9 @@ impl<S: StateMachine> Replica<S> {
 
     /// Carries out a committed command.
     pub(super) fn execute(&mut self, id: EntryId, command: &Bytes) -> Executed<S::Reply> {
+        if let Some(command) = ReplicatedRequest::plain(command) {
+            return self.execute_command(id, &command).map(Effect::Reply);
+        }
         let request = ReplicatedRequest::decode(command);
         match request.map_err(|_| RequestError::Undecodable)? {
             ReplicatedRequest::Plain(command) => {

@@ -59,6 +59,10 @@ pub(super) fn encode_plain<C: Command>(command: &C) -> Bytes {
     let mut out = Vec::new();
     out.push(PLAIN);
     command.encode_into(&mut out);
+    if out.len() == 1 {
+        // A command of no bytes is worth no memory that all who share it would have to count.
+        return Bytes::from_static(&[PLAIN]);
+    }
     Bytes::from(out)
 }
 
@@ -112,6 +116,11 @@ impl ReplicatedRequest {
             }
         }
         Bytes::from(out)
+    }
+
+    /// The command of one that is nothing else, which nearly all of them are.
+    pub(super) fn plain(bytes: &Bytes) -> Option<Bytes> {
+        (bytes.first() == Some(&PLAIN)).then(|| bytes.slice(1..))
     }
 
     /// Reads a request; the command inside stays a slice of the bytes.
