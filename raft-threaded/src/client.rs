@@ -1,6 +1,5 @@
 //! Calls from the same process.
 
-use std::convert::Infallible;
 use std::fmt;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, select};
@@ -8,22 +7,23 @@ use raft_core::Consistency;
 use raft_core::replica::{Serial, SessionId, Stale, StateMachine};
 
 use crate::error::ClientError;
+use crate::queue::Queue;
+use crate::runtime::around::Doors;
 use crate::runtime::calls::Call;
-use crate::runtime::inbox::Outlet;
+use crate::runtime::waiter::Completion;
 use crate::status::ServerStatus;
 
-/// A blocking handle on a [`crate::Server`] of this process.
+/// A handle on a [`crate::Server`] of this process: its calls block, besides [`Client::submit`] and
+/// [`Client::queue`].
 ///
 /// Any node takes any call: a follower hands it to its leader.
 pub struct Client<S: StateMachine> {
-    calls: Outlet<Call<S>>,
-    /// Ends when the replica thread does.
-    stopped: Receiver<Infallible>,
+    doors: Doors<S>,
 }
 
 impl<S: StateMachine> Clone for Client<S> {
     fn clone(&self) -> Self {
-        Self::new(self.calls.clone(), self.stopped.clone())
+        Self::new(self.doors.clone())
     }
 }
 
@@ -34,8 +34,8 @@ impl<S: StateMachine> fmt::Debug for Client<S> {
 }
 
 impl<S: StateMachine> Client<S> {
-    pub(crate) const fn new(calls: Outlet<Call<S>>, stopped: Receiver<Infallible>) -> Self {
-        Self { calls, stopped }
+    pub(crate) const fn new(doors: Doors<S>) -> Self {
+        Self { doors }
     }
 
     /// Replicates a command and waits for the state machine's reply.
@@ -46,6 +46,54 @@ impl<S: StateMachine> Client<S> {
     /// have had.
     pub fn propose(&self, command: S::Command) -> Result<S::Reply, ClientError> {
         self.ask(|answer| Call::Propose(command, answer))?
+    }
+
+    /// Replicates a command without waiting: `done` is called with the state machine's reply, or why there is none,
+    /// exactly once.
+    ///
+    /// Whichever thread drives the server calls it, so it must not block, nor wait for another call of a client
+    /// of that server: it hands the reply to whoever wants it, and may submit the next command. An executor gets
+    /// a future out of a oneshot channel of its own; a thread that has many commands under way takes a [`Queue`].
+    ///
+    /// ```
+    /// # use raft_core::replica::{Serde, StateMachine};
+    /// # use raft_threaded::{Client, ClientError};
+    /// # fn all<S>(client: &Client<S>) -> Result<(), ClientError>
+    /// # where
+    /// #     S: StateMachine<Command = Serde<u64>, Reply = u64> + 'static,
+    /// # {
+    /// let (replies, replied) = std::sync::mpsc::channel();
+    /// for amount in 1..=10 {
+    ///     let replies = replies.clone();
+    ///     client.submit(Serde(amount), move |reply| {
+    ///         // Nobody listens any more: nothing is left to do.
+    ///         let _ = replies.send((amount, reply));
+    ///     })?;
+    /// }
+    /// for (amount, reply) in replied.iter().take(10) {
+    ///     println!("{amount}: {}", reply?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The command was not taken, `done` is not called: too many wait, or the server has stopped. What `done` is
+    /// called with means the same as from [`Client::propose`].
+    pub fn submit<F>(&self, command: S::Command, done: F) -> Result<(), ClientError>
+    where
+        F: FnOnce(Result<S::Reply, ClientError>) + Send + 'static,
+    {
+        self.put(Call::Submit(command, Completion::call(done)))?;
+        self.ring();
+        Ok(())
+    }
+
+    /// Commands under way whose replies one thread waits for.
+    #[must_use]
+    pub fn queue(&self) -> Queue<S> {
+        Queue::new(self.clone())
     }
 
     /// Begins a session, in which a command that is sent again takes effect once.
@@ -114,23 +162,45 @@ impl<S: StateMachine> Client<S> {
     /// Hands over a call and waits for its answer.
     pub(crate) fn ask<T>(&self, call: impl FnOnce(Sender<T>) -> Call<S>) -> Result<T, ClientError> {
         let (answer, answered) = crossbeam_channel::bounded(1);
-        self.call(call(answer))?;
+        self.put(call(answer))?;
+        self.drive();
         self.wait(&answered)
     }
 
     /// Waits for an answer, but not for one that cannot come any more.
     fn wait<T>(&self, answered: &Receiver<T>) -> Result<T, ClientError> {
+        if let Ok(answer) = answered.try_recv() {
+            return Ok(answer);
+        }
         select! {
             recv(answered) -> answer => answer.map_err(|_| ClientError::Stopped),
-            recv(self.stopped) -> _ => answered.try_recv().map_err(|_| ClientError::Stopped),
+            recv(self.doors.stopped) -> _ => answered.try_recv().map_err(|_| ClientError::Stopped),
         }
     }
 
-    fn call(&self, call: Call<S>) -> Result<(), ClientError> {
-        match self.calls.try_send(call) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => Err(ClientError::Overloaded),
-            Err(TrySendError::Disconnected(_)) => Err(ClientError::Stopped),
+    /// Hands over a call that the server is not told of yet.
+    pub(crate) fn put(&self, call: Call<S>) -> Result<(), ClientError> {
+        let (call, error) = match self.doors.calls.put(call) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(call)) => (call, ClientError::Overloaded),
+            Err(TrySendError::Disconnected(call)) => (call, ClientError::Stopped),
+        };
+        if let Call::Submit(_, completion) = call {
+            completion.forget();
+        }
+        Err(error)
+    }
+
+    /// Tells the server.
+    pub(crate) fn ring(&self) {
+        self.doors.calls.ring();
+    }
+
+    /// The same, from a thread that has nothing else to do until there is an answer.
+    pub(crate) fn drive(&self) {
+        match &self.doors.host {
+            Some(host) => host.drive(),
+            None => self.ring(),
         }
     }
 }

@@ -76,6 +76,17 @@ pub enum StartError {
         /// Why.
         error: RecoveryError,
     },
+    /// The log on a disk of the program's own cannot be believed, or there is none.
+    #[error("the log on the disk that was given cannot be used: {0}")]
+    Disk(#[from] RecoveryError),
+    /// Two servers of one id in one network would be taken for each other.
+    #[error(
+        "node {node} runs in this network already; stop that server first, or give this one another id"
+    )]
+    Running {
+        /// Which.
+        node: NodeId,
+    },
     /// What was recovered, or an option, contradicts itself.
     #[error(transparent)]
     Restore(#[from] RestoreError),

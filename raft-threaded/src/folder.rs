@@ -7,8 +7,10 @@ use raft_core::{ClusterId, Configuration, GroupId, Identity, Member, NodeId, Sto
 
 use crate::disk::FileDisk;
 use crate::error::StartError;
+use crate::memory::MemoryDisk;
 use crate::place::is_one_place;
 use crate::random::random;
+use crate::transport::in_process::address_of;
 
 /// One node of a cluster that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +118,50 @@ fn create(
 pub fn identity_of(data: &Path) -> Result<Identity, StartError> {
     let mut disk = open(data)?;
     Wal::peek(&mut disk).map_err(|error| recovery(data, error))
+}
+
+/// The disks in memory of a new cluster, as [`init`] makes the folders of one.
+pub(crate) fn init_in_memory(nodes: &[NodeId]) -> Result<Vec<MemoryDisk>, StartError> {
+    let cluster = ClusterId(random()?);
+    let mut members = Vec::new();
+    let mut configuration = Configuration::default();
+    for &node in nodes {
+        let store = StorageId(random()?);
+        let member = Member { node, store };
+        if configuration.member_of(node).is_some() {
+            return Err(StartError::Running { node });
+        }
+        configuration.voters.insert(member);
+        configuration.addresses.insert(member, address_of(node));
+        members.push(member);
+    }
+    let disks = members.into_iter().map(|member| {
+        let group = GroupId(0);
+        let identity = Identity {
+            group,
+            cluster,
+            member,
+        };
+        in_memory(identity, &configuration)
+    });
+    disks.collect()
+}
+
+/// The disk in memory of a node that is to be attached, as [`init_joiner`] makes a folder.
+pub(crate) fn init_joiner_in_memory(node: NodeId) -> Result<MemoryDisk, StartError> {
+    let store = StorageId(random()?);
+    let identity = Identity {
+        group: GroupId(0),
+        cluster: ClusterId::NONE,
+        member: Member { node, store },
+    };
+    in_memory(identity, &Configuration::default())
+}
+
+fn in_memory(identity: Identity, configuration: &Configuration) -> Result<MemoryDisk, StartError> {
+    let mut disk = MemoryDisk::new();
+    Wal::create(&mut disk, identity, configuration)?;
+    Ok(disk)
 }
 
 /// Opens a folder that holds a log, and touches no other.

@@ -52,6 +52,14 @@
 //! # }
 //! ```
 //!
+//! # In one process
+//!
+//! Servers of one process need neither sockets nor files: a [`Network`] hands their messages over, and a
+//! [`MemoryDisk`] keeps what they would lose. A client that waits for one of them drives them itself, so that a
+//! commit takes no other thread.
+//!
+//! [`Client::submit`] and [`Client::queue`] are for many commands under way, of either kind of server.
+//!
 //! # Deliberately absent
 //!
 //! No async, no thread per connection, no clock in the state machine. What a node decides is decided in
@@ -66,9 +74,12 @@ mod folder;
 #[cfg(feature = "raft-kv")]
 pub mod kv;
 mod membership;
+mod memory;
 mod moves;
+mod network;
 mod orders;
 mod place;
+mod queue;
 mod random;
 #[cfg(feature = "raft-kv")]
 pub mod resp;
@@ -84,8 +95,11 @@ pub use self::disk::{FileDisk, NamedFile};
 pub use self::error::{ClientError, JoinerError, StartError, StopError};
 pub use self::folder::{Seat, identity_of, init, init_joiner};
 pub use self::membership::{Alone, Force, Joiner, Part};
+pub use self::memory::{MemoryDisk, MemoryFile};
 pub use self::moves::MoveError;
+pub use self::network::{Network, NetworkOptions};
 pub use self::place::{AddressError, NodeIdError, check_address, parse_node_id};
+pub use self::queue::Queue;
 pub use self::server::{Server, ServerOptions};
 pub use self::status::{MemberStatus, ServerStatus};
 pub use self::stopped::{StoppedError, reset_stopped, solo_stopped};

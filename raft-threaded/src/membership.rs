@@ -5,7 +5,8 @@ use std::time::Duration;
 use raft_core::{ClusterId, Member, MemberChange, NodeId};
 
 use crate::error::JoinerError;
-use crate::transport::ask::{AskError, who_is};
+use crate::transport::Inquiry;
+use crate::transport::ask::AskError;
 
 /// How long a node may take to say who it is.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
@@ -59,9 +60,13 @@ pub struct Alone {
 
 impl Joiner {
     /// Learns the joiner's store from the joiner itself; may wait for as long as a connection takes.
-    pub(crate) fn ask(&self, own: ClusterId) -> Result<MemberChange, JoinerError> {
+    pub(crate) fn ask(
+        &self,
+        inquiry: &dyn Inquiry,
+        own: ClusterId,
+    ) -> Result<MemberChange, JoinerError> {
         let (node, address) = (self.node, self.address.clone());
-        let found = match who_is(&address, PATIENCE) {
+        let found = match inquiry.who_is(&address, PATIENCE) {
             Ok(introduction) => introduction.identity,
             Err(AskError::Io(error)) => {
                 let error = error.to_string();

@@ -3,7 +3,8 @@
 use raft_core::{ClusterId, Identity, MemberChange, NodeId, StorageId};
 
 use crate::membership::PATIENCE;
-use crate::transport::ask::{AskError, who_is};
+use crate::transport::Inquiry;
+use crate::transport::ask::AskError;
 
 /// What is found where a member is to be looked for from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,9 +75,13 @@ pub enum MoveError {
 
 impl Move {
     /// Makes sure that `member` is there; may wait for as long as a connection takes.
-    pub(crate) fn ask(&self, member: Identity) -> Result<MemberChange, MoveError> {
+    pub(crate) fn ask(
+        &self,
+        inquiry: &dyn Inquiry,
+        member: Identity,
+    ) -> Result<MemberChange, MoveError> {
         let (node, address) = (self.node, self.address.clone());
-        match who_is(&address, PATIENCE) {
+        match inquiry.who_is(&address, PATIENCE) {
             Ok(introduction) => self.compare(member, introduction.identity),
             Err(AskError::Io(error)) => {
                 let error = error.to_string();

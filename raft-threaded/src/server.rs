@@ -1,6 +1,5 @@
 //! Starting and stopping a server in a program of one's own.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,9 +7,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::Receiver;
-use mio::Poll;
 use mio::net::TcpListener;
-use raft_core::replica::{Replica, StateMachine};
+use raft_core::replica::StateMachine;
 use raft_core::wal::{SnapshotStore, Wal, WalOptions};
 use raft_core::{Configuration, Identity, Options, Restored};
 use tracing::info;
@@ -19,21 +17,20 @@ use crate::client::Client;
 use crate::error::{StartError, StopError};
 use crate::folder::{open, recovery};
 use crate::random::random;
+use crate::runtime::around::{Around, Doors, poller};
 use crate::runtime::calls::Call;
 use crate::runtime::clock;
 use crate::runtime::front::{Front, NoFront};
-use crate::runtime::inbox::{self, Bell, Outlet};
+use crate::runtime::inbox;
 use crate::runtime::log_thread;
-use crate::runtime::replica_thread::{ReplicaThread, State, TCP_TOKENS, WAKER};
+use crate::runtime::replica_thread::TCP_TOKENS;
 use crate::runtime::snapshots::{SnapshotThreads, Snapshots};
 use crate::status::ServerStatus;
-use crate::transport::Introduction;
 use crate::transport::tcp::Tcp;
+use crate::transport::{Introduction, Transport};
 
-/// Requests of in-process clients that may wait for the replica thread.
-const CALLS_WAITING: usize = 65_536;
 /// Answers of the log thread that may wait; more than the node has writes and reads under way.
-const LOG_EVENTS_WAITING: usize = 1_024;
+pub(crate) const LOG_EVENTS_WAITING: usize = 1_024;
 
 /// Where a server keeps its data and how it is reached.
 ///
@@ -72,9 +69,8 @@ impl ServerOptions {
 /// Dropping it stops it in order, as [`Server::shutdown`] does.
 pub struct Server<S: StateMachine> {
     identity: Identity,
-    calls: Outlet<Call<S>>,
-    stopped: Receiver<Infallible>,
-    replica: Option<JoinHandle<Result<(), StopError>>>,
+    doors: Doors<S>,
+    replica: Option<Driver>,
     log: Option<JoinHandle<()>>,
     snapshots: Vec<JoinHandle<()>>,
 }
@@ -115,16 +111,7 @@ where
         options.node.seed ^= u64::try_from(random()? >> 64).unwrap_or(0);
 
         let system = |what| move |error| StartError::System { what, error };
-        let poll = Poll::new().map_err(system("no poller"))?;
-        let registry = poll.registry();
-        let bell = Bell::new(registry, WAKER).map_err(system("no waker"))?;
-        let (log_outlet, log_events) = inbox::inbox(LOG_EVENTS_WAITING, &bell);
-        let (calls_outlet, calls) = inbox::inbox(CALLS_WAITING, &bell);
-        let frame_bytes_max = options
-            .node
-            .append_bytes_max
-            .max(options.node.command_bytes_max)
-            + (8 << 20);
+        let (poll, registry, bell) = poller()?;
         let mut tcp = Tcp::new(
             Introduction {
                 identity,
@@ -132,13 +119,13 @@ where
             },
             listener,
             TCP_TOKENS,
-            frame_bytes_max,
-            registry,
+            frame_bytes_max(&options.node),
+            &registry,
         )
         .map_err(system("the peer port cannot be polled"))?;
         tcp.set_members(&latest(&restored), clock::now());
         front
-            .register(registry)
+            .register(&registry)
             .map_err(system("the client port cannot be polled"))?;
 
         report(&restored);
@@ -147,39 +134,51 @@ where
         let (snapshots, snapshot_threads) =
             Snapshots::start(snapshots, &bell).map_err(system("no snapshot threads"))?;
         let SnapshotThreads { threads, ended } = snapshot_threads;
-        let replica = Replica::new(clock::now(), options.node, restored, machine)?;
+        let (log_outlet, log_events) = inbox::inbox(LOG_EVENTS_WAITING, &bell);
         let jobs_waiting = options.node.inflight_persists_max as usize + 1_024;
-        let (alive, stopped) = crossbeam_channel::bounded(0);
         let (jobs, jobs_taken) = crossbeam_channel::bounded(jobs_waiting);
-        let thread = ReplicaThread {
-            poll,
-            replica,
-            tcp,
+        let around = Around {
+            registry,
+            bell: Arc::clone(&bell),
+            transport: Box::new(tcp),
             front,
-            jobs,
+            log: Box::new(jobs),
             log_events,
             snapshots,
-            calls,
-            outlet: calls_outlet.clone(),
-            _alive: alive,
-            state: State::default(),
+            host: None,
         };
+        let (thread, doors) = around.host(options.node, restored, machine)?;
         let log = thread::Builder::new()
             .name("raft-log".to_string())
             .spawn(move || log_thread::run(wal, &jobs_taken, log_outlet, ended))
             .map_err(system("no log thread"))?;
         let replica = thread::Builder::new()
             .name("raft-replica".to_string())
-            .spawn(move || thread.run())
+            .spawn(move || thread.run(poll, &bell))
             .map_err(system("no replica thread"))?;
         Ok(Self {
             identity,
-            calls: calls_outlet,
-            stopped,
-            replica: Some(replica),
+            doors,
+            replica: Some(Driver::Thread(replica)),
             log: Some(log),
             snapshots: threads,
         })
+    }
+
+    /// One that a thread drives which it shares with others; it tells when the server has ended.
+    pub(crate) fn hosted(
+        identity: Identity,
+        doors: Doors<S>,
+        ended: Receiver<Result<(), StopError>>,
+        snapshots: Vec<JoinHandle<()>>,
+    ) -> Self {
+        Self {
+            identity,
+            doors,
+            replica: Some(Driver::Host(ended)),
+            log: None,
+            snapshots,
+        }
     }
 
     /// Who this server is, as its data folder says.
@@ -191,7 +190,7 @@ where
     /// A handle for calls from this process; clones are cheap and may go to any thread.
     #[must_use]
     pub fn client(&self) -> Client<S> {
-        Client::new(self.calls.clone(), self.stopped.clone())
+        Client::new(self.doors.clone())
     }
 
     /// How the server is doing; `None` once it has stopped.
@@ -203,7 +202,7 @@ where
     /// Something that stops the server in order from another thread, while this one waits for it.
     #[must_use]
     pub fn stopper(&self) -> Box<dyn Fn() + Send> {
-        let calls = self.calls.clone();
+        let calls = self.doors.calls.clone();
         Box::new(move || {
             calls.send(Call::Shutdown);
         })
@@ -212,7 +211,7 @@ where
     /// Whether the server has stopped by itself; [`Server::wait`] tells why.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.replica.as_ref().is_none_or(JoinHandle::is_finished)
+        self.replica.as_ref().is_none_or(Driver::is_finished)
     }
 
     /// Stops in order: what was acknowledged is on disk, and the log is closed.
@@ -221,7 +220,7 @@ where
     ///
     /// Why it had stopped before, if it had.
     pub fn shutdown(mut self) -> Result<(), StopError> {
-        self.calls.send(Call::Shutdown);
+        self.doors.calls.send(Call::Shutdown);
         self.join()
     }
 
@@ -244,12 +243,37 @@ impl<S: StateMachine> fmt::Debug for Server<S> {
     }
 }
 
+/// What drives the replica.
+enum Driver {
+    /// A thread of its own.
+    Thread(JoinHandle<Result<(), StopError>>),
+    /// One that other servers have as well, which says when this one has ended.
+    Host(Receiver<Result<(), StopError>>),
+}
+
+impl Driver {
+    fn is_finished(&self) -> bool {
+        match self {
+            Self::Thread(thread) => thread.is_finished(),
+            Self::Host(ended) => !ended.is_empty(),
+        }
+    }
+
+    fn join(self) -> Result<(), StopError> {
+        let panicked = Err(StopError::Panicked { thread: "replica" });
+        match self {
+            Self::Thread(thread) => thread.join().unwrap_or(panicked),
+            Self::Host(ended) => ended.recv().unwrap_or(panicked),
+        }
+    }
+}
+
 impl<S: StateMachine> Server<S> {
     fn join(&mut self) -> Result<(), StopError> {
         let panicked = |thread| StopError::Panicked { thread };
         let mut result = Ok(());
         if let Some(replica) = self.replica.take() {
-            result = replica.join().unwrap_or(Err(panicked("replica")));
+            result = replica.join();
         }
         if let Some(log) = self.log.take()
             && log.join().is_err()
@@ -267,13 +291,13 @@ impl<S: StateMachine> Server<S> {
 
 impl<S: StateMachine> Drop for Server<S> {
     fn drop(&mut self) {
-        self.calls.send(Call::Shutdown);
+        self.doors.calls.send(Call::Shutdown);
         // Nobody is left to tell.
         let _ = self.join();
     }
 }
 
-fn report(restored: &Restored) {
+pub(crate) fn report(restored: &Restored) {
     let identity = restored.identity;
     info!(
         node = identity.member.node.0,
@@ -285,6 +309,11 @@ fn report(restored: &Restored) {
         last = restored.terms.last().index.0,
         "recovered"
     );
+}
+
+/// The longest message: what carries entries, and something around them.
+fn frame_bytes_max(options: &Options) -> u64 {
+    options.append_bytes_max.max(options.command_bytes_max) + (8 << 20)
 }
 
 /// The configuration in force when a log was recovered.

@@ -8,62 +8,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 
-use raft_core::replica::{
-    Applied, ClientSession, RequestError, Serde, SessionId, StateMachine, decode_reply,
-    encode_reply,
-};
-use raft_core::{Bytes, Consistency, EntryId, HaltReason, NodeId, Span};
+use raft_core::replica::{ClientSession, RequestError, Serde, SessionId};
+use raft_core::{Consistency, EntryId, HaltReason, NodeId, Span};
 use raft_threaded::{
-    Client, ClientError, Force, Joiner, JoinerError, Part, Seat, Server, ServerOptions, StopError,
-    init, init_joiner,
+    ClientError, Force, Joiner, JoinerError, Part, Seat, Server, ServerOptions, StopError, init,
+    init_joiner,
 };
 
-use support::{eventually, free_port};
-
-/// A counter that remembers how often it was added to.
-#[derive(Debug, Default)]
-struct Counter {
-    sum: u64,
-    times: u64,
-}
-
-impl StateMachine for Counter {
-    type Command = Serde<u64>;
-    type Query = ();
-    type Reply = (u64, u64);
-
-    fn apply(&mut self, entry: Applied<Serde<u64>>) -> (u64, u64) {
-        assert!(
-            entry.command.0 < 1_000,
-            "a command that the machine cannot bear"
-        );
-        self.sum += entry.command.0;
-        self.times += 1;
-        (self.sum, self.times)
-    }
-
-    fn query(&self, (): &()) -> (u64, u64) {
-        (self.sum, self.times)
-    }
-
-    fn encode_reply(reply: &(u64, u64)) -> Option<Bytes> {
-        Some(encode_reply(reply))
-    }
-
-    fn decode_reply(bytes: &Bytes) -> Option<(u64, u64)> {
-        decode_reply(bytes)
-    }
-
-    type Image = Serde<(u64, u64)>;
-
-    fn image(&self) -> Serde<(u64, u64)> {
-        Serde((self.sum, self.times))
-    }
-
-    fn restore(&mut self, image: Serde<(u64, u64)>) {
-        (self.sum, self.times) = image.0;
-    }
-}
+use support::{Counter, add, eventually, free_port};
 
 fn seat(folder: &Path, node: u64) -> Seat {
     Seat {
@@ -83,15 +35,6 @@ fn start(seat: &Seat) -> Server<Counter> {
     let port: u16 = seat.address.rsplit_once(':').unwrap().1.parse().unwrap();
     let listen = SocketAddr::from(([127, 0, 0, 1], port));
     Server::start(ServerOptions::new(&seat.data, listen), Counter::default()).unwrap()
-}
-
-/// Proposes until it is taken; what is refused had no effect.
-fn add(client: &Client<Counter>, amount: u64) -> (u64, u64) {
-    eventually("a leader", || match client.propose(Serde(amount)) {
-        Ok(reply) => Some(reply),
-        Err(ClientError::Request(RequestError::Rejected(_) | RequestError::Superseded(_))) => None,
-        Err(error) => panic!("{error}"),
-    })
 }
 
 #[test]

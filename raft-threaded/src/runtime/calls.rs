@@ -10,13 +10,15 @@ use raft_core::{Consistency, EntryId, Member, RequestId};
 use crate::runtime::front::{Front, Request};
 use crate::runtime::order::{Asked, Carried, Order};
 use crate::runtime::replica_thread::{Hosted, ReplicaThread};
-use crate::runtime::waiter::{Answer, Waiter};
+use crate::runtime::waiter::{Answer, Completion, Waiter};
 use crate::status::ServerStatus;
 
 /// What other threads ask of the replica thread.
 pub(crate) enum Call<S: StateMachine> {
     /// Replicate a command.
     Propose(S::Command, Answer<S::Reply>),
+    /// The same for a client that does not wait.
+    Submit(S::Command, Completion<S::Reply>),
     /// Begin a session.
     Register(Answer<SessionId>),
     /// Replicate a command of a session.
@@ -42,6 +44,10 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
         match call {
             Call::Propose(command, answer) => {
                 let id = self.wait_for(Waiter::Reply(answer));
+                self.on_request(Request::Propose(id, command));
+            }
+            Call::Submit(command, completion) => {
+                let id = self.wait_for(Waiter::Completion(completion));
                 self.on_request(Request::Propose(id, command));
             }
             Call::Register(answer) => {
@@ -70,8 +76,8 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
                 let _ = answer.try_send(status);
             }
             Call::Resolved(member, name, addresses) => {
-                let (now, registry) = (self.state.now, self.poll.registry());
-                self.tcp
+                let (now, registry) = (self.state.now, &self.registry);
+                self.transport
                     .resolved((member, &name), &addresses, now, registry);
             }
             Call::Shutdown => self.state.stopping = Some(Ok(())),
@@ -94,9 +100,10 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             outlet.send(Call::Resolved(member, name, addresses));
         });
         if let Err(error) = spawned {
-            let (now, registry) = (self.state.now, self.poll.registry());
+            let (now, registry) = (self.state.now, &self.registry);
             let failed = Err(format!("looking up a name: {error}"));
-            self.tcp.resolved((member, &wanted), &failed, now, registry);
+            self.transport
+                .resolved((member, &wanted), &failed, now, registry);
         }
     }
 }

@@ -8,13 +8,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use raft_core::wal::{DiskError, Wal, WalStats};
+use raft_core::wal::{Disk, DiskError, Wal, WalStats};
 use raft_core::{
     Boot, CompactLog, LogReadOutcome, Persist, PersistId, ReadLog, ReadTicket, StorageId,
 };
 use tracing::{error, info, warn};
 
-use crate::disk::FileDisk;
 use crate::runtime::inbox::Outlet;
 
 /// What the log thread is asked to do.
@@ -73,24 +72,13 @@ const RETRY: Duration = Duration::from_millis(200);
 const IMPATIENCE_BYTES: u64 = 256 << 10;
 
 /// Runs until told to close, until nobody listens any more, or until the disk fails.
-pub(crate) fn run(
-    wal: Wal<FileDisk>,
+pub(crate) fn run<D: Disk>(
+    wal: Wal<D>,
     jobs: &Receiver<LogJob>,
     events: Outlet<LogEvent>,
     snapshots: Receiver<Infallible>,
 ) {
-    let mut thread = LogThread {
-        wal,
-        events,
-        snapshots,
-        waiting: VecDeque::new(),
-        reads: Vec::new(),
-        unsynced: None,
-        full: false,
-        prepared: false,
-        prepared_at: 0,
-        segments: 0,
-    };
+    let mut thread = LogWork::new(wal, events, snapshots);
     loop {
         let closing = match thread.collect(jobs) {
             Ok(closing) => closing,
@@ -98,26 +86,22 @@ pub(crate) fn run(
             Err(RecvTimeoutError::Disconnected) => true,
             Err(RecvTimeoutError::Timeout) => false,
         };
-        if let Err(failure) = thread.write() {
-            error!(%failure, "the log failed; nothing is acknowledged any more");
-            thread.events.send(LogEvent::Failed(failure));
+        if !thread.work() {
             return;
         }
-        thread.answer_reads();
         if jobs.is_empty() && !closing {
             thread.rest();
         }
         if closing {
-            if let Err(failure) = thread.wal.close() {
-                warn!(%failure, "the log was not closed in order; the next start recovers it");
-            }
+            thread.close();
             return;
         }
     }
 }
 
-struct LogThread {
-    wal: Wal<FileDisk>,
+/// The log, and what is to be done with it.
+pub(super) struct LogWork<D: Disk> {
+    wal: Wal<D>,
     events: Outlet<LogEvent>,
     /// Ends with those who work on snapshots.
     snapshots: Receiver<Infallible>,
@@ -132,7 +116,26 @@ struct LogThread {
     segments: u64,
 }
 
-impl LogThread {
+impl<D: Disk> LogWork<D> {
+    pub(super) const fn new(
+        wal: Wal<D>,
+        events: Outlet<LogEvent>,
+        snapshots: Receiver<Infallible>,
+    ) -> Self {
+        Self {
+            wal,
+            events,
+            snapshots,
+            waiting: VecDeque::new(),
+            reads: Vec::new(),
+            unsynced: None,
+            full: false,
+            prepared: false,
+            prepared_at: 0,
+            segments: 0,
+        }
+    }
+
     /// Waits for a job, then takes whatever else is there; true if the last one is to close.
     fn collect(&mut self, jobs: &Receiver<LogJob>) -> Result<bool, RecvTimeoutError> {
         let first = if self.full {
@@ -150,13 +153,37 @@ impl LogThread {
         Ok(closing)
     }
 
-    fn take(&mut self, job: LogJob) -> bool {
+    /// Takes note of a job; true if it is to close.
+    pub(super) fn take(&mut self, job: LogJob) -> bool {
         match job {
             LogJob::Write(work) => self.waiting.push_back(work),
             LogJob::Read(read) => self.reads.push(read),
             LogJob::Close => return true,
         }
         false
+    }
+
+    /// Whether there is anything to do.
+    pub(super) fn is_asked(&self) -> bool {
+        !self.waiting.is_empty() || !self.reads.is_empty() || self.unsynced.is_some()
+    }
+
+    /// Does all that waits; false if the log failed.
+    pub(super) fn work(&mut self) -> bool {
+        if let Err(failure) = self.write() {
+            error!(%failure, "the log failed; nothing is acknowledged any more");
+            self.events.send(LogEvent::Failed(failure));
+            return false;
+        }
+        self.answer_reads();
+        true
+    }
+
+    /// Ends in order.
+    pub(super) fn close(self) {
+        if let Err(failure) = self.wal.close() {
+            warn!(%failure, "the log was not closed in order; the next start recovers it");
+        }
     }
 
     /// Writes and syncs all that waits; a full disk leaves it waiting.
@@ -250,8 +277,8 @@ impl LogThread {
 }
 
 /// Forgets everything; whoever works on snapshots was told to end.
-fn wipe(
-    wal: &mut Wal<FileDisk>,
+fn wipe<D: Disk>(
+    wal: &mut Wal<D>,
     store: StorageId,
     snapshots: &Receiver<Infallible>,
     events: &Outlet<LogEvent>,

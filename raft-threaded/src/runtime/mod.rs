@@ -1,10 +1,14 @@
 //! The threads of a server: one owns the replica and every socket, one the log, two work on snapshots.
 
+mod answers;
+pub(crate) mod around;
 mod attaching;
 pub(crate) mod calls;
 pub(crate) mod clock;
 pub(crate) mod front;
+pub(crate) mod host;
 pub(crate) mod inbox;
+pub(crate) mod lane;
 pub(crate) mod log_thread;
 mod news;
 pub(crate) mod order;

@@ -20,7 +20,7 @@ impl<S: StateMachine, F> ReplicaThread<S, F> {
             Observation::Configuration { id, configuration } => {
                 info!(index = id.index.0, ?configuration, "configuration");
                 note_configuration(&mut self.state.attachments, &configuration, id);
-                self.tcp.set_members(&configuration, self.state.now);
+                self.transport.set_members(&configuration, self.state.now);
                 self.look_for_self(&configuration);
             }
             Observation::HandsOver { to, reason } => {
@@ -32,15 +32,15 @@ impl<S: StateMachine, F> ReplicaThread<S, F> {
     /// Peers know this node by who it is: it may have joined a cluster, or have left one.
     pub(super) fn follow_identity(&mut self) {
         let identity = self.replica.status().identity;
-        if identity != self.tcp.identity() {
+        if identity != self.transport.identity() {
             info!(cluster = %identity.cluster, store = %identity.member.store, "another identity");
-            let (now, registry) = (self.state.now, self.poll.registry());
-            self.tcp.set_identity(identity, now, registry);
+            let (now, registry) = (self.state.now, &self.registry);
+            self.transport.set_identity(identity, now, registry);
         }
     }
 
     /// What the log says of this node when it starts.
-    pub(super) fn look_around(&mut self) {
+    pub(crate) fn look_around(&mut self) {
         let status = self.replica.status();
         let member = status.identity.member;
         self.state.is_member = status.configuration.contains(member);
@@ -55,7 +55,7 @@ impl<S: StateMachine, F> ReplicaThread<S, F> {
     }
 
     fn look_for_self(&mut self, configuration: &Configuration) {
-        let is_member = configuration.contains(self.tcp.identity().member);
+        let is_member = configuration.contains(self.transport.identity().member);
         if core::mem::replace(&mut self.state.is_member, is_member) && !is_member {
             warn!(
                 "this node is no member of the new configuration: as soon as that is committed, it has no \

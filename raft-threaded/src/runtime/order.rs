@@ -96,9 +96,10 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     pub(super) fn on_order(&mut self, request: RequestId, order: Order) {
         let input = match order {
             Order::Attach { joiners, expect } => {
-                let own = self.tcp.identity().cluster;
+                let own = self.transport.identity().cluster;
+                let inquiry = self.transport.inquiry();
                 self.ask_first(request, expect, move || {
-                    let asked = joiners.iter().map(|joiner| joiner.ask(own));
+                    let asked = joiners.iter().map(|joiner| joiner.ask(&*inquiry, own));
                     Ok(asked.collect::<Result<_, JoinerError>>()?)
                 });
                 return;
@@ -144,7 +145,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     pub(super) fn out_of_reach(&self) -> Option<Rejection> {
         let status = self.replica.status();
         let (own, leader) = (status.identity.member, status.leader?);
-        let reached = leader == own || self.tcp.reaches(leader);
+        let reached = leader == own || self.transport.reaches(leader);
         (!reached).then_some(Rejection::NotLeader {
             leader: Some(leader.node),
         })
@@ -164,7 +165,10 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             self.failed(request, RequestError::Rejected(stale));
         } else if let Some(member) = member {
             let member = Identity { member, ..identity };
-            self.ask_first(request, Some(found), move || Ok(vec![to.ask(member)?]));
+            let inquiry = self.transport.inquiry();
+            self.ask_first(request, Some(found), move || {
+                Ok(vec![to.ask(&*inquiry, member)?])
+            });
         } else {
             self.change(request, vec![to.change()], Some(found));
         }

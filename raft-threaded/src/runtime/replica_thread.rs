@@ -1,34 +1,35 @@
-//! The thread that owns the replica and every socket.
+//! What drives a replica, in the thread that owns it and every socket.
 //!
 //! Each round takes all that has arrived, hands it in, drains once, and writes once to each connection:
 //! group commit and batching fall out of that. Messages leave before the log thread is asked to write,
 //! so that followers sync beside their leader.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll, Registry, Token};
 use raft_core::replica::{Output, Replica, StateMachine};
 use raft_core::wal::WalStats;
-use raft_core::{Action, Event, Input, RequestId, Time};
+use raft_core::{Action, Event, Input, Time};
 use tracing::error;
 
 use crate::error::{ClientError, StopError};
+use crate::runtime::answers::Answers;
 use crate::runtime::attaching::{Attachments, next_look};
 use crate::runtime::calls::Call;
 use crate::runtime::clock;
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
-use crate::runtime::inbox::{Inbox, Outlet};
+use crate::runtime::inbox::{Bell, Inbox, Outlet};
+use crate::runtime::lane::Lane;
 use crate::runtime::log_thread::{LogEvent, LogJob, Work, WriteId};
 use crate::runtime::news::{report, report_halt};
 use crate::runtime::order::Carried;
 use crate::runtime::snapshots::Snapshots;
 use crate::runtime::waiter::Waiter;
 use crate::status::ServerStatus;
-use crate::transport::tcp::{Tcp, TcpEvent};
+use crate::transport::{Transport, TransportEvent};
 
 /// The waker's token.
 pub(crate) const WAKER: Token = Token(0);
@@ -53,13 +54,30 @@ pub(crate) trait Hosted:
 
 impl<S> Hosted for S where S: StateMachine<Command: Send, Query: Send, Reply: Send> + 'static {}
 
+/// What is to be done after a turn.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Another turn at once.
+    Now,
+    /// Another turn when something arrives, or at this time.
+    Later(Option<Time>),
+    /// Nothing any more.
+    End(Result<(), StopError>),
+}
+
+/// How long it is until then.
+pub(super) fn until(due: Time) -> Duration {
+    Duration::from_nanos((due - clock::now()).0)
+}
+
 /// Everything the thread owns.
 pub(crate) struct ReplicaThread<S: StateMachine, F> {
-    pub(crate) poll: Poll,
+    /// Where its thread's poller learns of sockets.
+    pub(crate) registry: Registry,
     pub(crate) replica: Replica<S>,
-    pub(crate) tcp: Tcp,
+    pub(crate) transport: Box<dyn Transport>,
     pub(crate) front: F,
-    pub(crate) jobs: Sender<LogJob>,
+    pub(crate) log: Box<dyn Lane>,
     pub(crate) log_events: Inbox<LogEvent>,
     pub(crate) snapshots: Snapshots<S::Image>,
     pub(crate) calls: Inbox<Call<S>>,
@@ -73,7 +91,7 @@ pub(crate) struct ReplicaThread<S: StateMachine, F> {
 /// What the thread keeps from round to round.
 pub(crate) struct State<S: StateMachine> {
     pub(super) ids: RequestIds,
-    pub(super) answers: BTreeMap<RequestId, Waiter<S::Reply>>,
+    pub(super) answers: Answers<Waiter<S::Reply>>,
     /// Attachments that somebody waits for.
     pub(super) attachments: Attachments,
     /// Orders for which other nodes are being asked who they are.
@@ -81,7 +99,7 @@ pub(crate) struct State<S: StateMachine> {
     /// Whether the configuration in force has this node.
     pub(super) is_member: bool,
     outputs: Vec<Output<S>>,
-    tcp_events: Vec<TcpEvent>,
+    transport_events: Vec<TransportEvent>,
     requests: Vec<Request<S>>,
     pub(super) log_stats: WalStats,
     pub(super) stopping: Option<Result<(), StopError>>,
@@ -92,12 +110,12 @@ impl<S: StateMachine> Default for State<S> {
     fn default() -> Self {
         Self {
             ids: RequestIds::default(),
-            answers: BTreeMap::new(),
+            answers: Answers::default(),
             attachments: Attachments::new(),
             asking: 0,
             is_member: false,
             outputs: Vec::new(),
-            tcp_events: Vec::new(),
+            transport_events: Vec::new(),
             requests: Vec::new(),
             log_stats: WalStats::default(),
             stopping: None,
@@ -108,73 +126,78 @@ impl<S: StateMachine> Default for State<S> {
 
 impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
     /// Runs until told to stop, or until the node halts.
-    pub(crate) fn run(mut self) -> Result<(), StopError> {
+    pub(crate) fn run(mut self, mut poll: Poll, bell: &Bell) -> Result<(), StopError> {
         let mut events = Events::with_capacity(EVENTS);
-        let mut more_calls = false;
-        self.look_around();
         loop {
-            let quiet = self.settle();
-            if let Some(result) = self.state.stopping.take() {
-                self.front.flush(self.poll.registry());
-                // The log thread ends once this sender is gone; until then it is told to do so.
-                let _ = self.jobs.send(LogJob::Close);
-                return result;
-            }
-            let busy = !quiet || more_calls || self.front.has_work();
-            let timeout = if busy {
-                Some(Duration::ZERO)
-            } else {
-                self.timeout()
+            bell.answer();
+            let timeout = match self.turn(&events) {
+                Next::End(result) => return result,
+                Next::Later(due) if bell.sleep() => due.map(until),
+                Next::Now | Next::Later(_) => Some(Duration::ZERO),
             };
-            match self.poll.poll(&mut events, timeout) {
+            match poll.poll(&mut events, timeout) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => error!(%error, "polling failed"),
             }
-            self.take_in(&events);
-            self.state.now = clock::now();
-            more_calls = self.hand_in();
         }
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    /// One round: takes in what has arrived, hands it in, and carries out what follows.
+    pub(crate) fn turn(&mut self, events: &Events) -> Next {
+        self.take_in(events);
+        self.state.now = clock::now();
+        let more_calls = self.hand_in();
+        let quiet = self.settle();
+        if let Some(result) = self.state.stopping.take() {
+            self.front.flush(&self.registry);
+            // The log ends once this is gone; until then it is told to do so.
+            self.log.ask(LogJob::Close);
+            return Next::End(result);
+        }
+        if quiet && !more_calls && !self.front.has_work() {
+            Next::Later(self.next_deadline())
+        } else {
+            Next::Now
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
         let deadlines = [
             self.replica.next_deadline(),
-            self.tcp.next_deadline(),
+            self.transport.next_deadline(),
             self.snapshots.next_deadline(),
             next_look(&self.state.attachments),
         ];
-        let due = deadlines.into_iter().flatten().min()?;
-        Some(Duration::from_nanos((due - clock::now()).0))
+        deadlines.into_iter().flatten().min()
     }
 
     /// Takes note of what is ready; nothing is handed in yet.
     fn take_in(&mut self, events: &Events) {
-        let registry = self.poll.registry();
+        let registry = &self.registry;
         self.state.now = clock::now();
         for event in events {
             if event.token() == WAKER {
-                self.log_events.answer();
-            } else if self.tcp.owns(event.token()) {
-                let (now, found) = (self.state.now, &mut self.state.tcp_events);
-                self.tcp.on_ready(event, now, registry, found);
+                // The inboxes are looked into in any case.
+            } else if self.transport.owns(event.token()) {
+                let (now, found) = (self.state.now, &mut self.state.transport_events);
+                self.transport.on_ready(event, now, registry, found);
             } else {
                 self.front.on_ready(event, registry);
             }
         }
         let now = self.state.now;
-        self.tcp.receive(now, registry, &mut self.state.tcp_events);
-        self.tcp
-            .tick(clock::now(), registry, &mut self.state.tcp_events);
+        self.transport
+            .receive(now, registry, &mut self.state.transport_events);
+        self.transport
+            .tick(clock::now(), registry, &mut self.state.transport_events);
     }
 
     /// Hands everything that has arrived to the replica; true if more calls may wait.
     fn hand_in(&mut self) -> bool {
-        while let Some(event) = self.log_events.take() {
-            self.on_log_event(event);
-        }
+        self.hand_in_log_events();
         self.hand_in_snapshots();
-        self.hand_in_tcp_events();
+        self.hand_in_transport_events();
         let mut taken = 0;
         while taken < CALLS
             && let Some(call) = self.calls.take()
@@ -195,16 +218,30 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
         taken == CALLS
     }
 
-    fn hand_in_tcp_events(&mut self) {
-        let mut found = core::mem::take(&mut self.state.tcp_events);
+    /// True if there were any.
+    fn hand_in_log_events(&mut self) -> bool {
+        let mut found = false;
+        while let Some(event) = self.log_events.take() {
+            if !found {
+                // After the event is in hand, never before.
+                self.state.now = clock::now();
+            }
+            self.on_log_event(event);
+            found = true;
+        }
+        found
+    }
+
+    fn hand_in_transport_events(&mut self) {
+        let mut found = core::mem::take(&mut self.state.transport_events);
         for event in found.drain(..) {
             match event {
-                TcpEvent::Received(envelope) => self.input(Input::Receive(envelope)),
-                TcpEvent::Unreachable(peer) => self.input(Input::PeerUnreachable { peer }),
-                TcpEvent::Resolve(member, name) => self.look_up(member, name),
+                TransportEvent::Received(envelope) => self.input(Input::Receive(envelope)),
+                TransportEvent::Unreachable(peer) => self.input(Input::PeerUnreachable { peer }),
+                TransportEvent::Resolve(member, name) => self.look_up(member, name),
             }
         }
-        self.state.tcp_events = found;
+        self.state.transport_events = found;
     }
 
     fn hand_in_requests(&mut self) {
@@ -277,22 +314,28 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
                 }
             }
             self.state.outputs = outputs;
-            let (now, registry) = (self.state.now, self.poll.registry());
-            self.tcp.flush(now, registry, &mut self.state.tcp_events);
-            self.hand_in_tcp_events();
+            let (now, registry) = (self.state.now, &self.registry);
+            self.transport
+                .flush(now, registry, &mut self.state.transport_events);
+            self.hand_in_transport_events();
+            // After the messages, so that followers sync beside their leader.
+            self.log.work();
+            quiet &= !self.hand_in_log_events();
             if quiet {
                 break;
             }
             // A reply may have been all that a client's next command waited for.
             self.hand_in_requests();
         }
-        self.front.flush(self.poll.registry());
+        self.front.flush(&self.registry);
         quiet
     }
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Send(envelope) => self.tcp.send(&envelope, &mut self.state.tcp_events),
+            Action::Send(envelope) => self
+                .transport
+                .send(envelope, &mut self.state.transport_events),
             Action::Persist(persist) => self.ask_log(LogJob::Write(Work::Persist(persist))),
             Action::ReadLog(read) => self.ask_log(LogJob::Read(read)),
             Action::CompactLog(compact) => self.ask_log(LogJob::Write(Work::Compact(compact))),
@@ -320,7 +363,7 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
 
     fn ask_log(&mut self, job: LogJob) {
         // Bounded by the node: it hands out only so many writes, and one read for each peer.
-        if self.jobs.send(job).is_err() && self.state.stopping.is_none() {
+        if !self.log.ask(job) && self.state.stopping.is_none() {
             // Its last words say why it is gone, if it had any.
             let failure =
                 core::iter::from_fn(|| self.log_events.take()).find_map(|event| match event {

@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use raft_core::replica::{Image, ImageError, ReadChunk, ReplicaImage, Sink};
-use raft_core::wal::{Chunk, SnapshotError, SnapshotStore};
+use raft_core::wal::{Chunk, Disk, SnapshotError, SnapshotStore};
 use raft_core::{EntryId, SnapshotMeta};
 use tracing::{debug, error, info, warn};
 
-use crate::disk::FileDisk;
 use crate::runtime::inbox::Outlet;
 
 /// What is to be done.
@@ -60,8 +59,8 @@ pub(crate) enum SnapshotEvent<I> {
 }
 
 /// Works until nobody hands over anything any more.
-pub(crate) fn run<I: Image>(
-    mut store: SnapshotStore<FileDisk>,
+pub(crate) fn run<I: Image, D: Disk>(
+    mut store: SnapshotStore<D>,
     jobs: &Receiver<SnapshotJob<I>>,
     events: &Outlet<SnapshotEvent<I>>,
     ending: &Arc<AtomicBool>,
@@ -77,8 +76,8 @@ pub(crate) fn run<I: Image>(
     }
 }
 
-fn carry_out<I: Image>(
-    store: &mut SnapshotStore<FileDisk>,
+fn carry_out<I: Image, D: Disk>(
+    store: &mut SnapshotStore<D>,
     job: SnapshotJob<I>,
     ending: &AtomicBool,
 ) -> Option<SnapshotEvent<I>> {
@@ -126,8 +125,8 @@ fn carry_out<I: Image>(
     })
 }
 
-fn take<I: Image>(
-    store: &mut SnapshotStore<FileDisk>,
+fn take<I: Image, D: Disk>(
+    store: &mut SnapshotStore<D>,
     meta: SnapshotMeta,
     image: &ReplicaImage<I>,
     ending: &AtomicBool,

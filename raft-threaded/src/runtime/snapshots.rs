@@ -8,10 +8,9 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender};
 use raft_core::replica::{Image, Output};
-use raft_core::wal::SnapshotStore;
+use raft_core::wal::{Disk, SnapshotStore};
 use raft_core::{Input, Time};
 
-use crate::disk::FileDisk;
 use crate::error::StopError;
 use crate::runtime::front::Front;
 use crate::runtime::inbox::{Bell, Inbox, Outlet, inbox};
@@ -44,8 +43,8 @@ pub(crate) struct SnapshotThreads {
 
 impl<I: Image> Snapshots<I> {
     /// Starts the threads.
-    pub(crate) fn start(
-        store: SnapshotStore<FileDisk>,
+    pub(crate) fn start<D: Disk + Clone + Send + 'static>(
+        store: SnapshotStore<D>,
         bell: &Arc<Bell>,
     ) -> io::Result<(Self, SnapshotThreads)> {
         let (outlet, events) = inbox(EVENTS_WAITING, bell);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
+use super::Inquiry;
 use super::frame::{FrameError, small_frame, take_frame};
 use super::hello::{HelloError, Introduction, Opening};
 
@@ -29,21 +30,26 @@ impl From<FrameError> for AskError {
     }
 }
 
-/// Asks at one of the addresses that a name has, each with this much patience.
-pub(crate) fn who_is(address: &str, patience: Duration) -> Result<Introduction, AskError> {
-    let nowhere = || io::Error::new(ErrorKind::AddrNotAvailable, "the name has no address");
-    let mut last = AskError::from(nowhere());
-    for address in address.to_socket_addrs()? {
-        let connected = TcpStream::connect_timeout(&address, patience);
-        match connected
-            .map_err(AskError::from)
-            .and_then(|stream| ask(stream, patience))
-        {
-            Ok(introduction) => return Ok(introduction),
-            Err(error) => last = error,
+/// Asks at one of the addresses that a name has.
+#[derive(Debug)]
+pub(super) struct AskOverTcp;
+
+impl Inquiry for AskOverTcp {
+    fn who_is(&self, address: &str, patience: Duration) -> Result<Introduction, AskError> {
+        let nowhere = || io::Error::new(ErrorKind::AddrNotAvailable, "the name has no address");
+        let mut last = AskError::from(nowhere());
+        for address in address.to_socket_addrs()? {
+            let connected = TcpStream::connect_timeout(&address, patience);
+            match connected
+                .map_err(AskError::from)
+                .and_then(|stream| ask(stream, patience))
+            {
+                Ok(introduction) => return Ok(introduction),
+                Err(error) => last = error,
+            }
         }
+        Err(last)
     }
-    Err(last)
 }
 
 fn ask(mut stream: TcpStream, patience: Duration) -> Result<Introduction, AskError> {

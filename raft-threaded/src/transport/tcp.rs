@@ -11,12 +11,14 @@ use mio::{Interest, Registry, Token};
 use raft_core::{Configuration, Envelope, Identity, Member, Span, Time};
 use tracing::{info, warn};
 
+use super::ask::AskOverTcp;
 use super::frame::Encoder;
 use super::hello::Introduction;
 use super::incoming::{Incoming, IncomingError, Turn};
 use super::outgoing::{Need, Outgoing};
 use super::peers::Peers;
 use super::refusals::{Refusals, advice};
+use super::{Inquiry, Transport, TransportEvent};
 use crate::runtime::socket::keep_alive;
 
 /// Accepted connections at a time; a cluster needs one from each peer.
@@ -72,17 +74,6 @@ impl Tokens {
     }
 }
 
-/// What happened on the connections.
-#[derive(Debug)]
-pub(crate) enum TcpEvent {
-    /// A message arrived.
-    Received(Box<Envelope>),
-    /// What was on its way to this peer may be lost.
-    Unreachable(Member),
-    /// A name has to be looked up, on a thread that may block.
-    Resolve(Member, String),
-}
-
 impl Tcp {
     /// Takes over a listening socket; `tokens` are its own to give to connections.
     pub(crate) fn new(
@@ -113,22 +104,21 @@ impl Tcp {
             accept_again: false,
         })
     }
+}
 
-    pub(crate) fn owns(&self, token: Token) -> bool {
+impl Transport for Tcp {
+    fn owns(&self, token: Token) -> bool {
         token == self.listener_token || self.tokens.range.contains(&token.0)
     }
 
-    /// Connects to the members of a configuration, besides those who come by themselves.
-    pub(crate) fn set_members(&mut self, configuration: &Configuration, now: Time) {
+    fn set_members(&mut self, configuration: &Configuration, now: Time) {
         let tokens = &mut self.tokens;
         self.peers.set_members(configuration, now, || tokens.take());
         // Those who listen are told at once if this node is reached elsewhere now.
         self.unsent.extend(self.peers.listening());
     }
 
-    /// This node joined a cluster, or left one and is another member now: then every connection of before
-    /// ends, because it was made in another name.
-    pub(crate) fn set_identity(&mut self, identity: Identity, now: Time, registry: &Registry) {
+    fn set_identity(&mut self, identity: Identity, now: Time, registry: &Registry) {
         if self.peers.own().identity.member != identity.member {
             for token in self.incoming.keys().copied().collect::<Vec<_>>() {
                 self.end(token, &IncomingError::Closed, now, registry);
@@ -137,47 +127,42 @@ impl Tcp {
         self.peers.set_identity(identity);
     }
 
-    /// Who this node is.
-    pub(crate) const fn identity(&self) -> Identity {
+    fn identity(&self) -> Identity {
         self.peers.own().identity
     }
 
-    /// Whether a message to this member is likely to arrive.
-    pub(crate) fn reaches(&self, member: Member) -> bool {
+    fn reaches(&self, member: Member) -> bool {
         self.peers.reaches(member)
     }
 
-    /// Queues a message, or drops it.
-    pub(crate) fn send(&mut self, envelope: &Envelope, events: &mut Vec<TcpEvent>) {
+    fn send(&mut self, envelope: Box<Envelope>, events: &mut Vec<TransportEvent>) {
         let Some(peer) = self.peers.addressed(envelope.to) else {
             return;
         };
         if !peer.is_open() {
-            events.push(TcpEvent::Unreachable(envelope.to));
+            events.push(TransportEvent::Unreachable(envelope.to));
             return;
         }
-        let frame = self.encoder.encode(envelope);
+        let frame = self.encoder.encode(&envelope);
         if peer.push(frame, self.queue_bytes_max) {
             self.unsent.insert(envelope.to);
         } else {
-            events.push(TcpEvent::Unreachable(envelope.to));
+            events.push(TransportEvent::Unreachable(envelope.to));
         }
     }
 
-    /// Writes what was queued.
-    pub(crate) fn flush(&mut self, now: Time, registry: &Registry, events: &mut Vec<TcpEvent>) {
+    fn flush(&mut self, now: Time, registry: &Registry, events: &mut Vec<TransportEvent>) {
         self.encoder.forget();
         for member in core::mem::take(&mut self.unsent) {
             if let Some(peer) = self.peers.get_mut(member)
                 && !peer.flush(now, registry)
             {
-                events.push(TcpEvent::Unreachable(member));
+                events.push(TransportEvent::Unreachable(member));
             }
         }
     }
 
-    /// Does what is due: dials, and gives up on strangers that stay silent.
-    pub(crate) fn tick(&mut self, now: Time, registry: &Registry, events: &mut Vec<TcpEvent>) {
+    fn tick(&mut self, now: Time, registry: &Registry, events: &mut Vec<TransportEvent>) {
         if self.accept_again {
             self.accept(now, registry);
         }
@@ -193,13 +178,12 @@ impl Tcp {
         for (member, peer) in self.peers.connections_mut() {
             match peer.dial(now, registry) {
                 Need::Nothing => {}
-                Need::Resolve(name) => events.push(TcpEvent::Resolve(member, name)),
+                Need::Resolve(name) => events.push(TransportEvent::Resolve(member, name)),
             }
         }
     }
 
-    /// A name was looked up.
-    pub(crate) fn resolved(
+    fn resolved(
         &mut self,
         (member, name): (Member, &str),
         addresses: &Result<Vec<SocketAddr>, String>,
@@ -211,20 +195,18 @@ impl Tcp {
         }
     }
 
-    /// When to come back though nothing happens.
-    pub(crate) fn next_deadline(&self) -> Option<Time> {
+    fn next_deadline(&self) -> Option<Time> {
         let dials = self.peers.connections().filter_map(Outgoing::retry_at);
         let reads = (!self.ready.is_empty()).then_some(Time(0));
         dials.chain(reads).min()
     }
 
-    /// A socket is ready.
-    pub(crate) fn on_ready(
+    fn on_ready(
         &mut self,
         event: &Event,
         now: Time,
         registry: &Registry,
-        events: &mut Vec<TcpEvent>,
+        events: &mut Vec<TransportEvent>,
     ) {
         let token = event.token();
         if token == self.listener_token {
@@ -235,11 +217,51 @@ impl Tcp {
             let alive = (!event.is_readable() || peer.read(now, registry))
                 && (!event.is_writable() || peer.flush(now, registry));
             if !alive {
-                events.push(TcpEvent::Unreachable(member));
+                events.push(TransportEvent::Unreachable(member));
             }
         }
     }
 
+    fn receive(&mut self, now: Time, registry: &Registry, events: &mut Vec<TransportEvent>) {
+        let limit = self.frame_bytes_max;
+        for token in core::mem::take(&mut self.ready) {
+            let Some(incoming) = self.incoming.get_mut(&token) else {
+                continue;
+            };
+            let mut answer = None;
+            let turn = incoming.read(&mut self.scratch, self.peers.own(), limit, |envelope| {
+                if envelope.body.is_answer() {
+                    answer = Some(envelope.from.member);
+                }
+                events.push(TransportEvent::Received(envelope));
+            });
+            if let Some(peer) = answer.and_then(|member| self.peers.get_mut(member)) {
+                peer.answered(now);
+            }
+            let hello = incoming.hello.take();
+            if let Some(hello) = &hello {
+                let tokens = &mut self.tokens;
+                self.peers.greeted(hello, now, || tokens.take());
+            }
+            match turn {
+                Ok(Turn::Done) => {}
+                Ok(Turn::More) => {
+                    self.ready.insert(token);
+                }
+                Err(error) => self.end(token, &error, now, registry),
+            }
+            if let Some(hello) = hello {
+                self.supersede(token, hello.from.member, now, registry);
+            }
+        }
+    }
+
+    fn inquiry(&self) -> Box<dyn Inquiry> {
+        Box::new(AskOverTcp)
+    }
+}
+
+impl Tcp {
     fn accept(&mut self, now: Time, registry: &Registry) {
         self.accept_again = false;
         loop {
@@ -278,41 +300,6 @@ impl Tcp {
             self.end(token, &IncomingError::Silent, now, registry);
         }
         oldest.is_some()
-    }
-
-    /// Reads what has arrived, a bounded turn for each connection.
-    pub(crate) fn receive(&mut self, now: Time, registry: &Registry, events: &mut Vec<TcpEvent>) {
-        let limit = self.frame_bytes_max;
-        for token in core::mem::take(&mut self.ready) {
-            let Some(incoming) = self.incoming.get_mut(&token) else {
-                continue;
-            };
-            let mut answer = None;
-            let turn = incoming.read(&mut self.scratch, self.peers.own(), limit, |envelope| {
-                if envelope.body.is_answer() {
-                    answer = Some(envelope.from.member);
-                }
-                events.push(TcpEvent::Received(envelope));
-            });
-            if let Some(peer) = answer.and_then(|member| self.peers.get_mut(member)) {
-                peer.answered(now);
-            }
-            let hello = incoming.hello.take();
-            if let Some(hello) = &hello {
-                let tokens = &mut self.tokens;
-                self.peers.greeted(hello, now, || tokens.take());
-            }
-            match turn {
-                Ok(Turn::Done) => {}
-                Ok(Turn::More) => {
-                    self.ready.insert(token);
-                }
-                Err(error) => self.end(token, &error, now, registry),
-            }
-            if let Some(hello) = hello {
-                self.supersede(token, hello.from.member, now, registry);
-            }
-        }
     }
 
     /// A peer that dialed anew has given up its earlier connection.

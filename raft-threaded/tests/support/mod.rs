@@ -9,6 +9,7 @@
 
 mod client;
 mod cluster;
+mod counter;
 mod gate;
 mod node;
 
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use self::client::{Client, Value, request};
 pub use self::cluster::Cluster;
+pub use self::counter::{Counter, add};
 pub use self::gate::{Gate, Held};
 pub use self::node::Node;
 
