@@ -10,6 +10,7 @@ mod case;
 mod clock;
 #[path = "../../cluster/mod.rs"]
 mod cluster;
+mod figures;
 mod instructions;
 mod table;
 mod tikv;

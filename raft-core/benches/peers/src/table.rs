@@ -1,28 +1,13 @@
 //! Commits per second as a Markdown table, to be read where it is printed and pasted where it is kept.
 
 use crate::Case;
+use crate::figures::{Ratio, Runs};
 
 /// How many times the other core's commits per second ours aims at.
 const BAR: u64 = 5;
 
 /// Ratios of a case: to the other core as it is by default, and with as many messages as ours.
 type Ratios = [Ratio; 2];
-
-/// A quotient in tenths, rounded.
-#[derive(Clone, Copy, Debug)]
-struct Ratio(u64);
-
-impl Ratio {
-    fn of(this: u64, that: u64) -> Self {
-        Self((this * 10 + that / 2) / that.max(1))
-    }
-}
-
-impl std::fmt::Display for Ratio {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.0 / 10, self.0 % 10)
-    }
-}
 
 /// Lines are printed as they come; what remains is how far the bar is.
 #[derive(Debug)]
@@ -58,44 +43,18 @@ impl Table {
 
     /// How many cases reach the bar, and whether there is one in which ours is the slower one.
     pub(crate) fn verdict(&self) {
-        let count = |holds: fn(u64) -> bool, column: usize| {
-            let ratios = self.ratios.iter().map(|ratios| ratios[column].0);
+        let count = |holds: fn(Ratio) -> bool, column: usize| {
+            let ratios = self.ratios.iter().map(|ratios| ratios[column]);
             ratios.filter(|ratio| holds(*ratio)).count()
         };
         println!(
             "\nThousands of commits per second: median (least–most). Of {} cases, at least {BAR} times as many \
              commits in {} ({} with skip_bcast_commit); ours is the slower one in {} ({}).",
             self.ratios.len(),
-            count(|ratio| ratio >= BAR * 10, 0),
-            count(|ratio| ratio >= BAR * 10, 1),
-            count(|ratio| ratio < 10, 0),
-            count(|ratio| ratio < 10, 1),
+            count(|ratio| ratio.reaches(BAR), 0),
+            count(|ratio| ratio.reaches(BAR), 1),
+            count(|ratio| !ratio.reaches(1), 0),
+            count(|ratio| !ratio.reaches(1), 1),
         );
-    }
-}
-
-/// What a core did in its runs of one case, in commits per second.
-struct Runs {
-    least: u64,
-    median: u64,
-    most: u64,
-}
-
-impl Runs {
-    fn new(mut rates: Vec<u64>) -> Self {
-        rates.sort_unstable();
-        Self {
-            least: rates[0],
-            median: rates[rates.len() / 2],
-            most: rates[rates.len() - 1],
-        }
-    }
-}
-
-impl std::fmt::Display for Runs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [least, median, most] =
-            [self.least, self.median, self.most].map(|rate| (rate + 500) / 1_000);
-        write!(f, "{median} ({least}–{most})")
     }
 }
