@@ -204,3 +204,14 @@ fn a_load_that_cannot_be_meant_is_not_understood() {
         assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
     }
 }
+
+/// Most people have no use for it, and what it needs would more than double what they build.
+#[cfg(not(feature = "etcd"))]
+#[test]
+fn a_load_on_etcd_says_how_to_build_a_program_that_has_it() {
+    let ran = bench("127.0.0.1:2379", &["--etcd"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    for expected in ["--features etcd", "protoc"] {
+        assert!(ran.err.contains(expected), "{}", ran.err);
+    }
+}

@@ -19,8 +19,6 @@ use super::schedule::{End, Schedule};
 use super::tally::Tally;
 use super::timer::Timer;
 
-/// How long answers are waited for at the end; and in the middle, if only their number ends a load.
-const PATIENCE: u64 = 10_000_000_000;
 /// How much is read at once.
 const READ_BYTES: usize = 64 << 10;
 const EVENTS_MAX: usize = 1_024;
@@ -138,7 +136,7 @@ impl Load {
                 self.handle(event)?;
             }
         }
-        let elapsed = self.elapsed();
+        let elapsed = self.end.elapsed(self.warm_up, self.last_answer);
         Ok((self.tally, elapsed))
     }
 
@@ -146,20 +144,8 @@ impl Load {
         u64::try_from(now().duration_since(self.began).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn elapsed(&self) -> u64 {
-        let end = match self.end {
-            End::At(end) => end.max(self.last_answer),
-            End::After(_) => self.last_answer,
-        };
-        end.saturating_sub(self.warm_up).max(1)
-    }
-
     fn give_up_at(&self) -> u64 {
-        let since = match self.end {
-            End::At(end) => end,
-            End::After(_) => self.last_answer.max(self.warm_up),
-        };
-        since.saturating_add(PATIENCE)
+        self.end.give_up_at(self.warm_up, self.last_answer)
     }
 
     /// What has no answer yet took at least until now; so did what was due and had no room.
@@ -361,6 +347,6 @@ fn no_connection(plan: &Plan<'_>, client: usize, error: &io::Error) -> String {
     clippy::disallowed_methods,
     reason = "latencies are what is measured here"
 )]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }

@@ -1,7 +1,9 @@
-//! `raft-kv bench`: a load for any server that speaks RESP, and how well it was borne.
+//! `raft-kv bench`: a load for any server that speaks RESP, or for etcd, and how well it was borne.
 
 mod connection;
 mod course;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod load;
 #[cfg(test)]
 mod load_tests;
@@ -18,12 +20,16 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "etcd")]
+use self::etcd::run as load_etcd;
 use self::load::{Load, Plan};
 use self::progress::Progress;
 use self::report::Report;
 use self::requests::{KEYS_MAX, Mix, Requests};
 use self::schedule::End;
 use super::failure::Failure;
+#[cfg(not(feature = "etcd"))]
+use super::failure::not_understood;
 use super::values;
 
 /// The longest load, in seconds: a day.
@@ -41,6 +47,9 @@ Without --rate the next request is sent once another one is answered, so that a 
 for a second shows a second, as its users would see it. What had no answer 10 s after the end (with --requests, after
 the last answer) is `unanswered`, and counts with the time until then.
 
+With --etcd the load speaks etcd's own protocol (v3): PUT, and linearizable GET. One client in four has a connection, 1
+to 8 altogether, which is how etcd's clients share them, and --pipeline is how many requests of each are under way.
+
 An error is an answer: it is counted by its first word, and the load goes on. A connection that ends is opened again,
 after 50 ms to 1 s; what was sent on it is `lost`, which tells nothing about whether it was done.
 
@@ -48,7 +57,8 @@ Examples:
   raft-kv bench --to 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
   raft-kv bench --to db1:6379 --clients 200 --pipeline 16 --reads 90 --warmup 5 --seconds 60
   raft-kv bench --to db1:6379 --rate 5000 --seconds 60 --html load.html
-  raft-kv bench --to db1:6379 --requests 100000 --json")]
+  raft-kv bench --to db1:6379 --requests 100000 --json
+  raft-kv bench --etcd --to db1:2379 --clients 64")]
 pub(super) struct Arguments {
     /// The client addresses of the servers; connections are spread over them.
     #[arg(
@@ -59,6 +69,9 @@ pub(super) struct Arguments {
         default_value = "127.0.0.1:6379"
     )]
     to: Vec<String>,
+    /// The servers are etcd's; needs a raft-kv that was built with `--features etcd`.
+    #[arg(long)]
+    etcd: bool,
     /// How many connections there are.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = values::number(1..=10_000_usize))]
     clients: usize,
@@ -146,8 +159,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => None,
         Some(path) => Some((path, File::create(path).map_err(|e| unwritable(path, &e))?)),
     };
-    let load = Load::connect(&arguments.plan(), requests, Progress::on_terminal())?;
-    let (tally, elapsed) = load.run()?;
+    let (plan, progress) = (arguments.plan(), Progress::on_terminal());
+    let (tally, elapsed) = if arguments.etcd {
+        load_etcd(&plan, requests, progress)?
+    } else {
+        Load::connect(&plan, requests, progress)?.run()?
+    };
     let report = Report {
         arguments,
         tally: &tally,
@@ -169,6 +186,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err("no request was answered".into());
     }
     Ok(())
+}
+
+/// Says what is missing.
+#[cfg(not(feature = "etcd"))]
+fn load_etcd(_: &Plan<'_>, _: Requests, _: Progress) -> Result<(tally::Tally, u64), Failure> {
+    Err(not_understood(
+        "--etcd: this raft-kv was built without it; `cargo build --release -p raft-threaded --features etcd` builds one \
+         that has it, and needs protoc (Debian: protobuf-compiler)",
+    ))
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> String {

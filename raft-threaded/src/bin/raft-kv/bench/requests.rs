@@ -60,21 +60,35 @@ impl Requests {
 
     /// Appends the next request, and says what it does.
     pub(super) fn encode_next(&mut self, out: &mut Vec<u8>) -> Kind {
-        let reads = self.below(100) < self.mix.reads_percent;
-        let key = digits(self.below(self.mix.keys));
-        if reads {
+        let (key, value) = self.draw();
+        let Some(from) = value else {
             out.extend_from_slice(b"*2\r\n$3\r\nGET\r\n$16\r\nkey:");
             out.extend_from_slice(&key);
             out.extend_from_slice(b"\r\n");
             return Kind::Read;
-        }
-        let from = usize::try_from(self.below(POOL_BYTES as u64)).unwrap_or(0);
+        };
         out.extend_from_slice(b"*3\r\n$3\r\nSET\r\n$16\r\nkey:");
         out.extend_from_slice(&key);
         out.extend_from_slice(self.value_length.as_bytes());
         out.extend_from_slice(&self.pool[from..from + self.mix.value_bytes]);
         out.extend_from_slice(b"\r\n");
         Kind::Write
+    }
+
+    /// The next request, for who encodes it otherwise: a key, and the value of a write.
+    #[cfg(feature = "etcd")]
+    pub(super) fn next_pair(&mut self) -> (Vec<u8>, Option<Vec<u8>>) {
+        let (digits, value) = self.draw();
+        let value = value.map(|from| self.pool[from..from + self.mix.value_bytes].to_vec());
+        ([b"key:", &digits[..]].concat(), value)
+    }
+
+    /// The digits of the next request's key, and where in the pool the value of a write begins.
+    fn draw(&mut self) -> ([u8; KEY_DIGITS], Option<usize>) {
+        let reads = self.below(100) < self.mix.reads_percent;
+        let key = digits(self.below(self.mix.keys));
+        let value = (!reads).then(|| usize::try_from(self.below(POOL_BYTES as u64)).unwrap_or(0));
+        (key, value)
     }
 
     /// A number below a limit; the multiplication favours none by more than one in 2^64 / `limit`.
@@ -141,6 +155,19 @@ mod tests {
         }
         let keys: std::collections::BTreeSet<&Bytes> = commands.iter().map(|w| &w[1]).collect();
         assert_eq!(keys.len(), 50, "every key is used");
+    }
+
+    #[cfg(feature = "etcd")]
+    #[test]
+    fn etcd_is_asked_the_same_as_a_server_that_speaks_resp() {
+        let mut requests = Requests::new(MIX);
+        for words in understood(MIX, 200) {
+            let (key, value) = requests.next_pair();
+            assert_eq!(
+                (&words[1][..], words.get(2).map(|v| &v[..])),
+                (&key[..], value.as_deref())
+            );
+        }
     }
 
     #[test]

@@ -9,6 +9,29 @@ pub(super) enum End {
     After(u64),
 }
 
+/// How long answers are waited for at the end; and in the middle, if only their number ends a load.
+const PATIENCE: u64 = 10_000_000_000;
+
+impl End {
+    /// When a load is given up, by when its last answer came.
+    pub(super) fn give_up_at(self, warm_up: u64, last_answer: u64) -> u64 {
+        let since = match self {
+            Self::At(end) => end,
+            Self::After(_) => last_answer.max(warm_up),
+        };
+        since.saturating_add(PATIENCE)
+    }
+
+    /// How long the part of a load that counts took, by when its last answer came.
+    pub(super) fn elapsed(self, warm_up: u64, last_answer: u64) -> u64 {
+        let end = match self {
+            Self::At(end) => end.max(last_answer),
+            Self::After(_) => last_answer,
+        };
+        end.saturating_sub(warm_up).max(1)
+    }
+}
+
 /// When each request is due.
 ///
 /// In a closed loop one is due whenever there is room for it. In an open loop they are due at a fixed rate,
