@@ -24,10 +24,18 @@ impl Spread {
     pub(crate) fn of(numbers: impl IntoIterator<Item = u64>) -> Option<Self> {
         let mut numbers: Vec<u64> = numbers.into_iter().collect();
         numbers.sort_unstable();
+        let (least, most) = (*numbers.first()?, *numbers.last()?);
+        let half = numbers.len() / 2;
+        // Of an even count, two stand in the middle.
+        let median = if numbers.len().is_multiple_of(2) {
+            numbers[half - 1].midpoint(numbers[half])
+        } else {
+            numbers[half]
+        };
         Some(Self {
-            least: *numbers.first()?,
-            median: numbers[numbers.len() / 2],
-            most: *numbers.last()?,
+            least,
+            median,
+            most,
         })
     }
 
@@ -122,6 +130,7 @@ mod tests {
     fn a_spread_tells_the_median_and_how_far_the_others_were() {
         let spread = Spread::of([7, 1, 5]).unwrap();
         assert_eq!(spread.show(|n| n.to_string()), "5 (1–7)");
+        assert_eq!(Spread::of([1, 9, 3, 4]).unwrap().median, 3);
         assert_eq!(Spread::of([4]).unwrap().show(|n| n.to_string()), "4");
         assert!(Spread::of([]).is_none());
     }

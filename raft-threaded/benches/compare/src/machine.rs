@@ -39,16 +39,16 @@ pub(crate) fn print(scene: &Scene, plan: Plan<'_>, rounds: &Rounds) -> Result<()
         };
         programs.push(version(&scene.stage, &program, scene.folder.path())?);
     }
-    println!("{}. {}.", computer(), programs.join("; "));
+    println!("- {}; {}", computer(), programs.join("; "));
     let floor = |floor: Option<Spread>| floor.map_or_else(String::new, |f| f.show(write_millis));
     println!(
-        "A write of 128 B with fdatasync took {} ms, a round trip over TCP {} ms (p50).",
+        "- the floors (p50): a write of 128 B with fdatasync {} ms, a round trip over TCP {} ms",
         floor(rounds.floor(|floors| floors.sync)),
         floor(rounds.floor(|floors| floors.round_trip)),
     );
     println!(
-        "Rounds: {}, of which the median stands (least–most); a ratio is of figures of the same round. Seconds of \
-         each load: {}. Loads under which the leader changed: {}.\n",
+        "- rounds: {}, of which the median stands (least–most); seconds of each load: {}; loads under which the \
+         leader\n  changed: {}\n",
         rounds.len(),
         plan.seconds,
         rounds.handovers()

@@ -133,5 +133,7 @@ pub(crate) fn version(stage: &Stage, program: &str, to: &Path) -> Result<String,
     let mut command = Command::new(program);
     command.arg("--version");
     let said = stage.output(&mut command, to.join("version.log"), PATIENCE)?;
-    Ok(said.lines().next().unwrap_or_default().to_string())
+    let line = said.lines().next().unwrap_or_default();
+    // Redis goes on with how it was built.
+    Ok(line.split(" sha=").next().unwrap_or_default().to_string())
 }

@@ -68,33 +68,32 @@ fn print_bars(rounds: &Rounds) {
             println!("| {} | {} | {found} | {met} |", case.name, wanted(*bar));
         }
     }
-    println!(
-        "\nRedisRaft cannot be had here. Where it could, it took turns with etcd and Redis (except where `*` \
-         stands), and came to\n{}.\nOurs is held against it by way of each: the ratio here by the ratio there.",
-        published()
-    );
+    println!();
+    print_redis_raft();
 }
 
 /// What RedisRaft came to, beside each of the others.
-fn published() -> String {
-    let told = CASES.iter().map(|case| {
-        let Case {
-            name,
-            redis_raft: found,
-            ..
-        } = case;
-        let ratios = [("etcd", found.etcd_rate), ("Redis", found.redis_rate)];
-        let ratios = ratios.into_iter().filter(|(_, rate)| *rate > 0);
-        let ratios = ratios.map(|(peer, rate)| {
-            let ratio = write_thousandths(thousandths(found.rate, rate));
-            let mark = if found.interleaved { "" } else { "*" };
-            format!("{ratio} × {peer}{mark}")
-        });
-        let ratios: Vec<String> = ratios.collect();
-        format!("{name}: {}", ratios.join(", "))
-    });
-    let told: Vec<String> = told.collect();
-    told.join("; ")
+fn print_redis_raft() {
+    println!("| RedisRaft, where it could be measured | × etcd | × one Redis |");
+    println!("| --- | --: | --: |");
+    for Case {
+        name,
+        redis_raft: found,
+        ..
+    } in &CASES
+    {
+        let ratio = |rate| match rate {
+            0 => "–".to_string(),
+            _ => write_thousandths(thousandths(found.rate, rate)),
+        };
+        let mark = if found.interleaved { "" } else { " *" };
+        let (etcd, redis) = (ratio(found.etcd_rate), ratio(found.redis_rate));
+        println!("| {name}{mark} | {etcd} | {redis} |");
+    }
+    println!(
+        "\nIt cannot be had here. Where it could, the three took turns, except where `*` stands. What ours is of \
+         each of\nthe others here, by what RedisRaft was of it there, is what ours is of RedisRaft."
+    );
 }
 
 const fn name(peer: Peer) -> &'static str {
