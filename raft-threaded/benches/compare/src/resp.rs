@@ -18,11 +18,11 @@ impl Client {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
-        Ok(Self {
+        let mut client = Self {
             stream: BufReader::new(stream),
-        })
+        };
+        client.set_patience(patience)?;
+        Ok(client)
     }
 
     /// The answer to a request, as text.
@@ -50,6 +50,17 @@ impl Client {
             }
             _ => Err(io::Error::other(text.to_string())),
         }
+    }
+
+    /// How long it waits for the server from now on.
+    ///
+    /// # Errors
+    ///
+    /// The system does not take it.
+    pub(crate) fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
+        let stream = self.stream.get_mut();
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))
     }
 
     /// Sends without ever reading an answer.
