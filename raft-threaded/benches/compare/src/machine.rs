@@ -48,10 +48,11 @@ pub(crate) fn print(scene: &Scene, plan: Plan<'_>, rounds: &Rounds) -> Result<()
     );
     println!(
         "- rounds: {}, of which the median stands (least–most); seconds of each load: {}; loads under which the \
-         leader\n  changed: {}\n",
+         leader\n  changed: {}; loads that were repeated because a request was refused: {}\n",
         rounds.len(),
         plan.seconds,
-        rounds.handovers()
+        rounds.handovers(),
+        rounds.repeated()
     );
     Ok(())
 }

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::Failure;
-use crate::case::CASES;
+use crate::case::{CASES, Case};
 use crate::figures::{Figure, Spread, thousandths};
 use crate::floors::Floors;
 use crate::load::Load;
 use crate::systems::{Scene, System, etcd, ours, redis};
+
+/// How often a load is begun before everything is given up.
+const ATTEMPTS: u32 = 4;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +28,8 @@ pub(crate) struct Rounds {
     floors: Vec<Floors>,
     /// Loads under which the leader changed, which makes them slower.
     handovers: usize,
+    /// Loads that were put on a system again, because a request was refused or lost.
+    repeated: usize,
 }
 
 impl Rounds {
@@ -58,26 +63,46 @@ impl Rounds {
             if system == System::Etcd && case.pipeline > 1 {
                 continue;
             }
-            let leader = running.leader()?;
-            let load = Load {
-                scene,
-                system,
-                port: leader,
-                seconds: plan.seconds,
-            };
-            let figure = load.run(case)?;
+            let figure = self.attempt(scene, plan, &mut running, case)?;
             eprintln!(
                 "round {round} of {}: {name}, {}: {} per second, p50 {} µs, p99 {} µs",
                 plan.rounds, case.name, figure.rate, figure.p50, figure.p99
             );
-            if running.leader()? != leader {
-                eprintln!("the leader changed under that load");
-                self.handovers += 1;
-            }
             let figures = self.rounds.last_mut().ok_or("no round has begun")?;
             figures.insert((place, system), figure);
         }
         Ok(())
+    }
+
+    /// One load, again if a request was refused: a system that stops for a moment ends it, and has nothing to tell.
+    fn attempt(
+        &mut self,
+        scene: &Scene,
+        plan: Plan<'_>,
+        running: &mut Running,
+        case: &Case,
+    ) -> Result<Figure, Failure> {
+        for attempt in 1.. {
+            let leader = running.leader()?;
+            let load = Load {
+                scene,
+                system: running.system(),
+                port: leader,
+                seconds: plan.seconds,
+            };
+            let figure = load.run(case);
+            scene.stage.check()?;
+            if running.leader()? != leader {
+                eprintln!("the leader changed under that load");
+                self.handovers += 1;
+            }
+            match figure {
+                Err(error) if attempt < ATTEMPTS => eprintln!("again, because: {error}"),
+                figure => return figure,
+            }
+            self.repeated += 1;
+        }
+        Err("no attempt was made".into())
     }
 
     /// One number of a system under a load, over all rounds.
@@ -118,6 +143,10 @@ impl Rounds {
     pub(crate) fn handovers(&self) -> usize {
         self.handovers
     }
+
+    pub(crate) fn repeated(&self) -> usize {
+        self.repeated
+    }
 }
 
 /// A system that serves.
@@ -134,6 +163,14 @@ impl Running {
             System::Redis => Self::Redis(redis::Server::start(scene)?),
             System::Etcd => Self::Etcd(etcd::Cluster::start(scene)?),
         })
+    }
+
+    fn system(&self) -> System {
+        match self {
+            Self::Ours(_) => System::Ours,
+            Self::Redis(_) => System::Redis,
+            Self::Etcd(_) => System::Etcd,
+        }
     }
 
     /// The port of whom loads are sent to.
