@@ -10,6 +10,8 @@ use raft_core::{
     Restored, StorageId, Time,
 };
 
+const ROUND_BYTES: u64 = 2 << 20;
+
 fn member(node: u64) -> Member {
     Member {
         node: NodeId(node),
@@ -27,7 +29,12 @@ pub(crate) fn node(id: u64, nodes: u64) -> Node {
         },
         Configuration::of_voters((1..=nodes).map(member)),
     );
-    Node::new(Time(1), Options::default(), restored).expect("a new node")
+    // Room for the largest round in one append, as the other core has it, whose batches have no bound.
+    let options = Options {
+        append_bytes_max: ROUND_BYTES,
+        ..Options::default()
+    };
+    Node::new(Time(1), options, restored).expect("a new node")
 }
 
 /// What the disk or the state machine says to an action at once, if it is for one of them.
