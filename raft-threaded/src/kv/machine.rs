@@ -3,7 +3,7 @@
 //! Always holds: the same commands in the same order give the same replies and the same contents, on
 //! every replica.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use raft_core::replica::{
     Applied, Image, ImageError, Sink, Source, StateMachine, read_exact, read_part, write_part,
 };
@@ -13,6 +13,7 @@ use crate::resp::Reply;
 use super::command::{Condition, KvCommand, KvQuery};
 use super::glob;
 use super::kept;
+use super::pair::Pair;
 use super::shards::Shards;
 
 /// What a command or a query answers.
@@ -55,15 +56,6 @@ fn hash(key: &[u8]) -> u64 {
     (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1).max(1)
 }
 
-fn slot(key: &Bytes) -> (u64, Bytes) {
-    (hash(key), key.clone())
-}
-
-/// A copy of its own: a slice would keep the whole message alive that it arrived in.
-fn own(bytes: &Bytes) -> Bytes {
-    Bytes::copy_from_slice(bytes)
-}
-
 impl KvStore {
     /// How many keys have a value.
     #[must_use]
@@ -79,30 +71,39 @@ impl KvStore {
 
     /// A key's value, as it is now.
     #[must_use]
-    pub fn get(&self, key: &Bytes) -> Option<&Bytes> {
-        self.values.get(&slot(key))
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        self.pair(key).map(Pair::value)
     }
 
-    fn put(&mut self, key: &Bytes, value: &Bytes) {
-        self.values.insert((hash(key), own(key)), own(value));
+    fn pair(&self, key: &[u8]) -> Option<&Pair> {
+        self.values.get(hash(key), key)
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.values.set(hash(key), key, &[value]);
     }
 
     fn get_many(&self, keys: &[Bytes]) -> Reply {
-        let values: Vec<Option<&Bytes>> = keys.iter().map(|key| self.get(key)).collect();
-        let bytes: usize = values.iter().flatten().map(|value| value.len()).sum();
+        let pairs: Vec<Option<&Pair>> = keys.iter().map(|key| self.pair(key)).collect();
+        let bytes: usize = pairs.iter().flatten().map(|pair| pair.value().len()).sum();
         if bytes > REPLY_BYTES_MAX {
             return Reply::Error(format!(
                 "ERR a reply of {bytes} bytes exceeds the limit of {REPLY_BYTES_MAX} bytes"
             ));
         }
-        let values = values
+        let values = pairs
             .into_iter()
-            .map(|value| Reply::optional(value.cloned()));
+            .map(|pair| Reply::optional(pair.map(Pair::to_bytes)));
         Reply::Array(values.collect())
     }
 
-    fn set(&mut self, key: &Bytes, value: &Bytes, condition: Condition, get: bool) -> Reply {
-        let before = self.get(key).cloned();
+    fn set(&mut self, key: &[u8], value: &[u8], condition: Condition, get: bool) -> Reply {
+        if condition == Condition::Always && !get {
+            // What was there before costs a look that nobody asked for.
+            self.put(key, value);
+            return Reply::OK;
+        }
+        let before = self.pair(key).cloned();
         let takes_effect = match condition {
             Condition::Always => true,
             Condition::Absent => before.is_none(),
@@ -112,13 +113,13 @@ impl KvStore {
             self.put(key, value);
         }
         match (get, takes_effect) {
-            (true, _) => Reply::optional(before),
+            (true, _) => Reply::optional(before.as_ref().map(Pair::to_bytes)),
             (false, true) => Reply::OK,
             (false, false) => Reply::Null,
         }
     }
 
-    fn increment(&mut self, key: &Bytes, by: i64) -> Reply {
+    fn increment(&mut self, key: &[u8], by: i64) -> Reply {
         let number = match self.get(key) {
             None => Some(0),
             Some(value) => parse_number(value),
@@ -129,29 +130,27 @@ impl KvStore {
         let Some(sum) = number.checked_add(by) else {
             return Reply::Error("ERR increment or decrement would overflow".to_string());
         };
-        self.put(key, &Bytes::from(sum.to_string()));
+        self.put(key, sum.to_string().as_bytes());
         Reply::Integer(sum)
     }
 
-    fn append(&mut self, key: &Bytes, value: &Bytes) -> Reply {
-        let before = self.get(key).cloned().unwrap_or_default();
+    fn append(&mut self, key: &[u8], value: &[u8]) -> Reply {
+        let before = self.pair(key).cloned();
+        let before = before.as_ref().map(Pair::value).unwrap_or_default();
         let length = before.len() + value.len();
         if length > VALUE_BYTES_MAX {
             return Reply::Error(format!(
                 "ERR a value of {length} bytes exceeds the limit of {VALUE_BYTES_MAX} bytes"
             ));
         }
-        let mut joined = BytesMut::with_capacity(length);
-        joined.extend_from_slice(&before);
-        joined.extend_from_slice(value);
-        self.values.insert((hash(key), own(key)), joined.freeze());
+        self.values.set(hash(key), key, &[before, value]);
         Reply::number(length)
     }
 
     fn remove(&mut self, keys: &[Bytes]) -> Reply {
         let removed = keys
             .iter()
-            .filter(|key| self.values.remove(&slot(key)).is_some());
+            .filter(|key| self.values.remove(hash(key), key).is_some());
         let removed = removed.count();
         Reply::number(removed)
     }
@@ -177,7 +176,10 @@ impl KvStore {
                 }
                 Reply::OK
             }
-            KvCommand::GetDel(key) => Reply::optional(self.values.remove(&slot(&key))),
+            KvCommand::GetDel(key) => {
+                let removed = self.values.remove(hash(&key), &key);
+                Reply::optional(removed.as_ref().map(Pair::to_bytes))
+            }
             KvCommand::Del(keys) => self.remove(&keys),
             KvCommand::IncrBy { key, by } => self.increment(&key, by),
             KvCommand::Append { key, value } => self.append(&key, &value),
@@ -190,12 +192,12 @@ impl KvStore {
 
     fn answer(&self, query: &KvQuery) -> Reply {
         match query {
-            KvQuery::Get(key) => Reply::optional(self.get(key).cloned()),
+            KvQuery::Get(key) => Reply::optional(self.pair(key).map(Pair::to_bytes)),
             KvQuery::MGet(keys) => self.get_many(keys),
             KvQuery::Exists(keys) => {
                 Reply::number(keys.iter().filter(|key| self.get(key).is_some()).count())
             }
-            KvQuery::StrLen(key) => Reply::number(self.get(key).map_or(0, Bytes::len)),
+            KvQuery::StrLen(key) => Reply::number(self.get(key).map_or(0, <[u8]>::len)),
             KvQuery::Type(key) => Reply::Simple(match self.get(key) {
                 Some(_) => "string",
                 None => "none",
@@ -223,12 +225,12 @@ impl KvStore {
         let (mut found, mut looked_at, mut last) = (Vec::new(), 0, 0);
         for (hash, key) in self.values.keys_from(cursor) {
             // Keys with one hash come together, because the cursor is a hash.
-            if looked_at >= count && *hash != last {
-                return page(*hash, found);
+            if looked_at >= count && hash != last {
+                return page(hash, found);
             }
-            (last, looked_at) = (*hash, looked_at + 1);
+            (last, looked_at) = (hash, looked_at + 1);
             if strings && pattern.is_none_or(|pattern| glob::matches(pattern, key, &mut budget)) {
-                found.push(Reply::Bulk(key.clone()));
+                found.push(Reply::Bulk(Bytes::copy_from_slice(key)));
             }
             if budget == 0 {
                 return Reply::Error(
@@ -295,9 +297,9 @@ pub struct KvImage(Shards);
 impl Image for KvImage {
     fn write(&self, sink: &mut dyn Sink) -> Result<(), ImageError> {
         sink.write(&(self.0.len() as u64).to_le_bytes())?;
-        for ((_, key), value) in self.0.iter() {
-            write_part(sink, key)?;
-            write_part(sink, value)?;
+        for pair in self.0.iter() {
+            write_part(sink, pair.key())?;
+            write_part(sink, pair.value())?;
         }
         Ok(())
     }
@@ -307,8 +309,8 @@ impl Image for KvImage {
         read_exact(source, &mut count)?;
         let mut values = Shards::default();
         for _ in 0..u64::from_le_bytes(count) {
-            let key = Bytes::from(read_part(source)?);
-            values.insert(slot(&key), Bytes::from(read_part(source)?));
+            let (key, value) = (read_part(source)?, read_part(source)?);
+            values.set(hash(&key), &key, &[&value]);
         }
         Ok(Self(values))
     }
@@ -321,8 +323,8 @@ mod tests {
     fn with(keys: core::ops::Range<u32>) -> KvStore {
         let mut store = KvStore::default();
         for key in keys {
-            let key = Bytes::from(format!("key:{key}"));
-            store.put(&key, &key);
+            let key = format!("key:{key}");
+            store.put(key.as_bytes(), key.as_bytes());
         }
         store
     }
@@ -350,17 +352,16 @@ mod tests {
         let mut store = with(0..5_000);
         let image = store.image();
         store.remove(&[Bytes::from("key:7")]);
-        store.put(&Bytes::from("key:8"), &Bytes::from("new"));
-        store.put(&Bytes::from("more"), &Bytes::new());
+        store.put(b"key:8", b"new");
+        store.put(b"more", b"");
         store.remove(&[Bytes::from("key:9"), Bytes::from("key:9")]);
         assert_eq!(store.len(), 4_999);
         let mut bytes = Vec::new();
         image.write(&mut bytes).unwrap();
         store.restore(KvImage::read(&mut &bytes[..]).unwrap());
         assert_eq!(store.len(), 5_000);
-        let key = Bytes::from("key:8");
-        assert_eq!(store.get(&key), Some(&key));
-        assert_eq!(store.get(&Bytes::from("more")), None);
+        assert_eq!(store.get(b"key:8"), Some(&b"key:8"[..]));
+        assert_eq!(store.get(b"more"), None);
     }
 
     #[test]

@@ -6,26 +6,24 @@
 //! Always holds: the shards cut the order of the hashes into equal parts, so that one after the other they are
 //! in order.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use super::pair::Pair;
+use super::shard::{Shard, Slot, Wanted};
 
-/// A hash of 63 bits, and the key.
-pub(super) type Key = (u64, Bytes);
-
-/// As a power of two. Of a million keys a shard has 244, which are copied in 50 µs; freezing takes 0.1 ms.
+/// As a power of two. Of a million keys a shard has 244, which are copied in some microseconds; freezing takes
+/// 0.1 ms.
 const SHARDS_LOG: u32 = 12;
 /// The hash's bits below those that name the shard.
 const SHARD_SHIFT: u32 = 63 - SHARDS_LOG;
-
-type Shard = BTreeMap<Key, Bytes>;
 
 /// The map.
 #[derive(Clone, Debug)]
 pub(super) struct Shards {
     shards: Vec<Arc<Shard>>,
     length: usize,
+    /// What is put together goes through here.
+    scratch: Vec<u8>,
 }
 
 impl Default for Shards {
@@ -34,6 +32,7 @@ impl Default for Shards {
         Self {
             shards: vec![empty; 1 << SHARDS_LOG],
             length: 0,
+            scratch: Vec::new(),
         }
     }
 }
@@ -52,25 +51,24 @@ impl Shards {
         self.length == 0
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<&Bytes> {
-        self.shards[place(key.0)].get(key)
+    pub(super) fn get(&self, hash: u64, key: &[u8]) -> Option<&Pair> {
+        self.shards[place(hash)].get(Wanted { hash, key }, SHARD_SHIFT)
     }
 
-    pub(super) fn insert(&mut self, key: Key, value: Bytes) {
-        let shard = Arc::make_mut(&mut self.shards[place(key.0)]);
-        if shard.insert(key, value).is_none() {
+    /// Sets a value, which may come in parts.
+    pub(super) fn set(&mut self, hash: u64, key: &[u8], value: &[&[u8]]) {
+        let (shard, wanted) = (&mut self.shards[place(hash)], Wanted { hash, key });
+        if Arc::make_mut(shard).set(wanted, value, SHARD_SHIFT, &mut self.scratch) {
             self.length += 1;
         }
     }
 
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Bytes> {
-        let shard = &mut self.shards[place(key.0)];
+    pub(super) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Pair> {
+        let (shard, wanted) = (&mut self.shards[place(hash)], Wanted { hash, key });
         // What is not there costs no copy.
-        if !shard.contains_key(key) {
-            return None;
-        }
+        shard.get(wanted, SHARD_SHIFT)?;
         self.length -= 1;
-        Arc::make_mut(shard).remove(key)
+        Arc::make_mut(shard).remove(wanted, SHARD_SHIFT)
     }
 
     pub(super) fn clear(&mut self) {
@@ -78,35 +76,45 @@ impl Shards {
     }
 
     /// Everything, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &Bytes)> {
-        self.shards.iter().flat_map(|shard| shard.iter())
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Pair> {
+        let slots = self.shards.iter().flat_map(|shard| shard.iter());
+        slots.map(|slot| &slot.pair)
     }
 
-    /// The keys whose hash is this or a higher one, in order.
-    pub(super) fn keys_from(&self, hash: u64) -> impl Iterator<Item = &Key> {
+    /// The keys whose hash is this or a higher one, in order, with their hashes.
+    pub(super) fn keys_from(&self, hash: u64) -> impl Iterator<Item = (u64, &[u8])> {
         let first = place(hash);
         let (head, tail) = (&self.shards[first], &self.shards[first + 1..]);
-        let head = head.range((hash, Bytes::new())..).map(|(key, _)| key);
-        head.chain(tail.iter().flat_map(|shard| shard.keys()))
+        let tail = tail.iter().flat_map(|shard| shard.iter());
+        let slots = head.iter_from(hash).chain(tail);
+        slots.map(|Slot { hash, pair }| (*hash, pair.key()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// The map against the one it stands for.
     #[derive(Default)]
     struct Both {
         shards: Shards,
-        plain: BTreeMap<Key, Bytes>,
+        plain: BTreeMap<(u64, Vec<u8>), Vec<u8>>,
     }
 
     impl Both {
         fn check(&self) {
             assert_eq!(self.shards.len(), self.plain.len());
             assert_eq!(self.shards.is_empty(), self.plain.is_empty());
-            assert!(self.shards.iter().eq(&self.plain));
+            let pairs = self.shards.iter().map(|pair| (pair.key(), pair.value()));
+            assert!(
+                pairs.eq(self
+                    .plain
+                    .iter()
+                    .map(|((_, key), value)| (&key[..], &value[..])))
+            );
         }
     }
 
@@ -114,28 +122,30 @@ mod tests {
         fn it_does_what_one_map_does_and_frozen_ones_stay(steps: Vec<(u64, u8)>) -> bool {
             let mut both = Both::default();
             let mut frozen = Vec::new();
-            for (hash, step) in steps {
+            for (hash, step) in steps.repeat(3) {
                 // Half of them in few shards, and often the same again.
                 let hash = (if step & 1 == 0 { hash % 8 } else { hash }) >> 1;
-                let key = (hash, Bytes::from(vec![step / 64]));
+                let key = vec![step / 64];
                 match step % 8 {
                     0 => frozen.push((both.shards.clone(), both.plain.clone())),
                     1 | 2 => {
-                        assert_eq!(both.shards.remove(&key), both.plain.remove(&key));
+                        let removed = both.shards.remove(hash, &key);
+                        let removed = removed.map(|pair| pair.value().to_vec());
+                        assert_eq!(removed, both.plain.remove(&(hash, key.clone())));
                     }
                     3 if step > 200 => {
                         both.shards.clear();
                         both.plain.clear();
                     }
                     _ => {
-                        let value = Bytes::from(vec![step]);
-                        both.shards.insert(key.clone(), value.clone());
-                        both.plain.insert(key.clone(), value);
+                        both.shards.set(hash, &key, &[&[], &[step]]);
+                        both.plain.insert((hash, key.clone()), vec![step]);
                     }
                 }
-                assert_eq!(both.shards.get(&key), both.plain.get(&key));
-                let from = (hash, Bytes::new());
-                assert!(both.shards.keys_from(hash).eq(both.plain.range(from..).map(|(key, _)| key)));
+                let value = both.shards.get(hash, &key).map(Pair::value);
+                assert_eq!(value, both.plain.get(&(hash, key)).map(|value| &value[..]));
+                let plain = both.plain.range((hash, Vec::new())..).map(|((hash, key), _)| (*hash, &key[..]));
+                assert!(both.shards.keys_from(hash).eq(plain));
             }
             both.check();
             frozen.into_iter().all(|(shards, plain)| {
