@@ -1,6 +1,6 @@
 //! What the key-value store replicates, and what it is asked.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use raft_core::replica::{Command, CommandError};
 
 /// When a `Set` takes effect.
@@ -87,6 +87,9 @@ pub enum KvQuery {
     DbSize,
 }
 
+/// The length in front of each argument.
+const LENGTH_BYTES: usize = 4;
+
 /// The first byte of an encoded command. Numbers stay as they are: they are in logs.
 mod op {
     pub(super) const SET: u8 = 1;
@@ -115,8 +118,7 @@ impl KvCommand {
 
     /// Its operation, its flags and its arguments, for as long as they are looked at.
     fn in_parts<T>(&self, take: impl FnOnce(u8, u8, &[&[u8]]) -> T) -> T {
-        let by;
-        let (op, flags, arguments): (u8, u8, Vec<&[u8]>) = match self {
+        match self {
             Self::Set {
                 key,
                 value,
@@ -128,24 +130,23 @@ impl KvCommand {
                     Condition::Absent => 1,
                     Condition::Present => 2,
                 };
-                (op::SET, condition | u8::from(*get) << 2, vec![key, value])
+                take(op::SET, condition | u8::from(*get) << 2, &[key, value])
             }
-            Self::SetNx { key, value } => (op::SET_NX, 0, vec![key, value]),
+            Self::SetNx { key, value } => take(op::SET_NX, 0, &[key, value]),
             Self::MSet(pairs) => {
                 let pairs = pairs.iter();
                 let pairs = pairs.flat_map(|(key, value)| [&key[..], &value[..]]);
-                (op::M_SET, 0, pairs.collect())
+                take(op::M_SET, 0, &pairs.collect::<Vec<_>>())
             }
-            Self::GetDel(key) => (op::GET_DEL, 0, vec![key]),
-            Self::Del(keys) => (op::DEL, 0, keys.iter().map(|key| &key[..]).collect()),
-            Self::IncrBy { key, by: add } => {
-                by = add.to_le_bytes();
-                (op::INCR_BY, 0, vec![key, &by])
+            Self::GetDel(key) => take(op::GET_DEL, 0, &[key]),
+            Self::Del(keys) => {
+                let keys = keys.iter().map(|key| &key[..]);
+                take(op::DEL, 0, &keys.collect::<Vec<_>>())
             }
-            Self::Append { key, value } => (op::APPEND, 0, vec![key, value]),
-            Self::FlushAll => (op::FLUSH_ALL, 0, Vec::new()),
-        };
-        take(op, flags, &arguments)
+            Self::IncrBy { key, by } => take(op::INCR_BY, 0, &[key, &by.to_le_bytes()]),
+            Self::Append { key, value } => take(op::APPEND, 0, &[key, value]),
+            Self::FlushAll => take(op::FLUSH_ALL, 0, &[]),
+        }
     }
 }
 
@@ -170,25 +171,15 @@ impl Command for KvCommand {
     }
 
     fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
-        let mut rest = bytes.clone();
-        if rest.len() < 2 {
+        let Some([op, flags]) = bytes.first_chunk() else {
             return Err(CommandError("it ends too early".to_string()));
-        }
-        let (op, flags) = (rest.get_u8(), rest.get_u8());
-        let mut arguments = Vec::new();
-        while rest.has_remaining() {
-            let length = rest.try_get_u32_le().unwrap_or(u32::MAX) as usize;
-            if length > rest.len() {
-                return Err(CommandError("an argument ends too early".to_string()));
-            }
-            arguments.push(rest.split_to(length));
-        }
-        let mut arguments = arguments.into_iter();
-        let mut next = || arguments.next().ok_or_else(|| wrong(op));
+        };
+        let (op, flags) = (*op, *flags);
+        let mut arguments = Arguments { bytes, at: 2 };
         let command = match op {
             op::SET => Self::Set {
-                key: next()?,
-                value: next()?,
+                key: arguments.expect(op)?,
+                value: arguments.expect(op)?,
                 condition: match flags & 3 {
                     0 => Condition::Always,
                     1 => Condition::Absent,
@@ -198,38 +189,79 @@ impl Command for KvCommand {
                 get: flags & 4 != 0,
             },
             op::SET_NX => Self::SetNx {
-                key: next()?,
-                value: next()?,
+                key: arguments.expect(op)?,
+                value: arguments.expect(op)?,
             },
             op::M_SET => {
                 let mut pairs = Vec::new();
-                while let Some(key) = arguments.next() {
-                    let value = arguments.next().ok_or_else(|| wrong(op))?;
-                    pairs.push((key, value));
+                while let Some(key) = arguments.next()? {
+                    pairs.push((key, arguments.expect(op)?));
                 }
                 Self::MSet(pairs)
             }
-            op::GET_DEL => Self::GetDel(next()?),
-            op::DEL => Self::Del(arguments.by_ref().collect()),
+            op::GET_DEL => Self::GetDel(arguments.expect(op)?),
+            op::DEL => {
+                let mut keys = Vec::new();
+                while let Some(key) = arguments.next()? {
+                    keys.push(key);
+                }
+                Self::Del(keys)
+            }
             op::INCR_BY => {
-                let key = next()?;
-                let by = next()?;
+                let key = arguments.expect(op)?;
+                let by = arguments.expect(op)?;
                 let by: [u8; 8] = by[..].try_into().map_err(|_| wrong(op))?;
                 let by = i64::from_le_bytes(by);
                 Self::IncrBy { key, by }
             }
             op::APPEND => Self::Append {
-                key: next()?,
-                value: next()?,
+                key: arguments.expect(op)?,
+                value: arguments.expect(op)?,
             },
             op::FLUSH_ALL => Self::FlushAll,
             _ => return Err(CommandError(format!("operation {op} is not known"))),
         };
-        if arguments.next().is_some() {
+        if arguments.next()?.is_some() {
             return Err(wrong(op));
         }
         Ok(command)
     }
+}
+
+/// The arguments of an encoded command, from this place on.
+struct Arguments<'a> {
+    bytes: &'a Bytes,
+    at: usize,
+}
+
+impl Arguments<'_> {
+    /// The next one, if there is another.
+    fn next(&mut self) -> Result<Option<Bytes>, CommandError> {
+        let rest = &self.bytes[self.at..];
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let early = || CommandError("an argument ends too early".to_string());
+        let (length, rest) = rest.split_first_chunk::<LENGTH_BYTES>().ok_or_else(early)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > rest.len() {
+            return Err(early());
+        }
+        let start = self.at + LENGTH_BYTES;
+        self.at = start + length;
+        Ok(Some(self.bytes.slice(start..self.at)))
+    }
+
+    /// The next one of an operation that has another.
+    fn expect(&mut self, op: u8) -> Result<Bytes, CommandError> {
+        self.next()?.ok_or_else(|| wrong(op))
+    }
+}
+
+/// An encoded argument, and what follows it.
+fn split_argument(encoded: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = encoded.split_first_chunk::<LENGTH_BYTES>()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
 }
 
 fn length(argument: &[u8]) -> [u8; 4] {
@@ -253,6 +285,18 @@ mod tests {
                 key: b("k"),
                 value: b(""),
                 condition: Condition::Present,
+                get: true,
+            },
+            KvCommand::Set {
+                key: b("k"),
+                value: b("v"),
+                condition: Condition::Always,
+                get: false,
+            },
+            KvCommand::Set {
+                key: b("k"),
+                value: b("v"),
+                condition: Condition::Always,
                 get: true,
             },
             KvCommand::SetNx {
