@@ -8,7 +8,7 @@ use crate::action::RoleKind;
 use crate::event::{Event, Input};
 use crate::types::{EntryId, RequestId, Span, Time};
 
-use super::request::{ReplicatedRequest, encode_in_session};
+use super::request::{ReplicatedRequest, put_in_session};
 use super::serial::{SESSION_WINDOW, Serial, SessionId};
 use super::sessions::{Answer, Sessions, Turn};
 use super::{Applied, Command, Output, Replica, RequestError, StateMachine};
@@ -95,7 +95,7 @@ impl<S: StateMachine> Replica<S> {
         }
         self.session_requests
             .insert(request, SessionRequest::Command(serial));
-        let command = encode_in_session(serial, command);
+        let command = self.arena.bytes(|out| put_in_session(serial, command, out));
         let input = Input::Propose { request, command };
         self.handle(Event { at, input });
     }

@@ -6,6 +6,7 @@
 //! Always holds: every request ends in exactly one reply, and a query sees every write that was
 //! acknowledged before it was asked.
 
+mod arena;
 mod command;
 mod durable;
 mod elapsed;
@@ -30,6 +31,7 @@ mod waiting;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
+use self::arena::Arena;
 pub use self::command::{Command, CommandError, Serde, decode_reply, encode_reply};
 pub use self::durable::Durable;
 use self::durable::Store;
@@ -40,8 +42,8 @@ pub use self::machine::{Applied, StateMachine};
 pub use self::output::{Output, RequestError};
 pub use self::processors::{Call, EnqueueError, Failure, ProcessorReply, Processors, ReplyError};
 pub use self::replica_image::ReplicaImage;
-use self::request::encode_plain;
 pub use self::request::{ReplicatedRequest, command_of};
+use self::request::put_plain;
 pub use self::serial::{ClientSession, SESSION_WINDOW, Sequence, Serial, SessionId};
 pub use self::sessions::Sessions;
 pub use self::snapshots::SnapshotRefusal;
@@ -84,6 +86,8 @@ pub struct Replica<S: StateMachine> {
     /// Requests in sessions that have no outcome.
     session_requests: BTreeMap<RequestId, SessionRequest>,
     elapsed: Elapsed,
+    /// Where the bytes of commands are.
+    arena: Arena,
     options: Options,
     actions: Vec<Action>,
     /// What inputs brought about that the driver is to do, until the next drain.
@@ -123,6 +127,7 @@ impl<S: StateMachine> Replica<S> {
             sessions: durable::sessions(own.as_ref())?,
             session_requests: BTreeMap::new(),
             elapsed: Elapsed::default(),
+            arena: Arena::default(),
             options,
             actions: Vec::new(),
             begun: Vec::new(),
@@ -179,7 +184,7 @@ impl<S: StateMachine> Replica<S> {
 
     /// Replicates a command; its reply comes out of a later [`Replica::drain`].
     pub fn propose(&mut self, at: Time, request: RequestId, command: &S::Command) {
-        let command = encode_plain(command);
+        let command = self.arena.bytes(|out| put_plain(command, out));
         let input = Input::Propose { request, command };
         self.handle(Event { at, input });
     }
@@ -216,6 +221,7 @@ impl<S: StateMachine> Replica<S> {
     /// Puts everything that is now to be done behind `outputs`, after feeding the state machine what
     /// is committed.
     pub fn drain(&mut self, outputs: &mut Vec<Output<S>>) {
+        self.arena.end_batch();
         self.answer_refused(outputs);
         outputs.append(&mut self.begun);
         self.answer_applied(None, outputs);
@@ -322,7 +328,13 @@ impl<S: StateMachine> Replica<S> {
         let error = match outcome {
             Outcome::Committed(id) if id.index > self.applied => {
                 let deadline = self.wait_for(id.index);
-                let place = self.committed.partition_point(|(other, ..)| *other < id);
+                // Nearly always it is the last one.
+                let ascends = self.committed.back().is_none_or(|(last, ..)| *last < id);
+                let place = if ascends {
+                    self.committed.len()
+                } else {
+                    self.committed.partition_point(|(other, ..)| *other < id)
+                };
                 self.committed.insert(place, (id, request, deadline));
                 return;
             }

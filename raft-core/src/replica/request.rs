@@ -16,7 +16,7 @@ use crate::types::{EntryId, Index, Span, Term};
 use super::command::{Command, CommandError};
 use super::serial::{SESSION_WINDOW, Sequence, Serial, SessionId};
 
-const PLAIN: u8 = 0;
+pub(super) const PLAIN: u8 = 0;
 const IN_SESSION: u8 = 1;
 const REGISTER: u8 = 2;
 const ELAPSED: u8 = 3;
@@ -54,24 +54,16 @@ pub enum ReplicatedRequest {
     },
 }
 
-/// The bytes of a command outside of any session.
-pub(super) fn encode_plain<C: Command>(command: &C) -> Bytes {
-    let mut out = Vec::new();
+/// Appends a command outside of any session.
+pub(super) fn put_plain<C: Command>(command: &C, out: &mut Vec<u8>) {
     out.push(PLAIN);
-    command.encode_into(&mut out);
-    if out.len() == 1 {
-        // A command of no bytes is worth no memory that all who share it would have to count.
-        return Bytes::from_static(&[PLAIN]);
-    }
-    Bytes::from(out)
+    command.encode_into(out);
 }
 
-/// The bytes of a command of a session.
-pub(super) fn encode_in_session<C: Command>(serial: Serial, command: &C) -> Bytes {
-    let mut out = Vec::new();
-    put_serial(serial, &mut out);
-    command.encode_into(&mut out);
-    Bytes::from(out)
+/// Appends a command of a session.
+pub(super) fn put_in_session<C: Command>(serial: Serial, command: &C, out: &mut Vec<u8>) {
+    put_serial(serial, out);
+    command.encode_into(out);
 }
 
 fn put_serial(serial: Serial, out: &mut Vec<u8>) {
@@ -96,8 +88,8 @@ impl ReplicatedRequest {
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::new();
         match self {
-            Self::Plain(command) => return encode_plain(command),
-            Self::InSession { serial, command } => return encode_in_session(*serial, command),
+            Self::Plain(command) => put_plain(command, &mut out),
+            Self::InSession { serial, command } => put_in_session(*serial, command, &mut out),
             Self::Register {
                 sessions_max,
                 reply_bytes_max,
@@ -130,11 +122,11 @@ impl ReplicatedRequest {
     /// If they are no request of this version.
     pub fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
         let malformed = |what: &str| Err(CommandError(what.to_string()));
-        let mut rest = bytes.clone();
-        let Ok(tag) = rest.try_get_u8() else {
+        let Some(tag) = bytes.first() else {
             return malformed("a request has at least one byte");
         };
-        match tag {
+        let mut rest = bytes.slice(1..);
+        match *tag {
             PLAIN => Ok(Self::Plain(rest)),
             IN_SESSION => {
                 if rest.len() < IN_SESSION_BYTES {
