@@ -8,7 +8,7 @@ use crate::action::RoleKind;
 use crate::event::{Event, Input};
 use crate::types::{EntryId, RequestId, Span, Time};
 
-use super::request::{ReplicatedRequest, put_in_session};
+use super::request::{ReplicatedRequest, plain_command, put_in_session};
 use super::serial::{SESSION_WINDOW, Serial, SessionId};
 use super::sessions::{Answer, Sessions, Turn};
 use super::{Applied, Command, Output, Replica, RequestError, StateMachine};
@@ -107,6 +107,11 @@ impl<S: StateMachine> Replica<S> {
 
     /// Carries out a committed command.
     pub(super) fn execute(&mut self, id: EntryId, command: &Bytes) -> Executed<S::Reply> {
+        if let Some(plain) = plain_command(command)
+            && let Some(reply) = self.machine.apply_encoded(id, plain)
+        {
+            return Ok(Effect::Reply(reply));
+        }
         if let Some(command) = ReplicatedRequest::plain(command) {
             return self.execute_command(id, &command).map(Effect::Reply);
         }

@@ -43,7 +43,7 @@ pub use self::output::{Output, RequestError};
 pub use self::processors::{Call, EnqueueError, Failure, ProcessorReply, Processors, ReplyError};
 pub use self::replica_image::ReplicaImage;
 pub use self::request::{ReplicatedRequest, command_of};
-use self::request::put_plain;
+use self::request::{commands_of, put_plain};
 pub use self::serial::{ClientSession, SESSION_WINDOW, Sequence, Serial, SessionId};
 pub use self::sessions::Sessions;
 pub use self::snapshots::SnapshotRefusal;
@@ -60,6 +60,10 @@ use crate::node::{Node, Restored, Status};
 use crate::options::Options;
 use crate::planted::{Bug, planted};
 use crate::types::{EntryId, Index, RequestId, Time};
+
+/// Of how many entries a state machine is told before they are applied: what they touch has to stay in a small
+/// cache until then.
+const PREPARED_MAX: usize = 32;
 
 /// A node and the state machine it feeds.
 #[derive(Debug)]
@@ -274,15 +278,18 @@ impl<S: StateMachine> Replica<S> {
     }
 
     fn apply(&mut self, entries: &[Entry], outputs: &mut Vec<Output<S>>) {
-        for entry in entries {
-            assert!(
-                entry.id.index == self.applied.next(),
-                "entries are applied once and in order"
-            );
-            let result = self.execute_entry(entry);
-            self.applied = entry.id.index;
-            self.snapshots.applied(entry.memory_bytes());
-            self.answer_applied(Some((entry.id, result)), outputs);
+        for entries in entries.chunks(PREPARED_MAX) {
+            self.machine.prepare(commands_of(entries));
+            for entry in entries {
+                assert!(
+                    entry.id.index == self.applied.next(),
+                    "entries are applied once and in order"
+                );
+                let result = self.execute_entry(entry);
+                self.applied = entry.id.index;
+                self.snapshots.applied(entry.memory_bytes());
+                self.answer_applied(Some((entry.id, result)), outputs);
+            }
         }
         if let Some(last) = entries.last() {
             if planted(Bug::ExecutedTwice) {

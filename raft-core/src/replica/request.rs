@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use bytes::{Buf, BufMut, Bytes};
 
+use crate::entry::{Entry, Payload};
 use crate::types::{EntryId, Index, Span, Term};
 
 use super::command::{Command, CommandError};
@@ -172,6 +173,26 @@ impl ReplicatedRequest {
             Self::Register { .. } | Self::Elapsed { .. } => None,
         }
     }
+}
+
+/// The command outside of any session that these bytes are, without a share in them.
+pub(super) fn plain_command(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes.split_first() {
+        Some((&PLAIN, command)) => Some(command),
+        Some(_) | None => None,
+    }
+}
+
+/// The bytes of the state machine's commands in some entries, without a share in them.
+pub(super) fn commands_of(entries: &[Entry]) -> impl Iterator<Item = &[u8]> {
+    entries.iter().filter_map(|entry| match &entry.payload {
+        Payload::Command(command) => match command.split_first()? {
+            (&PLAIN, rest) => Some(rest),
+            (&IN_SESSION, rest) => rest.get(IN_SESSION_BYTES..),
+            _ => None,
+        },
+        Payload::Noop | Payload::Configuration(_) => None,
+    })
 }
 
 /// The state machine's command in an entry's bytes: for whoever looks at logs or messages.

@@ -116,6 +116,21 @@ impl KvCommand {
         })
     }
 
+    /// The first key of an encoded command, if it has one.
+    pub(super) fn first_key(encoded: &[u8]) -> Option<&[u8]> {
+        Some(split_argument(encoded.get(2..)?)?.0)
+    }
+
+    /// Key and value of an encoded command that sets a value whatever there is, and answers nothing of it.
+    pub(super) fn plain_set(encoded: &[u8]) -> Option<(&[u8], &[u8])> {
+        let ([op::SET, 0], rest) = encoded.split_first_chunk()? else {
+            return None;
+        };
+        let (key, rest) = split_argument(rest)?;
+        let (value, rest) = split_argument(rest)?;
+        rest.is_empty().then_some((key, value))
+    }
+
     /// Its operation, its flags and its arguments, for as long as they are looked at.
     fn in_parts<T>(&self, take: impl FnOnce(u8, u8, &[&[u8]]) -> T) -> T {
         match self {
@@ -319,14 +334,28 @@ mod tests {
         for command in commands {
             let bytes = command.encode();
             assert_eq!(command.digest(), crc32fast::hash(&bytes));
-            assert_eq!(KvCommand::decode(&bytes), Ok(command));
+            assert_eq!(KvCommand::decode(&bytes).as_ref(), Ok(&command));
+            let plain = if let KvCommand::Set {
+                key,
+                value,
+                condition: Condition::Always,
+                get: false,
+            } = &command
+            {
+                Some((&key[..], &value[..]))
+            } else {
+                None
+            };
+            assert_eq!(KvCommand::plain_set(&bytes), plain);
         }
     }
 
     quickcheck::quickcheck! {
         fn bytes_that_are_no_command_are_refused_and_never_panic(bytes: Vec<u8>) -> bool {
             let bytes = Bytes::from(bytes);
-            KvCommand::decode(&bytes).is_err() || bytes.len() >= 2
+            let decoded = KvCommand::decode(&bytes);
+            assert!(decoded.is_ok() || KvCommand::plain_set(&bytes).is_none());
+            decoded.is_err() || bytes.len() >= 2
         }
     }
 }

@@ -4,6 +4,7 @@
 //! every replica.
 
 use bytes::Bytes;
+use raft_core::EntryId;
 use raft_core::replica::{
     Applied, Image, ImageError, Sink, Source, StateMachine, read_exact, read_part, write_part,
 };
@@ -264,6 +265,18 @@ impl StateMachine for KvStore {
         let of = Some(entry.command.digest());
         let reply = self.execute(entry.command);
         KvReply { reply, of }
+    }
+
+    fn apply_encoded(&mut self, _id: EntryId, command: &[u8]) -> Option<KvReply> {
+        let (key, value) = KvCommand::plain_set(command)?;
+        let reply = self.set(key, value, Condition::Always, false);
+        let of = Some(crc32fast::hash(command));
+        Some(KvReply { reply, of })
+    }
+
+    fn prepare<'a>(&self, commands: impl Iterator<Item = &'a [u8]>) {
+        let keys = commands.filter_map(KvCommand::first_key);
+        self.values.look_at(keys.map(hash));
     }
 
     fn query(&self, query: &KvQuery) -> KvReply {

@@ -13,6 +13,11 @@ const COPIED_BYTES_MAX: usize = 4 << 10;
 /// Memory that is kept for putting pairs together.
 const SCRATCH_BYTES_MAX: usize = 64 << 10;
 
+/// What comes into a cache with any of its bytes.
+const LINE_BYTES: usize = 64;
+/// How much of a pair is looked at: a processor fetches what follows by itself.
+const LINES_MAX: usize = 8;
+
 /// A key and its value. Clones are cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pair(Arc<[u8]>);
@@ -65,6 +70,14 @@ impl Pair {
 
     pub(super) fn value(&self) -> &[u8] {
         self.split().1
+    }
+
+    /// Looks at all of it, unless it is long.
+    pub(super) fn look(&self) -> u8 {
+        // Reference counts lie in front of the bytes.
+        let counts = usize::from(Arc::strong_count(&self.0) == 0);
+        let lines = self.0.iter().skip(counts).step_by(LINE_BYTES);
+        lines.take(LINES_MAX).fold(0, |one, other| one ^ other)
     }
 
     /// The value for a reply.

@@ -115,6 +115,19 @@ impl Shard {
         chunks.flatten().skip(before)
     }
 
+    /// Looks at a slot near the one with this hash.
+    pub(super) fn look_near(&self, hash: u64, shift: u32) -> u64 {
+        let slot = self.first.get(guess(hash, self.first.len(), shift));
+        slot.map_or(0, |slot| slot.hash)
+    }
+
+    /// Looks at all of a pair with this hash.
+    pub(super) fn look_at(&self, hash: u64, shift: u32) -> u8 {
+        // Keys are not compared: what is done next would wait for them, one after the other.
+        let found = self.find_by(hash, shift, |slot| slot.hash.cmp(&hash));
+        found.map_or(0, |found| self.chunk(found.chunk)[found.place].pair.look())
+    }
+
     fn chunk(&self, chunk: usize) -> &[Slot] {
         match chunk.checked_sub(1) {
             None => &self.first,

@@ -6,6 +6,7 @@
 //! Always holds: the shards cut the order of the hashes into equal parts, so that one after the other they are
 //! in order.
 
+use core::hint::black_box;
 use std::sync::Arc;
 
 use super::pair::Pair;
@@ -16,6 +17,9 @@ use super::shard::{Shard, Slot, Wanted};
 const SHARDS_LOG: u32 = 12;
 /// The hash's bits below those that name the shard.
 const SHARD_SHIFT: u32 = 63 - SHARDS_LOG;
+
+/// How many keys are looked at together.
+const LOOKS_MAX: usize = 32;
 
 /// The map.
 #[derive(Clone, Debug)]
@@ -53,6 +57,29 @@ impl Shards {
 
     pub(super) fn get(&self, hash: u64, key: &[u8]) -> Option<&Pair> {
         self.shards[place(hash)].get(Wanted { hash, key }, SHARD_SHIFT)
+    }
+
+    /// Looks at what changes of these keys will touch, so that it is in a cache then: at the same part of each in
+    /// turn, because looks that do not depend on each other are waited for together.
+    pub(super) fn look_at(&self, hashes: impl Iterator<Item = u64>) {
+        let (mut wanted, mut count) = ([0; LOOKS_MAX], 0);
+        for (place, hash) in wanted.iter_mut().zip(hashes) {
+            *place = hash;
+            count += 1;
+        }
+        if count < 2 {
+            return;
+        }
+        let shards = wanted[..count].iter();
+        let shards = shards.map(|hash| (&self.shards[place(*hash)], *hash));
+        let counts = shards.clone().map(|(shard, _)| Arc::strong_count(shard));
+        black_box(counts.fold(0, |one, other| one ^ other));
+        let slots = shards
+            .clone()
+            .map(|(shard, hash)| shard.look_near(hash, SHARD_SHIFT));
+        black_box(slots.fold(0, |one, other| one ^ other));
+        let pairs = shards.map(|(shard, hash)| shard.look_at(hash, SHARD_SHIFT));
+        black_box(pairs.fold(0, |one, other| one ^ other));
     }
 
     /// Sets a value, which may come in parts.
