@@ -3,6 +3,8 @@
 //! Always holds: a claimed length is checked before a byte is kept for it; what is too long is skipped,
 //! not stored.
 
+use core::ops::Range;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 /// What a request may be at most.
@@ -28,6 +30,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// Digits of a length that is read at once.
+const LENGTH_DIGITS: usize = 8;
 
 /// The longest bulk string the protocol allows; Redis's own limit.
 const PROTOCOL_BULK_MAX: u64 = 512 << 20;
@@ -88,6 +93,8 @@ pub struct Parser {
     /// Bytes of the arguments so far.
     bytes: u64,
     too_long: Option<(u64, u64)>,
+    /// Where the arguments of a request that is whole lie.
+    spans: Vec<Range<usize>>,
 }
 
 impl Parser {
@@ -113,6 +120,9 @@ impl Parser {
     ///
     /// If the bytes are not the protocol.
     pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Request>, ParseError> {
+        if let Some(request) = self.take_whole(input) {
+            return Ok(Some(request));
+        }
         loop {
             if self.skip > 0 {
                 let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX);
@@ -153,6 +163,39 @@ impl Parser {
                 return Ok(Some(self.finish()));
             }
         }
+    }
+
+    /// The next request at once, if all of it is there, nothing of it was taken, and it is as clients mostly send
+    /// them; anything else is for those who take it piece by piece.
+    fn take_whole(&mut self, input: &mut BytesMut) -> Option<Request> {
+        let begun = self.expected > 0 || self.bulk.is_some() || self.skip > 0;
+        if begun || input.first() != Some(&b'*') {
+            return None;
+        }
+        let (count, mut at) = length_at(input, 1)?;
+        if count == 0 || count as u64 > self.limits.arguments_max {
+            return None;
+        }
+        self.spans.clear();
+        let mut bytes = 0;
+        for _ in 0..count {
+            if input.get(at) != Some(&b'$') {
+                return None;
+            }
+            let (length, start) = length_at(input, at + 1)?;
+            bytes += length as u64;
+            let fits = length as u64 <= self.limits.bulk_bytes_max
+                && bytes <= self.limits.request_bytes_max;
+            let end = start + length;
+            if !fits || input.get(end..end + 2) != Some(b"\r\n") {
+                return None;
+            }
+            self.spans.push(start..end);
+            at = end + 2;
+        }
+        let whole = input.split_to(at).freeze();
+        let arguments = self.spans.iter().map(|span| whole.slice(span.clone()));
+        Some(Request::Command(arguments.collect()))
     }
 
     fn finish(&mut self) -> Request {
@@ -236,6 +279,21 @@ impl Parser {
         self.expected -= 1;
         Ok(true)
     }
+}
+
+/// The length that a line from `at` on is, if it is a short one without a sign, and where the next line begins.
+fn length_at(input: &[u8], at: usize) -> Option<(usize, usize)> {
+    let mut length = 0;
+    for (place, byte) in input.get(at..)?.iter().enumerate().take(LENGTH_DIGITS + 1) {
+        match byte {
+            b'0'..=b'9' if place < LENGTH_DIGITS => length = length * 10 + usize::from(byte - b'0'),
+            b'\r' if place > 0 && input.get(at + place + 1) == Some(&b'\n') => {
+                return Some((length, at + place + 2));
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// A whole number in decimal, as lengths are written.
@@ -349,6 +407,41 @@ mod tests {
                 }
             }
             requests == whole
+        }
+
+        /// What is sent a byte at a time is never there as a whole.
+        fn requests_that_are_there_as_a_whole_are_the_same_as_those_in_pieces(pieces: Vec<u8>) -> bool {
+            const PIECES: [&[u8]; 16] = [
+                b"*", b"$", b"\r\n", b"1", b"2", b"0", b"-1", b"a", b"*1\r\n", b"$1\r\na\r\n", b"$0\r\n\r\n", b" ",
+                b"*2\r\n", b"$9\r\n", b"$12\r\nabcdefghijkl\r\n", b"\n",
+            ];
+            let pieces = pieces.iter().map(|piece| PIECES[usize::from(piece % 16)]);
+            let input = pieces.collect::<Vec<_>>().concat();
+            let limits = Limits {
+                bulk_bytes_max: 10,
+                request_bytes_max: 12,
+                arguments_max: 2,
+                ..Limits::default()
+            };
+            let taken = |chunk: usize| {
+                let (mut parser, mut buffer) = (Parser::new(limits), BytesMut::new());
+                let mut requests = Vec::new();
+                for bytes in input.chunks(chunk) {
+                    buffer.extend_from_slice(bytes);
+                    loop {
+                        match parser.next(&mut buffer) {
+                            Ok(Some(request)) => requests.push(Ok(request)),
+                            Ok(None) => break,
+                            Err(error) => {
+                                requests.push(Err(error));
+                                return requests;
+                            }
+                        }
+                    }
+                }
+                requests
+            };
+            taken(usize::MAX) == taken(1)
         }
 
         fn no_bytes_make_it_panic_or_hang(input: Vec<u8>) -> bool {
