@@ -58,6 +58,8 @@ pub(super) struct Connection {
     unparsed: bool,
     /// Nothing more is read; the connection ends when everything is written.
     pub(super) closing: bool,
+    /// It is among those that may have something to write.
+    pub(super) unsent: bool,
 }
 
 /// What kind of request is under way.
@@ -96,6 +98,7 @@ impl Connection {
             ended: false,
             unparsed: false,
             closing: false,
+            unsent: false,
         }
     }
 

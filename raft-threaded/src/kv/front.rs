@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::error::ClientError;
 use crate::resp::{Limits, Reply, Request as Words};
+use crate::runtime::answers::Answers;
 use crate::runtime::front::{FRONT_TOKENS, Front, Request, RequestIds};
 use crate::runtime::order::Carried;
 use crate::runtime::socket::keep_alive;
@@ -45,7 +46,7 @@ pub(super) struct RespFront {
     accept_again: bool,
     connections: BTreeMap<Token, Connection>,
     last_token: usize,
-    asked: BTreeMap<RequestId, Asked>,
+    asked: Answers<Asked>,
     /// Connections that may have commands to take.
     ready: BTreeSet<Token>,
     /// Connections that may have something to write.
@@ -76,7 +77,7 @@ enum About {
 }
 
 impl RespFront {
-    pub(super) const fn new(listener: TcpListener, limits: Limits, clients_max: usize) -> Self {
+    pub(super) fn new(listener: TcpListener, limits: Limits, clients_max: usize) -> Self {
         Self {
             listener,
             limits,
@@ -84,7 +85,7 @@ impl RespFront {
             accept_again: false,
             connections: BTreeMap::new(),
             last_token: FRONT_TOKENS,
-            asked: BTreeMap::new(),
+            asked: Answers::default(),
             ready: BTreeSet::new(),
             unsent: BTreeSet::new(),
             commands: 0,
@@ -132,7 +133,7 @@ impl RespFront {
 
     /// A request has its reply, which may depend on what was asked.
     fn answer(&mut self, request: RequestId, reply: impl FnOnce(Asked) -> Reply) {
-        let Some(asked) = self.asked.remove(&request) else {
+        let Some(asked) = self.asked.remove(request) else {
             return;
         };
         let token = asked.connection;
@@ -140,8 +141,13 @@ impl RespFront {
             return;
         };
         connection.replied(asked.slot, reply(asked));
-        self.unsent.insert(token);
-        self.ready.insert(token);
+        if connection.held.is_some() || connection.wants_turn() {
+            self.ready.insert(token);
+        }
+        // A set takes longer to be asked than a flag, and there is a reply for each command.
+        if !core::mem::replace(&mut connection.unsent, true) {
+            self.unsent.insert(token);
+        }
     }
 
     fn end(&mut self, token: Token, registry: &Registry) {
@@ -178,9 +184,9 @@ impl RespFront {
                         connection.answer(too_long(bytes, limit));
                         continue;
                     }
-                    Some(Words::Command(arguments)) => {
+                    Some(Words::Command(mut arguments)) => {
                         self.commands += 1;
-                        match table::parse(&arguments) {
+                        match table::parse(&mut arguments) {
                             Ok(parsed) => parsed,
                             Err(error) => {
                                 connection.answer(Reply::Error(error));
@@ -341,6 +347,7 @@ impl Front<KvStore> for RespFront {
             let Some(connection) = self.connections.get_mut(&token) else {
                 continue;
             };
+            connection.unsent = false;
             if !connection.write() {
                 self.end(token, registry);
             } else if connection.wants_turn() {

@@ -89,7 +89,7 @@ fn write(words: &[Bytes]) -> Result<KvCommand, String> {
     if is(name, "RAFT.ONCE") {
         return Err(other());
     }
-    match table::parse(words)? {
+    match table::parse(&mut words.to_vec())? {
         Parsed::Write(command) => Ok(command),
         Parsed::Read(_) | Parsed::StaleRead(_) => Err(format!(
             "ERR '{}' changes nothing, however often it is sent: send it without RAFT.ONCE",

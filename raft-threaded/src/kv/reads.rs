@@ -91,7 +91,7 @@ pub(super) fn stale(arguments: &[Bytes]) -> Result<Parsed, String> {
     if is(name, "RAFT.STALE") || is(name, "RAFT.ONCE") {
         return Err(other());
     }
-    match table::parse(&arguments[1..])? {
+    match table::parse(&mut arguments[1..].to_vec())? {
         Parsed::Read(query) => Ok(Parsed::StaleRead(query)),
         Parsed::Write(_)
         | Parsed::Session

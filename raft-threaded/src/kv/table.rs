@@ -1,5 +1,6 @@
 //! The commands: their names, their shapes, and what each becomes.
 
+use core::mem::take;
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub(super) struct Spec {
 #[derive(Clone, Copy, Debug)]
 enum Parse {
     Replicated(fn(&[Bytes]) -> Result<Parsed, String>),
+    /// Likewise, for what is asked most: the words are taken, which saves copies of their handles.
+    Taking(fn(&mut [Bytes]) -> Result<Parsed, String>),
     Local(fn(&[Bytes]) -> Local),
 }
 
@@ -103,10 +106,8 @@ pub(super) const COMMANDS: &[Spec] = &[
     spec("RAFT.SESSION", 1, WRITE, (0, 0, 0), |_| Ok(Parsed::Session)),
     spec("RAFT.ONCE", -4, WRITE, (0, 0, 0), once::once),
     spec("RAFT.STALE", -2, READ, (0, 0, 0), reads::stale),
-    spec("GET", 2, READ, (1, 1, 1), |a| {
-        read(KvQuery::Get(a[1].clone()))
-    }),
-    spec("SET", -3, WRITE, (1, 1, 1), set),
+    taking("GET", 2, READ, |a| read(KvQuery::Get(take(&mut a[1])))),
+    taking("SET", -3, WRITE, set),
     spec("SETNX", 3, WRITE, (1, 1, 1), |a| {
         let (key, value) = (a[1].clone(), a[2].clone());
         write(KvCommand::SetNx { key, value })
@@ -171,6 +172,22 @@ const fn spec(
     }
 }
 
+/// A command of one key that takes its words.
+const fn taking(
+    name: &'static str,
+    arity: i64,
+    flags: &'static [&'static str],
+    parse: fn(&mut [Bytes]) -> Result<Parsed, String>,
+) -> Spec {
+    Spec {
+        name,
+        arity,
+        flags,
+        keys: (1, 1, 1),
+        parse: Parse::Taking(parse),
+    }
+}
+
 /// A command that never leaves the node; `what` says which one it becomes.
 const fn local(name: &'static str, arity: i64, what: fn(&[Bytes]) -> Local) -> Spec {
     Spec {
@@ -192,12 +209,12 @@ const fn order(
 }
 
 /// Turns a request into what it asks for.
-pub(super) fn parse(arguments: &[Bytes]) -> Result<Parsed, String> {
-    let name = String::from_utf8_lossy(&arguments[0]);
-    let known = COMMANDS
-        .iter()
-        .find(|spec| spec.name.eq_ignore_ascii_case(&name));
+pub(super) fn parse(arguments: &mut [Bytes]) -> Result<Parsed, String> {
+    let name = &arguments[0][..];
+    let mut known = COMMANDS.iter();
+    let known = known.find(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name));
     let Some(spec) = known else {
+        let name = String::from_utf8_lossy(name);
         return Err(unknown(&name, &arguments[1..]));
     };
     let words = i64::try_from(arguments.len()).unwrap_or(i64::MAX);
@@ -209,6 +226,7 @@ pub(super) fn parse(arguments: &[Bytes]) -> Result<Parsed, String> {
     }
     match spec.parse {
         Parse::Replicated(parse) => parse(arguments),
+        Parse::Taking(parse) => parse(arguments),
         Parse::Local(what) => Ok(Parsed::Local(what(arguments))),
     }
 }
@@ -258,7 +276,7 @@ fn add(key: &Bytes, by: Option<i64>) -> Result<Parsed, String> {
     write(KvCommand::IncrBy { key, by })
 }
 
-fn set(arguments: &[Bytes]) -> Result<Parsed, String> {
+fn set(arguments: &mut [Bytes]) -> Result<Parsed, String> {
     let (mut condition, mut get) = (Condition::Always, false);
     for option in &arguments[3..] {
         match option.to_ascii_uppercase().as_slice() {
@@ -275,8 +293,8 @@ fn set(arguments: &[Bytes]) -> Result<Parsed, String> {
         }
     }
     write(KvCommand::Set {
-        key: arguments[1].clone(),
-        value: arguments[2].clone(),
+        key: take(&mut arguments[1]),
+        value: take(&mut arguments[2]),
         condition,
         get,
     })
@@ -333,11 +351,11 @@ fn flush_all(arguments: &[Bytes]) -> Result<Parsed, String> {
 /// What becomes of a request, for tests.
 #[cfg(test)]
 pub(super) fn says(request: &str) -> String {
-    let words: Vec<Bytes> = request
+    let mut words: Vec<Bytes> = request
         .split(' ')
         .map(|word| Bytes::from(word.to_string()))
         .collect();
-    match parse(&words) {
+    match parse(&mut words) {
         Ok(parsed) => format!("{parsed:?}"),
         Err(error) => error,
     }

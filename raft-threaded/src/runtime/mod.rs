@@ -1,6 +1,6 @@
 //! The threads of a server: one owns the replica and every socket, one the log, two work on snapshots.
 
-mod answers;
+pub(crate) mod answers;
 pub(crate) mod around;
 mod attaching;
 pub(crate) mod calls;
