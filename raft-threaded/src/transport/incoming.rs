@@ -25,6 +25,8 @@ pub(super) struct Incoming {
     pub(super) from: Option<Member>,
     /// What it said then, until somebody has looked at it.
     pub(super) hello: Option<Hello>,
+    /// The dialer has ended its side: reading goes on until the end is found.
+    pub(super) ending: bool,
 }
 
 /// Why a connection ends.
@@ -65,6 +67,7 @@ impl Incoming {
             since,
             from: None,
             hello: None,
+            ending: false,
         }
     }
 
@@ -82,16 +85,17 @@ impl Incoming {
     ) -> Result<Turn, IncomingError> {
         let mut taken = 0;
         while taken < TURN_BYTES {
-            match self.stream.read(scratch) {
+            let read = match self.stream.read(scratch) {
                 Ok(0) => return Err(IncomingError::Closed),
                 Ok(count) => {
                     taken += count;
                     self.buffer.extend_from_slice(&scratch[..count]);
+                    count
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Turn::Done),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
-            }
+            };
             self.check_magic()?;
             loop {
                 let limit = self.limit(frame_bytes_max);
@@ -99,6 +103,10 @@ impl Incoming {
                     break;
                 };
                 self.take(own, &body, &mut receive)?;
+            }
+            if read < scratch.len() && !self.ending {
+                // Less than there was room for: nothing more is there, and a look would cost a call.
+                return Ok(Turn::Done);
             }
         }
         Ok(Turn::More)

@@ -25,7 +25,7 @@ use crate::runtime::socket::keep_alive;
 const INCOMING_MAX: usize = 256;
 
 /// How much is read at a time.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 256 << 10;
 /// How long a dialer may take to introduce itself.
 const HELLO_PATIENCE: Span = Span(5_000_000_000);
 
@@ -211,7 +211,8 @@ impl Transport for Tcp {
         let token = event.token();
         if token == self.listener_token {
             self.accept(now, registry);
-        } else if self.incoming.contains_key(&token) {
+        } else if let Some(incoming) = self.incoming.get_mut(&token) {
+            incoming.ending |= event.is_read_closed() || event.is_error();
             self.ready.insert(token);
         } else if let Some((member, peer)) = self.peers.by_token(token) {
             let alive = (!event.is_readable() || peer.read(now, registry))
