@@ -101,6 +101,8 @@ pub(crate) struct State<S: StateMachine> {
     outputs: Vec<Output<S>>,
     transport_events: Vec<TransportEvent>,
     requests: Vec<Request<S>>,
+    /// What the log thread is asked as soon as messages are on their way.
+    jobs: Vec<LogJob>,
     pub(super) log_stats: WalStats,
     pub(super) stopping: Option<Result<(), StopError>>,
     pub(super) now: Time,
@@ -117,6 +119,7 @@ impl<S: StateMachine> Default for State<S> {
             outputs: Vec::new(),
             transport_events: Vec::new(),
             requests: Vec::new(),
+            jobs: Vec::new(),
             log_stats: WalStats::default(),
             stopping: None,
             now: clock::now(),
@@ -317,8 +320,9 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             let (now, registry) = (self.state.now, &self.registry);
             self.transport
                 .flush(now, registry, &mut self.state.transport_events);
-            self.hand_in_transport_events();
             // After the messages, so that followers sync beside their leader.
+            self.ask_log();
+            self.hand_in_transport_events();
             self.log.work();
             quiet &= !self.hand_in_log_events();
             if quiet {
@@ -336,13 +340,15 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
             Action::Send(envelope) => self
                 .transport
                 .send(envelope, &mut self.state.transport_events),
-            Action::Persist(persist) => self.ask_log(LogJob::Write(Work::Persist(persist))),
-            Action::ReadLog(read) => self.ask_log(LogJob::Read(read)),
-            Action::CompactLog(compact) => self.ask_log(LogJob::Write(Work::Compact(compact))),
+            Action::Persist(persist) => self.state.jobs.push(LogJob::Write(Work::Persist(persist))),
+            Action::ReadLog(read) => self.state.jobs.push(LogJob::Read(read)),
+            Action::CompactLog(compact) => {
+                self.state.jobs.push(LogJob::Write(Work::Compact(compact)));
+            }
             Action::Wipe { store } => {
                 // The log is wiped once nobody works on snapshots any more.
                 self.snapshots.end();
-                self.ask_log(LogJob::Write(Work::Wipe(store)));
+                self.state.jobs.push(LogJob::Write(Work::Wipe(store)));
             }
             Action::Observed(observation) => self.observe(observation),
             Action::Alert(alert) => report(&alert, self.replica.status().disk),
@@ -361,9 +367,12 @@ impl<S: Hosted, F: Front<S>> ReplicaThread<S, F> {
         }
     }
 
-    fn ask_log(&mut self, job: LogJob) {
+    fn ask_log(&mut self) {
         // Bounded by the node: it hands out only so many writes, and one read for each peer.
-        if !self.log.ask(job) && self.state.stopping.is_none() {
+        let mut jobs = self.state.jobs.drain(..);
+        let asked = jobs.all(|job| self.log.ask(job));
+        drop(jobs);
+        if !asked && self.state.stopping.is_none() {
             // Its last words say why it is gone, if it had any.
             let failure =
                 core::iter::from_fn(|| self.log_events.take()).find_map(|event| match event {
