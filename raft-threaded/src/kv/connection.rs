@@ -5,7 +5,7 @@
 //! itself is alone.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 use bytes::BytesMut;
 use mio::net::TcpStream;
@@ -14,8 +14,6 @@ use crate::resp::{Limits, Parser, Protocol, Reply, Request};
 
 use super::reads::Reads;
 
-/// How much is read at a time.
-const READ_BYTES: usize = 16 << 10;
 /// How much of what arrived may wait to be parsed, besides one argument.
 const INPUT_BYTES_MAX: usize = 256 << 10;
 /// Replies that may wait to be written before no more commands are taken.
@@ -58,6 +56,8 @@ pub(super) struct Connection {
     unparsed: bool,
     /// Nothing more is read; the connection ends when everything is written.
     pub(super) closing: bool,
+    /// It is among those that may have commands to take.
+    pub(super) ready: bool,
     /// It is among those that may have something to write.
     pub(super) unsent: bool,
 }
@@ -98,6 +98,7 @@ impl Connection {
             ended: false,
             unparsed: false,
             closing: false,
+            ready: false,
             unsent: false,
         }
     }
@@ -130,33 +131,23 @@ impl Connection {
         self.slots.is_empty()
     }
 
-    /// Reads what is there.
-    pub(super) fn read(&mut self) {
+    /// Reads what is there, by way of `scratch`.
+    pub(super) fn read(&mut self, scratch: &mut [u8]) {
         let enough = INPUT_BYTES_MAX.max(self.parser.wanted());
         while self.readable && self.input.len() < enough {
-            match self.read_once() {
+            match self.stream.read(scratch) {
                 Ok(0) => (self.readable, self.ended) = (false, true),
-                Ok(_) => self.unparsed = true,
+                Ok(count) => {
+                    self.input.extend_from_slice(&scratch[..count]);
+                    self.unparsed = true;
+                    // Less than there was room for: nothing more is there, and a look would cost a call.
+                    self.readable = count == scratch.len() || self.ending;
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => (self.readable, self.closing) = (false, true),
             }
         }
-    }
-
-    fn read_once(&mut self) -> io::Result<usize> {
-        let start = self.input.len();
-        // A long argument has its room reserved by the parser.
-        let spare = (self.input.capacity() - start).clamp(READ_BYTES, INPUT_BYTES_MAX);
-        self.input.resize(start + spare, 0);
-        let read = self.stream.read(&mut self.input[start..]);
-        let count = read.as_ref().map_or(0, |count| *count);
-        self.input.truncate(start + count);
-        if count < spare && count > 0 && !self.ending {
-            // Less than there was room for: nothing more is there, and a look would cost a call.
-            self.readable = false;
-        }
-        read
     }
 
     /// The next command, if one has arrived in full.
@@ -181,6 +172,11 @@ impl Connection {
                 None
             }
         }
+    }
+
+    /// A command's arguments were looked at.
+    pub(super) fn give_back(&mut self, arguments: Vec<bytes::Bytes>) {
+        self.parser.give_back(arguments);
     }
 
     /// Answers a command at once, behind those that wait.
@@ -224,6 +220,11 @@ impl Connection {
             self.slots.pop_front();
             self.first_slot += 1;
         }
+    }
+
+    /// Whether there is something to write, or everything is done and it is to go.
+    pub(super) fn wants_write(&self) -> bool {
+        self.written < self.output.len() || (self.closing && self.slots.is_empty())
     }
 
     /// Writes what is to be written; false if the client is gone, or everything is done and it is to

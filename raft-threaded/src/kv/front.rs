@@ -1,6 +1,6 @@
 //! The door for Redis clients, in the replica thread.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ const LISTENER: Token = Token(FRONT_TOKENS);
 const CLIENT_SILENCE: Duration = Duration::from_secs(60);
 /// How long between such questions.
 const CLIENT_INTERVAL: Duration = Duration::from_secs(10);
+/// How much is read at a time.
+const READ_BYTES: usize = 64 << 10;
 /// Commands taken from one connection before others get their turn.
 const TURN_COMMANDS: usize = 1_024;
 
@@ -47,11 +49,37 @@ pub(super) struct RespFront {
     connections: BTreeMap<Token, Connection>,
     last_token: usize,
     asked: Answers<Asked>,
-    /// Connections that may have commands to take.
-    ready: BTreeSet<Token>,
-    /// Connections that may have something to write.
-    unsent: BTreeSet<Token>,
+    due: Due,
     commands: u64,
+    /// What is read goes through here.
+    scratch: Vec<u8>,
+}
+
+/// What is to be done with which connections; some of them may be gone.
+#[derive(Debug, Default)]
+struct Due {
+    /// They may have commands to take.
+    ready: Vec<Token>,
+    /// They may have something to write.
+    unsent: Vec<Token>,
+}
+
+impl Due {
+    /// Notes, once, what a connection wants: there is a reply for each command, and a turn for many.
+    fn note(&mut self, token: Token, connection: &mut Connection) {
+        if connection.wants_turn() {
+            self.note_ready(token, connection);
+        }
+        if connection.wants_write() && !core::mem::replace(&mut connection.unsent, true) {
+            self.unsent.push(token);
+        }
+    }
+
+    fn note_ready(&mut self, token: Token, connection: &mut Connection) {
+        if !core::mem::replace(&mut connection.ready, true) {
+            self.ready.push(token);
+        }
+    }
 }
 
 /// Whose reply a request's is.
@@ -86,8 +114,8 @@ impl RespFront {
             connections: BTreeMap::new(),
             last_token: FRONT_TOKENS,
             asked: Answers::default(),
-            ready: BTreeSet::new(),
-            unsent: BTreeSet::new(),
+            due: Due::default(),
+            scratch: vec![0; READ_BYTES],
             commands: 0,
         }
     }
@@ -127,8 +155,8 @@ impl RespFront {
         }
         let id = (self.last_token - FRONT_TOKENS) as u64;
         let connection = Connection::new(id, stream, self.limits);
-        self.connections.insert(token, connection);
-        self.ready.insert(token);
+        let connection = self.connections.entry(token).or_insert(connection);
+        self.due.note(token, connection);
     }
 
     /// A request has its reply, which may depend on what was asked.
@@ -141,21 +169,17 @@ impl RespFront {
             return;
         };
         connection.replied(asked.slot, reply(asked));
-        if connection.held.is_some() || connection.wants_turn() {
-            self.ready.insert(token);
+        if connection.held.is_some() {
+            // It may have waited for just this one.
+            self.due.note_ready(token, connection);
         }
-        // A set takes longer to be asked than a flag, and there is a reply for each command.
-        if !core::mem::replace(&mut connection.unsent, true) {
-            self.unsent.insert(token);
-        }
+        self.due.note(token, connection);
     }
 
     fn end(&mut self, token: Token, registry: &Registry) {
         if let Some(mut connection) = self.connections.remove(&token) {
             let _ = registry.deregister(connection.stream());
         }
-        self.ready.remove(&token);
-        self.unsent.remove(&token);
     }
 
     /// Takes the commands of one connection, up to its turn's end.
@@ -170,8 +194,8 @@ impl RespFront {
         let Some(connection) = self.connections.get_mut(&token) else {
             return;
         };
-        self.unsent.insert(token);
-        connection.read();
+        connection.ready = false;
+        connection.read(&mut self.scratch);
         for _ in 0..TURN_COMMANDS {
             if !connection.has_room() {
                 return;
@@ -186,7 +210,9 @@ impl RespFront {
                     }
                     Some(Words::Command(mut arguments)) => {
                         self.commands += 1;
-                        match table::parse(&mut arguments) {
+                        let parsed = table::parse(&mut arguments);
+                        connection.give_back(arguments);
+                        match parsed {
                             Ok(parsed) => parsed,
                             Err(error) => {
                                 connection.answer(Reply::Error(error));
@@ -233,9 +259,6 @@ impl RespFront {
             self.asked.insert(id, asked);
             requests.push(request);
         }
-        if connection.wants_turn() {
-            self.ready.insert(token);
-        }
     }
 }
 
@@ -273,11 +296,8 @@ impl Front<KvStore> for RespFront {
         } else if let Some(connection) = self.connections.get_mut(&token) {
             if event.is_readable() || event.is_read_closed() {
                 connection.mark_readable(event.is_read_closed());
-                self.ready.insert(token);
             }
-            if event.is_writable() {
-                self.unsent.insert(token);
-            }
+            self.due.note(token, connection);
         }
     }
 
@@ -287,13 +307,20 @@ impl Front<KvStore> for RespFront {
         status: &dyn Fn() -> ServerStatus,
         requests: &mut Vec<Request<KvStore>>,
     ) {
-        for token in core::mem::take(&mut self.ready) {
+        let mut ready = core::mem::take(&mut self.due.ready);
+        for token in ready.drain(..) {
             self.take_turn(token, ids, status, requests);
+            if let Some(connection) = self.connections.get_mut(&token) {
+                self.due.note(token, connection);
+            }
         }
+        // Its memory is used again.
+        ready.append(&mut self.due.ready);
+        self.due.ready = ready;
     }
 
     fn has_work(&self) -> bool {
-        !self.ready.is_empty()
+        !self.due.ready.is_empty()
     }
 
     fn reply(&mut self, request: RequestId, result: Result<KvReply, ClientError>) {
@@ -343,7 +370,8 @@ impl Front<KvStore> for RespFront {
         if self.accept_again {
             self.accept(registry);
         }
-        for token in core::mem::take(&mut self.unsent) {
+        let mut unsent = core::mem::take(&mut self.due.unsent);
+        for token in unsent.drain(..) {
             let Some(connection) = self.connections.get_mut(&token) else {
                 continue;
             };
@@ -352,9 +380,10 @@ impl Front<KvStore> for RespFront {
                 self.end(token, registry);
             } else if connection.wants_turn() {
                 // Writing made room for the commands that waited for it.
-                self.ready.insert(token);
+                self.due.note_ready(token, connection);
             }
         }
+        self.due.unsent = unsent;
     }
 }
 

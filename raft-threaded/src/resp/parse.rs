@@ -31,6 +31,8 @@ impl Default for Limits {
     }
 }
 
+/// Arguments for which memory is kept.
+const ARGUMENTS_KEPT: usize = 16;
 /// Digits of a length that is read at once.
 const LENGTH_DIGITS: usize = 8;
 
@@ -194,8 +196,17 @@ impl Parser {
             at = end + 2;
         }
         let whole = input.split_to(at).freeze();
-        let arguments = self.spans.iter().map(|span| whole.slice(span.clone()));
-        Some(Request::Command(arguments.collect()))
+        let mut arguments = core::mem::take(&mut self.arguments);
+        arguments.extend(self.spans.iter().map(|span| whole.slice(span.clone())));
+        Some(Request::Command(arguments))
+    }
+
+    /// Takes back the memory of a command's arguments, for those of a later one.
+    pub(crate) fn give_back(&mut self, mut arguments: Vec<Bytes>) {
+        if self.arguments.capacity() == 0 && arguments.capacity() <= ARGUMENTS_KEPT {
+            arguments.clear();
+            self.arguments = arguments;
+        }
     }
 
     fn finish(&mut self) -> Request {
