@@ -71,6 +71,10 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Bytes of records after which preparing the next segment no longer waits for a quiet moment.
 const IMPATIENCE_BYTES: u64 = 256 << 10;
 
+/// After how long without a write the log notes that it is at rest: under load each note would be written over by
+/// the next write at once.
+const QUIET: Duration = Duration::from_millis(10);
+
 /// Runs until told to close, until nobody listens any more, or until the disk fails.
 pub(crate) fn run<D: Disk>(
     wal: Wal<D>,
@@ -80,16 +84,16 @@ pub(crate) fn run<D: Disk>(
 ) {
     let mut thread = LogWork::new(wal, events, snapshots);
     loop {
-        let closing = match thread.collect(jobs) {
-            Ok(closing) => closing,
+        let (closing, quiet) = match thread.collect(jobs) {
+            Ok(closing) => (closing, false),
             // Everybody is gone without a word: what was handed over is still worth having.
-            Err(RecvTimeoutError::Disconnected) => true,
-            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => (true, false),
+            Err(RecvTimeoutError::Timeout) => (false, true),
         };
         if !thread.work() {
             return;
         }
-        if jobs.is_empty() && !closing {
+        if quiet {
             thread.rest();
         }
         if closing {
@@ -109,6 +113,8 @@ pub(super) struct LogWork<D: Disk> {
     reads: Vec<ReadLog>,
     unsynced: Option<WriteId>,
     full: bool,
+    /// The log says that it is at rest.
+    rests: bool,
     /// The next segment is ready.
     prepared: bool,
     prepared_at: u64,
@@ -130,6 +136,7 @@ impl<D: Disk> LogWork<D> {
             reads: Vec::new(),
             unsynced: None,
             full: false,
+            rests: false,
             prepared: false,
             prepared_at: 0,
             segments: 0,
@@ -140,11 +147,13 @@ impl<D: Disk> LogWork<D> {
     fn collect(&mut self, jobs: &Receiver<LogJob>) -> Result<bool, RecvTimeoutError> {
         let first = if self.full {
             jobs.recv_timeout(RETRY)?
-        } else if self.prepared {
-            jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)?
-        } else {
+        } else if !self.prepared {
             // There is something to do in a quiet moment.
             jobs.recv_timeout(Duration::ZERO)?
+        } else if !self.rests {
+            jobs.recv_timeout(QUIET)?
+        } else {
+            jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)?
         };
         let mut closing = self.take(first);
         while let Ok(job) = jobs.try_recv() {
@@ -236,6 +245,7 @@ impl<D: Disk> LogWork<D> {
         if let Some(write) = self.unsynced {
             self.wal.sync()?;
             self.unsynced = None;
+            self.rests = false;
             self.events
                 .send(LogEvent::Persisted(write, self.wal.stats()));
         }
@@ -258,12 +268,14 @@ impl<D: Disk> LogWork<D> {
         Ok(())
     }
 
-    /// Nothing waits: damage to what was written last shows from now on. Should this fail, so will the
+    /// Nothing came for a while: damage to what was written last shows from now on. Should this fail, so will the
     /// next write, and tell.
     fn rest(&mut self) {
-        if self.unsynced.is_none()
-            && let Err(failure) = self.wal.rest()
-        {
+        if self.rests || !self.prepared || self.unsynced.is_some() {
+            return;
+        }
+        self.rests = true;
+        if let Err(failure) = self.wal.rest() {
             warn!(%failure, "the log could not note that it is at rest");
         }
     }
