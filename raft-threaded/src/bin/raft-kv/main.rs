@@ -22,6 +22,10 @@ use clap::{Parser, Subcommand};
 
 use self::failure::exit_code;
 
+/// The server hands what it allocates from thread to thread, in every round anew.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A replicated key-value server that every Redis client can talk to.
 ///
 /// Start with `raft-kv local`: three nodes on this machine, ready for redis-cli.
