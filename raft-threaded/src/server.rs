@@ -31,6 +31,8 @@ use crate::transport::{Introduction, Transport};
 
 /// Answers of the log thread that may wait; more than the node has writes and reads under way.
 pub(crate) const LOG_EVENTS_WAITING: usize = 1_024;
+/// Files of the log that are kept for later: by default two segments are written from one snapshot to the next.
+const FILES_KEPT: usize = 2;
 
 /// Where a server keeps its data and how it is reached.
 ///
@@ -104,8 +106,9 @@ where
         // Before the log is touched: a port in use must not cost the store one of its lives.
         let listener = listen(options.listen, "peers")?;
         let snapshots = disk.in_steps();
-        let (wal, restored) =
+        let (mut wal, restored) =
             Wal::recover(disk, options.log).map_err(|error| recovery(&options.data, error))?;
+        wal.keep_files(FILES_KEPT);
         let identity = restored.identity;
         // Nodes must not time out in step, whoever configures them alike.
         options.node.seed ^= u64::try_from(random()? >> 64).unwrap_or(0);

@@ -11,7 +11,7 @@ use crate::planted::{Bug, planted};
 use super::Wal;
 use super::disk::{Disk, DiskError};
 use super::segment::segment_name;
-use super::spare::{Room, SPARE_NAME, Spare};
+use super::spare::{Room, SPARE_NAME, Spare, kept_name};
 use super::state::Change;
 
 impl<D: Disk> Wal<D> {
@@ -56,7 +56,7 @@ impl<D: Disk> Wal<D> {
     }
 
     /// Drops the segments of which the disk knows that they are not needed; the first that is large enough
-    /// becomes the next one's file.
+    /// becomes the next one's file, and some more are kept for those after it.
     pub(super) fn drop_unneeded(&mut self) -> Result<(), DiskError> {
         let unneeded = self.segments.range(..self.oldest_synced);
         let unneeded: Vec<u64> = unneeded.map(|(number, _)| *number).collect();
@@ -80,6 +80,10 @@ impl<D: Disk> Wal<D> {
         if wanted && filled >= size {
             self.disk.rename(&name, SPARE_NAME)?;
             self.spare = Some(Spare { file, filled });
+        } else if filled >= size && self.kept.len() < self.kept_max {
+            let kept = kept_name(number);
+            self.disk.rename(&name, &kept)?;
+            self.kept.push(kept);
         } else {
             self.disk.remove(&name)?;
         }

@@ -50,7 +50,7 @@ use self::segment::{Beginning, Header, Link, segment_name};
 pub use self::snapshot_error::SnapshotError;
 pub use self::snapshot_image::SnapshotReader;
 pub use self::snapshot_store::{Chunk, SnapshotStore};
-use self::spare::{Room, SPARE_NAME, Spare};
+use self::spare::{Room, SPARE_NAME, Spare, is_kept};
 use self::state::{Change, State};
 
 /// The log of one store.
@@ -79,6 +79,9 @@ pub struct Wal<D: Disk> {
     /// Where to start reading from which entry: index, segment, offset, ascending in index.
     points: Vec<Point>,
     spare: Option<Spare<D::File>>,
+    /// Files of segments that are not needed any more, for later spares.
+    kept: Vec<String>,
+    kept_max: usize,
     failed: bool,
     stats: WalStats,
 }
@@ -109,7 +112,10 @@ impl<D: Disk> Wal<D> {
         }
         // What an earlier store left behind is no part of this one.
         for name in names.iter().filter(|name| {
-            *name == SPARE_NAME || *name == FRESH_NAME || snapshot_name::is_snapshot(name)
+            *name == SPARE_NAME
+                || *name == FRESH_NAME
+                || is_kept(name)
+                || snapshot_name::is_snapshot(name)
         }) {
             disk.remove(name)?;
         }
@@ -139,6 +145,13 @@ impl<D: Disk> Wal<D> {
     /// What was done so far.
     pub const fn stats(&self) -> WalStats {
         self.stats
+    }
+
+    /// From now on keeps so many files of segments that are not needed any more, besides the next segment's, in
+    /// place of removing them: as many as one compaction drops save writing as much as the log itself once more, in
+    /// zeroes. A start removes what was kept before.
+    pub const fn keep_files(&mut self, files: usize) {
+        self.kept_max = files;
     }
 
     /// Takes in one write. It is durable after the next [`Wal::sync`].

@@ -20,7 +20,7 @@ use super::segment::{Beginning, Header, Link, Summary, segment_name, segment_num
 use super::snapshot_error::SnapshotError;
 use super::snapshot_file::SnapshotFile;
 use super::snapshot_name::snapshot_name;
-use super::spare::{Spare, name_segment, prepare, recycle, seal};
+use super::spare::{Spare, is_kept, name_segment, prepare, recycle, seal};
 use super::state::State;
 use super::walk::{
     Walk, check_torn, content_of, first_state, known_synced, load_tail, read_all, summarize, walk,
@@ -166,6 +166,8 @@ impl<D: Disk> Wal<D> {
             buffer: Vec::new(),
             points: recovered.points().to_vec(),
             spare: spare_left,
+            kept: Vec::new(),
+            kept_max: 0,
             failed: false,
             stats: WalStats::default(),
         };
@@ -315,8 +317,11 @@ fn remove_stale<D: Disk>(disk: &mut D, names: &[String], chain: &Chain) -> Resul
         remove_snapshots(disk)?;
     }
     remove_segments(disk, &chain.stale)?;
-    if names.iter().any(|name| name == FRESH_NAME) {
-        disk.remove(FRESH_NAME)?;
+    for name in names
+        .iter()
+        .filter(|name| *name == FRESH_NAME || is_kept(name))
+    {
+        disk.remove(name)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The next segment's file: filled while nothing waits, named when it is needed.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -8,7 +9,7 @@ use crate::planted::{Bug, planted};
 
 use super::disk::{Disk, DiskError};
 use super::record::{Footer, Kind, Seed, append_record};
-use super::segment::{Link, segment_name};
+use super::segment::{Link, parse_number, segment_name};
 use super::{Wal, no_retry};
 
 /// A file that becomes the next segment once it is zero-filled, or was a segment that is not needed any
@@ -31,10 +32,10 @@ impl<D: Disk> Wal<D> {
         let size = self.options.segment_bytes;
         let spare = match &mut self.spare {
             Some(spare) => spare,
-            None => self.spare.insert(Spare {
-                file: self.disk.create(SPARE_NAME)?,
-                filled: 0,
-            }),
+            None => {
+                let begun = begin_spare(&mut self.disk, self.kept.pop())?;
+                self.spare.insert(begun)
+            }
         };
         if spare.filled >= size {
             return Ok(false);
@@ -78,6 +79,32 @@ impl<D: Disk> Wal<D> {
             Err(full)
         }
     }
+}
+
+/// A file under the spare's name: one that was kept, or an empty one.
+fn begin_spare<D: Disk>(disk: &mut D, kept: Option<String>) -> Result<Spare<D::File>, DiskError> {
+    let Some(kept) = kept else {
+        let file = disk.create(SPARE_NAME)?;
+        return Ok(Spare { file, filled: 0 });
+    };
+    disk.rename(&kept, SPARE_NAME).map_err(no_retry)?;
+    // One name at a time: what comes next gives it another.
+    disk.sync_directory().map_err(no_retry)?;
+    let file = disk.open(SPARE_NAME)?;
+    let filled = disk.length(&file)?;
+    Ok(Spare { file, filled })
+}
+
+/// The name of a file that was a segment and is kept.
+pub(super) fn kept_name(number: u64) -> String {
+    format!("{SPARE_NAME}-{number:020}")
+}
+
+/// Whether a file of this name was kept.
+pub(super) fn is_kept(name: &str) -> bool {
+    let number = name.strip_prefix(SPARE_NAME);
+    let number = number.and_then(|rest| rest.strip_prefix('-'));
+    number.is_some_and(|number| parse_number(number).is_some())
 }
 
 /// How much of a segment is enough to go on.

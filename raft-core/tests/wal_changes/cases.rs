@@ -77,7 +77,12 @@ impl Store {
 
     /// A store with a few segments, a snapshot at entry 20, and a log that begins there.
     fn compacted() -> Self {
+        Self::compacted_keeping(0)
+    }
+
+    fn compacted_keeping(files: usize) -> Self {
         let mut store = Self::new();
+        store.wal.keep_files(files);
         for index in 1..=80 {
             store.write(None, vec![command(1, index)]);
             store.sync().unwrap();
@@ -115,6 +120,33 @@ fn a_dropped_segment_becomes_the_next_one() {
     let spare = store.disk.file("spare").unwrap();
     assert_eq!(spare.len() as u64, OPTIONS.segment_bytes);
     assert!(spare.iter().any(|byte| *byte != 0), "it was used before");
+}
+
+/// Half of what a node wrote to its disk were zeroes: each segment but the first after a compaction was filled anew.
+#[test]
+fn segments_that_were_kept_become_later_ones_until_a_start_removes_them() {
+    let mut store = Store::compacted_keeping(2);
+    let kept = |store: &Store| {
+        let mut names = store.disk.names();
+        names.retain(|name| name.starts_with("spare-"));
+        names
+    };
+    let [first, second] = &kept(&store)[..] else {
+        panic!("two are kept: {:?}", store.disk.names());
+    };
+    let bytes = store.disk.file(second).unwrap();
+    let before = store.segments().len();
+    let mut index = store.model().last().index.0;
+    while store.segments().len() == before {
+        index += 1;
+        store.write(None, vec![command(1, index)]);
+        store.sync().unwrap();
+    }
+    while store.wal.maintain().unwrap() {}
+    assert_eq!(kept(&store), std::slice::from_ref(first));
+    assert_eq!(store.disk.file("spare").unwrap(), bytes, "not filled anew");
+    let store = store.reopened();
+    assert_eq!(kept(&store), [""; 0]);
 }
 
 /// The log cannot say what the state machine holds, so this is damage, like that of a segment.

@@ -233,6 +233,7 @@ impl Store {
     /// Opens it, and looks whether it is one of what it may be.
     fn open(disk: MemoryDisk, possible: Vec<Model>, drawn: u128) -> Self {
         let (mut wal, restored) = Wal::recover(disk.clone(), OPTIONS).unwrap();
+        wal.keep_files(usize::try_from(drawn % 3).unwrap());
         let mut snapshots = SnapshotStore::open(disk.clone()).unwrap();
         let mut model = Model::shown_by(&mut wal, &restored);
         let same = |other: &Model| {
