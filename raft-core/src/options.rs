@@ -68,7 +68,8 @@ pub struct Options {
     ///
     /// Default 64; legal 1 to 65,536.
     pub inflight_persists_max: u32,
-    /// Entry bytes kept in memory besides those that wait for the disk.
+    /// Entry bytes kept in memory besides those that wait for the disk. What was received or sent together leaves
+    /// memory together, so up to one append more stays.
     ///
     /// Default 16 MiB; legal 0 B to 16 GiB.
     pub tail_bytes_max: u64,

@@ -108,10 +108,9 @@ impl Run {
             return self.sums;
         }
         let mut sums = Sums::default();
-        for entry in self.entries() {
-            if (from..=to).contains(&entry.id.index) {
-                sums.add(Sums::of(entry));
-            }
+        let (skipped, wanted) = (count(self.first, from.previous()), count(self.first, to));
+        for entry in self.entries().iter().take(wanted).skip(skipped) {
+            sums.add(Sums::of(entry));
         }
         sums
     }

@@ -1,8 +1,8 @@
 //! Memory for the bytes of commands that are proposed together: they share it, so that a batch costs a few
 //! allocations and not several for each command.
 //!
-//! Always holds: what is kept alive by one command is at most twice what was proposed with it, and nothing is kept
-//! for later.
+//! Always holds: what is kept alive by one command is at most twice what was proposed with it, and no more than a
+//! block.
 
 use alloc::vec::Vec;
 

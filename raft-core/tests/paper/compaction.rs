@@ -2,7 +2,7 @@
 
 use raft_core::{
     Action, AppendOutcome, Body, Bytes, Configuration, EntryId, HardState, Index, Input, Options,
-    Payload, RequestId, SnapshotMark, SnapshotMeta, Term,
+    Payload, RequestId, SnapshotMark, SnapshotMeta, Span, Term, Time,
 };
 
 use super::subject::{
@@ -160,6 +160,31 @@ fn a_slow_follower_holds_the_log_up_to_a_bound_and_a_dead_one_not_for_long() {
         late.extend(subject.heartbeat_reply(2, round, 30));
     }
     assert_eq!(compactions(&late), [id(1, 30)], "node 3 is silent");
+}
+
+/// That a peer was silent for long is noticed whenever anything is handed in, and not only at a deadline.
+#[test]
+fn a_proposal_finds_that_a_silent_peer_holds_the_log_no_longer() {
+    let mut subject = leader(0, 100);
+    write(&mut subject, 5);
+    subject.matched(3, 4);
+    assert_eq!(compactions(&subject.take_snapshot()), [], "node 3 lacks 5");
+    let patience = Span(4 * Options::default().election_timeout.0);
+    let silent = subject.now + patience;
+    subject.settle(Input::PeerUnreachable { peer: member(3) });
+    let mut round = 0;
+    while let Some(due) = subject.node.next_deadline().filter(|due| *due <= silent) {
+        round += 1;
+        assert_eq!(compactions(&subject.time_out()), [], "at {due:?}");
+        subject.heartbeat_reply(2, round, 5);
+    }
+    subject.now = Time(silent.0 + 1);
+    let actions = subject.settle(Input::Propose {
+        request: RequestId(99),
+        command: Bytes::from_static(b"late"),
+    });
+    assert_eq!(compactions(&actions), [id(1, 5)]);
+    assert_eq!(offered(&actions), [id(1, 5)], "what it needs is gone");
 }
 
 #[test]
