@@ -6,7 +6,7 @@ use raft_core::wal::{SnapshotStore, Wal, WalOptions};
 use raft_core::{
     AppendOutcome, Body, Boot, Bytes, Cause, ClusterId, CompactLog, Configuration, Entry, EntryId,
     Envelope, GroupId, HardState, Identity, Index, Member, NodeId, Payload, Persist, PersistId,
-    Round, Session, SnapshotMark, SnapshotMeta, Span, StorageId, Term, codec,
+    Round, Session, SnapshotMark, SnapshotMeta, Span, Status, StorageId, Term, codec,
 };
 use raft_sim::{Cluster, MemoryDisk, Network};
 
@@ -228,6 +228,14 @@ fn a_snapshot_keeps_its_bytes() {
     check("snapshot", SNAPSHOT, &hex(&disk.file(name).unwrap()));
 }
 
+/// What a status says; how a node keeps it is nobody's business.
+fn told(status: Status<'_>) -> String {
+    let text = format!("{status:?}");
+    let said = text.split(", role_state: ").next();
+    let peers: Vec<_> = status.peers().zip(status.replication()).collect();
+    format!("{} {peers:?}", said.unwrap_or_default())
+}
+
 /// P4: the same inputs, the same outputs, bit for bit.
 #[test]
 fn a_run_of_a_cluster_takes_the_same_course_everywhere() {
@@ -247,7 +255,7 @@ fn a_run_of_a_cluster_takes_the_same_course_everywhere() {
         let mut course = crc32fast::Hasher::new();
         for node in cluster.nodes() {
             if cluster.is_running(node) {
-                course.update(format!("{:?}", cluster.status(node)).as_bytes());
+                course.update(told(cluster.status(node)).as_bytes());
             }
             for name in cluster.disk(node).names() {
                 course.update(&cluster.disk(node).file(&name).unwrap());
@@ -294,7 +302,7 @@ const SEGMENT: &str = "726166742d77616c01000100000000000200000000000000030000000
     0fb000201040101a10002010000000000000003000000040000000000000000000000000400000000000000010\
     3000000040000000000000002060000007365740101a10000000000000000001ee5efc2900100004559416b05 \
     403x00 6757221f080000001ee5efc20400000004000000fb0004";
-const COURSE: &str = "3fe45576";
+const COURSE: &str = "5b565cd8";
 const CHANGES: &str = "06f6eb485b000000d3bdcfcb0600000004000000fb00020013000000010104070404030101a100000001030d01\
     a10008000000000000000300000004000000000000000000000000040000000000000001030000000400000000\
     00000002060000007365740101a1000000000000000091b174ca1b00000006f6eb480600000004000000fb0002\
