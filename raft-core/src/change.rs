@@ -5,13 +5,13 @@
 //! Always holds: a change is checked as a whole before any of it is in force, and the two configurations
 //! of a joint phase differ by exactly what was asked for.
 
-use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::Configuration;
+use crate::members::Members;
 use crate::types::{EntryId, Member, NodeId};
 
 /// A change of who takes part, as one atomic whole.
@@ -272,7 +272,8 @@ impl Configuration {
     /// How many voters differ between two configurations that are not joint.
     #[must_use]
     pub fn voters_changed(&self, new: &Self) -> u64 {
-        self.voters.symmetric_difference(&new.voters).count() as u64
+        let removed = self.voters.difference(&new.voters).count();
+        (removed + new.voters.difference(&self.voters).count()) as u64
     }
 
     /// The joint configuration on the way from this one to `new`: both sets of voters decide.
@@ -300,7 +301,7 @@ impl Configuration {
     #[must_use]
     pub fn left(&self) -> Self {
         let mut left = Self {
-            outgoing: BTreeSet::new(),
+            outgoing: Members::default(),
             ..self.clone()
         };
         let members = left.members();

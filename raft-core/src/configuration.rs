@@ -12,8 +12,10 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::members::Members;
 use crate::planted::{Bug, planted};
 use crate::quorum::{self, Tally};
+use crate::rare::Rare;
 use crate::types::{EntryId, Index, Member, NodeId};
 
 /// The members of a cluster and their part in it.
@@ -31,12 +33,12 @@ use crate::types::{EntryId, Index, Member, NodeId};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Configuration {
     /// Who votes and is counted.
-    pub voters: BTreeSet<Member>,
+    pub voters: Members,
     /// Who also votes and is counted until the joint phase ends; otherwise empty.
-    pub outgoing: BTreeSet<Member>,
+    pub outgoing: Members,
     /// Who receives the log without being counted. During a joint change it also names the outgoing
     /// voters that become learners when it ends; until then they are counted.
-    pub learners: BTreeSet<Member>,
+    pub learners: Members,
     /// Where each member is reached, in whatever form the transport understands.
     pub addresses: BTreeMap<Member, String>,
 }
@@ -66,10 +68,8 @@ impl Configuration {
     /// Every member once, in order.
     #[must_use]
     pub fn members(&self) -> BTreeSet<Member> {
-        let mut members = self.voters.clone();
-        members.extend(&self.outgoing);
-        members.extend(&self.learners);
-        members
+        let voters = self.voters.iter().chain(&self.outgoing);
+        voters.chain(&self.learners).copied().collect()
     }
 
     /// The member that stands for a node; during a replacement the incoming one.
@@ -125,7 +125,7 @@ impl Configuration {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configurations {
     base: (EntryId, Arc<Configuration>),
-    later: Vec<(EntryId, Arc<Configuration>)>,
+    later: Rare<Vec<(EntryId, Arc<Configuration>)>>,
 }
 
 impl Configurations {
@@ -134,7 +134,7 @@ impl Configurations {
     pub const fn new(made_by: EntryId, configuration: Arc<Configuration>) -> Self {
         Self {
             base: (made_by, configuration),
-            later: Vec::new(),
+            later: Rare::new(),
         }
     }
 
@@ -181,27 +181,33 @@ impl Configurations {
             id.index > self.latest_index(),
             "a configuration is appended above the latest"
         );
-        self.later.push((id, configuration));
+        self.later.make().push((id, configuration));
     }
 
     /// The log was truncated: entries from `from` on are gone. True if that changed the latest.
     pub fn truncate(&mut self, from: Index) -> bool {
-        let before = self.later.len();
-        self.later.retain(|(id, _)| id.index < from);
-        self.later.len() != before
+        let Some(later) = self.later.made() else {
+            return false;
+        };
+        let before = later.len();
+        later.retain(|(id, _)| id.index < from);
+        later.len() != before
     }
 
     /// The log begins after `base` from now on: what was in force there is all that is kept of before.
     pub fn compact(&mut self, base: Index) {
         let (id, configuration) = self.at(base);
         self.base = (id, configuration.clone());
-        self.later.retain(|(id, _)| id.index > base);
+        if let Some(later) = self.later.made() {
+            later.retain(|(id, _)| id.index > base);
+            self.later.give_back();
+        }
     }
 
     /// All of them, oldest first, with the entry that made each.
     pub fn iter(&self) -> impl Iterator<Item = (EntryId, &Arc<Configuration>)> {
         core::iter::once(&self.base)
-            .chain(&self.later)
+            .chain(&*self.later)
             .map(|(id, configuration)| (*id, configuration))
     }
 }

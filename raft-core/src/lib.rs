@@ -120,6 +120,7 @@ mod inflight;
 mod lease;
 mod log;
 mod log_sizes;
+mod members;
 mod message;
 mod node;
 mod options;
@@ -131,6 +132,7 @@ pub mod planted;
 mod progress;
 mod proposal_queue;
 pub mod quorum;
+mod rare;
 mod read_queue;
 pub mod replica;
 mod run;
@@ -154,6 +156,7 @@ pub use self::entry::{Entry, Payload, RunError, check_run};
 pub use self::error::{IdentityError, OptionsError, RestoreError};
 pub use self::event::{Consistency, Event, Input, LogReadOutcome};
 pub use self::inflight::Inflight;
+pub use self::members::Members;
 pub use self::message::{
     AppendOutcome, Body, Cause, Control, ControlOutcome, DiskHealth, Envelope, ForwardOutcome,
     LeaderRound, Session,

@@ -1,8 +1,8 @@
 //! What a server tells about itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use raft_core::{EntryId, Member, RoleKind, Status};
+use raft_core::{EntryId, Member, Members, RoleKind, Status};
 use serde::Serialize;
 
 use crate::standing::Standing;
@@ -90,7 +90,7 @@ pub(crate) fn text(id: EntryId) -> String {
     format!("{}.{}", id.term, id.index)
 }
 
-fn ids(members: &BTreeSet<Member>) -> Vec<u64> {
+fn ids(members: &Members) -> Vec<u64> {
     members.iter().map(|member| member.node.0).collect()
 }
 

@@ -240,7 +240,7 @@ impl Group {
     }
 }
 
-fn ids(members: &BTreeSet<raft_core::Member>) -> Vec<u64> {
+fn ids(members: &raft_core::Members) -> Vec<u64> {
     members.iter().map(|member| member.node.0).collect()
 }
 

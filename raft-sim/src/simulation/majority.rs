@@ -3,9 +3,7 @@
 //! Always holds: they are a majority of every configuration that any node believes in, so whichever of these is
 //! decided among them, the others are not needed.
 
-use std::collections::BTreeSet;
-
-use raft_core::{Configuration, Index, Member, NodeId};
+use raft_core::{Configuration, Index, Member, Members, NodeId};
 
 use super::run::Run;
 use crate::workload::Workload;
@@ -81,7 +79,7 @@ impl<W: Workload> Run<'_, W> {
         })
     }
 
-    fn is_majority(&self, nodes: &[NodeId], voters: &BTreeSet<Member>, since: Index) -> bool {
+    fn is_majority(&self, nodes: &[NodeId], voters: &Members, since: Index) -> bool {
         let able = voters.iter().filter(|voter| {
             nodes.contains(&voter.node)
                 && self.takes_part(**voter)

@@ -267,6 +267,7 @@ pub(crate) fn check_reset(status: &Status<'_>, force: Force) -> Result<(), Clien
 
 /// How many others vote, in either half of a joint configuration.
 fn other_voters(configuration: &Configuration, own: Member) -> u64 {
-    let voters = configuration.voters.union(&configuration.outgoing);
-    voters.filter(|voter| **voter != own).count() as u64
+    let members = configuration.members().into_iter();
+    let voters = members.filter(|member| configuration.is_voter(*member));
+    voters.filter(|voter| *voter != own).count() as u64
 }
