@@ -2,6 +2,7 @@
 //!
 //! Always holds: in the order of members, each once.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -14,12 +15,12 @@ const FEW: usize = 8;
 /// peers with every commit, and idle groups are many.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ByMember<V> {
-    list: Vec<(Member, V)>,
+    list: Box<[(Member, V)]>,
 }
 
 impl<V> Default for ByMember<V> {
     fn default() -> Self {
-        Self { list: Vec::new() }
+        Self::of(Vec::new())
     }
 }
 
@@ -30,6 +31,16 @@ impl<V: fmt::Debug> fmt::Debug for ByMember<V> {
 }
 
 impl<V> ByMember<V> {
+    fn of(list: Vec<(Member, V)>) -> Self {
+        Self {
+            list: list.into_boxed_slice(),
+        }
+    }
+
+    fn take(&mut self) -> Vec<(Member, V)> {
+        core::mem::take(self).list.into_vec()
+    }
+
     /// Where the member is, or would be.
     fn place(&self, member: Member) -> Result<usize, usize> {
         if self.list.len() <= FEW {
@@ -64,8 +75,10 @@ impl<V> ByMember<V> {
     /// The member's value, which is this one if it had none.
     pub(crate) fn get_or_insert(&mut self, member: Member, value: V) -> &mut V {
         let place = self.place(member).unwrap_or_else(|place| {
-            self.list.reserve_exact(1);
-            self.list.insert(place, (member, value));
+            let mut list = self.take();
+            list.reserve_exact(1);
+            list.insert(place, (member, value));
+            *self = Self::of(list);
             place
         });
         &mut self.list[place].1
@@ -73,15 +86,24 @@ impl<V> ByMember<V> {
 
     pub(crate) fn remove(&mut self, member: Member) -> Option<V> {
         let place = self.place(member).ok()?;
-        Some(self.list.remove(place).1)
+        let mut list = self.take();
+        let (_, value) = list.remove(place);
+        *self = Self::of(list);
+        Some(value)
     }
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(Member, &mut V) -> bool) {
-        self.list.retain_mut(|(member, value)| keep(*member, value));
+        let mut list = self.take();
+        list.retain_mut(|(member, value)| keep(*member, value));
+        *self = Self::of(list);
     }
 
     pub(crate) fn clear(&mut self) {
-        self.list.clear();
+        *self = Self::default();
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.list.len()
     }
 
     pub(crate) const fn is_empty(&self) -> bool {

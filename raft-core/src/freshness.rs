@@ -2,17 +2,26 @@
 //!
 //! Always holds: the state contains everything that was committed by the moment it is said to be of.
 
+use alloc::boxed::Box;
+
 use crate::types::{Index, Span, Time};
 
 /// The moments at which it was known how far a state must be to be up to date.
 ///
 /// Two of those that the state has not got to are kept: the one it will get to first, so that a state
 /// which is always a little behind is known to get on, and the latest.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Freshness {
     /// The state is at least as of then.
     known: Option<Time>,
-    next: Option<Mark>,
+    /// Nothing while the state is up to date, as it is when nothing happens.
+    ahead: Option<Box<Ahead>>,
+}
+
+/// What the state has not got to.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    next: Mark,
     latest: Option<Mark>,
 }
 
@@ -27,24 +36,36 @@ impl Freshness {
     /// Everything committed by `at` lies at or below `index`; the state is at `applied`.
     pub(crate) fn note(&mut self, index: Index, at: Time, applied: Index) {
         let mark = Mark { index, at };
-        // Later, and sooner got to: whatever claimed more is not needed, be it true or not.
-        if self
-            .next
-            .is_none_or(|next| index <= next.index && next.at <= at)
-        {
-            self.next = Some(mark);
-            self.latest = None;
-        } else {
-            self.latest = Some(mark);
+        match &mut self.ahead {
+            None if index <= applied => self.known = self.known.max(Some(at)),
+            None => {
+                self.ahead = Some(Box::new(Ahead {
+                    next: mark,
+                    latest: None,
+                }));
+            }
+            // Later, and sooner got to: whatever claimed more is not needed, be it true or not.
+            Some(ahead) if index <= ahead.next.index && ahead.next.at <= at => {
+                **ahead = Ahead {
+                    next: mark,
+                    latest: None,
+                };
+            }
+            Some(ahead) => ahead.latest = Some(mark),
         }
         self.advance(applied);
     }
 
     /// The state is at `applied`.
     pub(crate) fn advance(&mut self, applied: Index) {
-        while let Some(next) = self.next.filter(|next| next.index <= applied) {
-            self.known = self.known.max(Some(next.at));
-            self.next = self.latest.take();
+        while let Some(ahead) = &mut self.ahead
+            && ahead.next.index <= applied
+        {
+            self.known = self.known.max(Some(ahead.next.at));
+            match ahead.latest.take() {
+                Some(latest) => ahead.next = latest,
+                None => self.ahead = None,
+            }
         }
     }
 

@@ -3,12 +3,13 @@
 use alloc::collections::VecDeque;
 
 use crate::planted::{Bug, planted};
+use crate::rare::Rare;
 use crate::types::Index;
 
 /// Appends sent and not yet acknowledged, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inflight {
-    window: VecDeque<(Index, u64)>,
+    window: Rare<VecDeque<(Index, u64)>>,
     bytes: u64,
 }
 
@@ -30,29 +31,39 @@ impl Inflight {
             self.window.back().is_none_or(|(before, _)| *before < last),
             "appends are sent in order"
         );
-        self.window.push_back((last, bytes));
+        self.window.make().push_back((last, bytes));
         self.bytes += bytes;
     }
 
     /// Everything up to `matched` has arrived; what was sent after it stays.
     pub fn acknowledged(&mut self, matched: Index) {
-        while let Some((last, bytes)) = self.window.front() {
+        let Some(window) = self.window.made() else {
+            return;
+        };
+        while let Some((last, bytes)) = window.front() {
             if *last > matched {
                 break;
             }
             self.bytes -= bytes;
-            self.window.pop_front();
+            window.pop_front();
         }
     }
 
     /// What was on its way no longer counts.
     pub fn reset(&mut self) {
-        self.window.clear();
+        if let Some(window) = self.window.made() {
+            window.clear();
+        }
         if planted(Bug::InflightLeak) {
             // Something has to be on its way for the leaked bytes to count.
             return;
         }
         self.bytes = 0;
+    }
+
+    /// Keeps no room for what has arrived.
+    pub(crate) fn give_back(&mut self) {
+        self.window.give_back();
     }
 
     /// How many appends are on their way.

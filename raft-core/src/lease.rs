@@ -7,6 +7,7 @@ use alloc::collections::VecDeque;
 
 use crate::message::{Cause, LeaderRound};
 use crate::planted::{Bug, planted};
+use crate::rare::{Rare, Seldom};
 use crate::types::{Index, Round, Span, Time};
 
 /// How long a leader may rely on a promise, by its own clock, from when it asked for it.
@@ -20,9 +21,12 @@ pub(crate) fn worth(promised: Span, drift_per_mille: u32) -> Span {
     Span(u64::try_from(worth).unwrap_or_else(|_| unreachable!("it is no more than was promised")))
 }
 
-/// What a node has promised: until when it helps nobody else to lead.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Promise {
+/// What a node has promised: until when it helps nobody else to lead. It promises nothing where there are no leases.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Promise(Rare<Promised>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Promised {
     /// The end of what an earlier life of this node may have promised, nobody knows to whom.
     restored: Time,
     /// The end of what this life promised.
@@ -31,46 +35,61 @@ pub(crate) struct Promise {
     asked: Option<LeaderRound>,
 }
 
+impl Seldom for Promised {
+    const NOTHING: &'static Self = &Self {
+        restored: Time(0),
+        until: Time(0),
+        asked: None,
+    };
+
+    fn is_nothing(&self) -> bool {
+        self.restored == Time(0) && self.until == Time(0) && self.asked.is_none()
+    }
+}
+
 impl Promise {
     /// What a node must assume that starts at `at` and has never promised more than `longest`.
     pub(crate) fn restored(at: Time, longest: Span) -> Self {
-        Self {
-            restored: if longest == Span(0) || planted(Bug::PromiseForgotten) {
-                Time(0)
-            } else {
-                at + longest
-            },
-            until: Time(0),
-            asked: None,
+        let mut promise = Self::default();
+        if longest > Span(0) && !planted(Bug::PromiseForgotten) {
+            promise.0.make().restored = at + longest;
         }
+        promise
     }
 
     /// Promises until `until`, as `asked`. Rounds may arrive in any order: the latest is remembered, and
     /// the longest promise is kept.
     pub(crate) fn give(&mut self, until: Time, asked: LeaderRound) {
-        self.until = self.until.max(until);
-        let later = self
+        let promised = self.0.make();
+        promised.until = promised.until.max(until);
+        let later = promised
             .asked
             .is_none_or(|known| (known.term, known.round) < (asked.term, asked.round));
         if later {
-            self.asked = Some(asked);
+            promised.asked = Some(asked);
         }
     }
 
     /// Whether it forbids to take part in an election that has this cause.
     pub(crate) fn binds(&self, now: Time, cause: Cause) -> bool {
-        let released = match (cause, self.asked) {
+        let Some(promised) = self.0.get() else {
+            return false;
+        };
+        let released = match (cause, promised.asked) {
             (Cause::Transfer(back), Some(asked)) => {
                 (back.leader, back.term) == (asked.leader, asked.term) && asked.round <= back.round
             }
             (Cause::Transfer(_) | Cause::Timeout, _) => false,
         };
-        now < self.restored || (now < self.until && !released)
+        now < promised.restored || (now < promised.until && !released)
     }
 }
 
 /// Into how many parts the time is cut for which rounds are remembered.
 const PARTS: usize = 64;
+
+/// How many heartbeats fit into that time, and no more room is taken: most leaders have no reads to begin rounds for.
+const BEATS: usize = 8;
 
 /// When a leader began its rounds, and whether what they are promised makes a lease.
 #[derive(Clone, Debug)]
@@ -84,8 +103,8 @@ pub(crate) struct Rounds {
 impl Rounds {
     pub(crate) fn new() -> Self {
         Self {
-            // All that it ever takes.
-            begun: VecDeque::with_capacity(PARTS + 2),
+            // What heartbeats take, without reads between them.
+            begun: VecDeque::with_capacity(BEATS),
             released: None,
         }
     }

@@ -87,7 +87,7 @@
 //! | --- | --- |
 //! | `types` `entry` `message` `snapshot` `change` | terms, indexes, identities; log entries; the RPCs and their envelope; what a snapshot is; changes of membership |
 //! | `event` `action` `options` `error` | what goes in, what comes out, tunables, errors |
-//! | `log` `run` `log_sizes` `term_runs` `persistence` `quorum` `configuration` `by_member` `progress` `inflight` `lease` `freshness` `read_queue` `proposal_queue` `sent_requests` `forward_window` | machines that know nothing of `Node` |
+//! | `log` `run` `log_sizes` `term_runs` `persistence` `quorum` `configuration` `members` `by_member` `rare` `progress` `inflight` `lease` `freshness` `read_queue` `proposal_queue` `sent_requests` `forward_window` | machines that know nothing of `Node` |
 //! | `node/` | consensus: one submodule for each section of the paper |
 //! | `replica/` | hosting a `StateMachine` |
 //! | `wal/` | the log file: records, segments, recovery; snapshot files beside it |

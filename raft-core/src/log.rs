@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use crate::entry::Entry;
 use crate::log_sizes::LogSizes;
+use crate::rare::{Rare, Seldom};
 use crate::run::{Run, Sums, count};
 use crate::term_runs::TermRuns;
 use crate::types::{EntryId, Index, Term};
@@ -31,15 +32,31 @@ pub(crate) struct Log {
     sizes: LogSizes,
     /// Oldest first, each following the one before.
     runs: VecDeque<Run>,
-    /// What was appended after the last run and nobody has asked for yet.
-    open: Vec<Entry>,
-    open_sums: Sums,
+    open: Rare<Open>,
     /// The first index that counts as in memory; one past the last if none does. The oldest run may begin
     /// before it.
     first: Index,
     tail_bytes: u64,
     durable: Index,
     undurable_bytes: u64,
+}
+
+/// What was appended after the last run and nobody has asked for yet: only a leader's log has any.
+#[derive(Clone, Debug, Default)]
+struct Open {
+    entries: Vec<Entry>,
+    sums: Sums,
+}
+
+impl Seldom for Open {
+    const NOTHING: &'static Self = &Self {
+        entries: Vec::new(),
+        sums: Sums::NOTHING,
+    };
+
+    fn is_nothing(&self) -> bool {
+        self.entries.is_empty()
+    }
 }
 
 impl Log {
@@ -65,8 +82,7 @@ impl Log {
             sizes,
             tail_bytes: runs.iter().map(|run| run.sums().memory).sum(),
             runs,
-            open: Vec::new(),
-            open_sums: Sums::default(),
+            open: Rare::new(),
             first: unknown.next(),
             durable,
             undurable_bytes: 0,
@@ -120,8 +136,9 @@ impl Log {
         self.sizes.appended([sums.memory].into_iter(), sums.memory);
         self.tail_bytes += sums.memory;
         self.undurable_bytes += sums.memory;
-        self.open_sums.add(sums);
-        self.open.push(entry);
+        let open = self.open.make();
+        open.sums.add(sums);
+        open.entries.push(entry);
         sums
     }
 
@@ -130,7 +147,7 @@ impl Log {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return;
         };
-        self.close(self.open.len());
+        self.close(self.open.entries.len());
         let run = Run::new(entries.clone());
         let ids = entries.iter().map(|entry| entry.id);
         self.terms.append_run(first.id, last.id, ids);
@@ -138,7 +155,7 @@ impl Log {
         self.sizes.appended(sizes, run.sums().memory);
         self.tail_bytes += run.sums().memory;
         self.undurable_bytes += run.sums().memory;
-        self.runs.push_back(run);
+        self.push_run(run);
     }
 
     /// Makes a run of the first of those entries that nobody has asked for yet.
@@ -146,14 +163,23 @@ impl Log {
         if count == 0 {
             return;
         }
-        let run = if count == self.open.len() {
-            let sums = core::mem::take(&mut self.open_sums);
-            Run::with_sums(self.open.drain(..).collect(), sums)
+        let open = self.open.make();
+        let run = if count == open.entries.len() {
+            let sums = core::mem::take(&mut open.sums);
+            Run::with_sums(open.entries.drain(..).collect(), sums)
         } else {
-            let run = Run::new(self.open.drain(..count).collect());
-            self.open_sums.subtract(run.sums());
+            let run = Run::new(open.entries.drain(..count).collect());
+            open.sums.subtract(run.sums());
             run
         };
+        self.push_run(run);
+    }
+
+    fn push_run(&mut self, run: Run) {
+        if self.runs.capacity() == 0 {
+            // Many logs never have a second one.
+            self.runs.reserve_exact(1);
+        }
         self.runs.push_back(run);
         if self.open.is_empty() && self.open.capacity() > OPEN_KEPT {
             self.open = Vec::new();
@@ -162,12 +188,21 @@ impl Log {
 
     /// Likewise, of those up to an index; of none if they all lie behind it.
     fn close_up_to(&mut self, last: Index) {
-        self.close(count(self.open_first(), last).min(self.open.len()));
+        self.close(count(self.open_first(), last).min(self.open.entries.len()));
+    }
+
+    /// Keeps no more room than there is use for.
+    pub(crate) fn give_back(&mut self) {
+        self.open.give_back();
+        self.sizes.give_back();
+        if self.runs.capacity() > 2 * self.runs.len() {
+            self.runs.shrink_to_fit();
+        }
     }
 
     /// The index that the first entry after the last run has, or would have.
     fn open_first(&self) -> Index {
-        Index(self.last().index.next().0 - self.open.len() as u64)
+        Index(self.last().index.next().0 - self.open.entries.len() as u64)
     }
 
     /// Removes every entry from `from` on.
@@ -191,9 +226,12 @@ impl Log {
     /// Removes the last entry, which is in memory.
     fn pop(&mut self) {
         let last = self.last().index;
-        let popped = if let Some(entry) = self.open.pop() {
+        let open = self.open.made();
+        let popped = if let Some(open) = open
+            && let Some(entry) = open.entries.pop()
+        {
             let sums = Sums::of(&entry);
-            self.open_sums.subtract(sums);
+            open.sums.subtract(sums);
             sums
         } else {
             let run = self.runs.back_mut();
@@ -247,8 +285,7 @@ impl Log {
         self.terms = TermRuns::new(base);
         self.sizes = LogSizes::new(base.index);
         self.runs.clear();
-        self.open.clear();
-        self.open_sums = Sums::default();
+        self.open = Rare::new();
         self.first = base.index.next();
         self.tail_bytes = 0;
         self.undurable_bytes = 0;
@@ -268,7 +305,7 @@ impl Log {
             // Nearly always it is the newest run, whole, that is asked for.
             return (run.shared(), run.sums().memory);
         }
-        if !self.open.is_empty() && to >= self.open_first() {
+        if !self.open.entries.is_empty() && to >= self.open_first() {
             self.close_up_to(from.previous());
             self.close(self.fitting(to, bytes_max));
         }
@@ -282,12 +319,12 @@ impl Log {
 
     /// How many of the entries that nobody has asked for yet lie at or below `to` and go together; at least one.
     fn fitting(&self, to: Index, bytes_max: u64) -> usize {
-        let wanted = count(self.open_first(), to).min(self.open.len());
-        if wanted == self.open.len() && self.open_sums.memory <= bytes_max {
+        let wanted = count(self.open_first(), to).min(self.open.entries.len());
+        if wanted == self.open.entries.len() && self.open.sums.memory <= bytes_max {
             return wanted;
         }
         let mut bytes = 0_u64;
-        let fits = self.open[..wanted].iter().take_while(|entry| {
+        let fits = self.open.entries[..wanted].iter().take_while(|entry| {
             bytes = bytes.saturating_add(entry.memory_bytes());
             bytes <= bytes_max
         });
@@ -312,7 +349,7 @@ impl Log {
         let (mut entries, mut bytes) = (Vec::new(), 0_u64);
         let place = self.place_of(from);
         let runs = self.runs.range(place.min(self.runs.len())..);
-        let kept = runs.flat_map(Run::entries).chain(&self.open);
+        let kept = runs.flat_map(Run::entries).chain(&self.open.entries);
         let wanted = kept
             .skip_while(|entry| entry.id.index < from)
             .take_while(|entry| entry.id.index <= to);
@@ -344,6 +381,7 @@ impl Log {
             Some(run) => run.get(index),
             None => self
                 .open
+                .entries
                 .get(count(self.open_first(), index).checked_sub(1)?),
         }
     }
@@ -373,10 +411,10 @@ impl Log {
         }
         let first = self.open_first();
         if from <= first && to == self.last().index {
-            sums.add(self.open_sums);
+            sums.add(self.open.sums);
         } else if to >= first {
             let (skipped, wanted) = (count(first, from.previous()), count(first, to));
-            for entry in &self.open[skipped..wanted] {
+            for entry in &self.open.entries[skipped..wanted] {
                 sums.add(Sums::of(entry));
             }
         }

@@ -5,6 +5,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::rare::{Rare, Seldom};
 use crate::types::Index;
 
 /// Places remembered at most: 16 KiB.
@@ -18,16 +19,85 @@ const SPACING_MIN: u64 = 1_024;
 /// the whole.
 #[derive(Clone, Debug)]
 pub(crate) struct LogSizes {
-    /// Never empty: a place, and the bytes up to and including it since the first one.
-    milestones: VecDeque<Milestone>,
+    milestones: Milestones,
     last: Milestone,
-    spacing: u64,
+    /// As many bytes as the next milestone has, at least.
+    due: u64,
 }
 
+/// A place, and the bytes up to and including it since the first one.
 #[derive(Clone, Copy, Debug)]
 struct Milestone {
     index: Index,
     bytes: u64,
+}
+
+/// At least one; a short log has no more, and needs no list.
+#[derive(Clone, Debug)]
+struct Milestones {
+    first: Milestone,
+    later: Rare<Later>,
+}
+
+/// The others.
+#[derive(Clone, Debug)]
+struct Later {
+    list: VecDeque<Milestone>,
+    /// How many bytes lie between one and the next, at least.
+    spacing: u64,
+}
+
+impl Default for Later {
+    fn default() -> Self {
+        Self::NOTHING.clone()
+    }
+}
+
+impl Seldom for Later {
+    const NOTHING: &'static Self = &Self {
+        list: VecDeque::new(),
+        spacing: SPACING_MIN,
+    };
+
+    fn is_nothing(&self) -> bool {
+        self.list.is_empty() && self.spacing == SPACING_MIN
+    }
+}
+
+impl Milestones {
+    fn len(&self) -> usize {
+        1 + self.later.list.len()
+    }
+
+    fn back(&self) -> Milestone {
+        *self.later.list.back().unwrap_or(&self.first)
+    }
+
+    fn get(&self, place: usize) -> Option<Milestone> {
+        match place.checked_sub(1) {
+            None => Some(self.first),
+            Some(place) => self.later.list.get(place).copied(),
+        }
+    }
+
+    /// How many there are, from the first on, of which this is true.
+    fn count_while(&self, is_so: impl Fn(&Milestone) -> bool) -> usize {
+        if is_so(&self.first) {
+            1 + self.later.list.partition_point(is_so)
+        } else {
+            0
+        }
+    }
+
+    /// Forgets the first, unless it is the only one.
+    fn pop_front(&mut self) -> bool {
+        let later = self.later.made();
+        let next = later.and_then(|later| later.list.pop_front());
+        if let Some(next) = next {
+            self.first = next;
+        }
+        next.is_some()
+    }
 }
 
 impl LogSizes {
@@ -38,17 +108,25 @@ impl LogSizes {
             bytes: 0,
         };
         Self {
-            milestones: VecDeque::from([start]),
+            milestones: Milestones {
+                first: start,
+                later: Rare::new(),
+            },
             last: start,
-            spacing: SPACING_MIN,
+            due: SPACING_MIN,
         }
+    }
+
+    /// The milestones changed, or the spacing.
+    fn reckon(&mut self) {
+        let spacing = self.milestones.later.spacing;
+        self.due = self.milestones.back().bytes.saturating_add(spacing);
     }
 
     /// Entries follow the last one, of so many bytes each and so many together.
     pub(crate) fn appended(&mut self, entries: impl ExactSizeIterator<Item = u64>, together: u64) {
-        let mut before = self.milestones.back().map_or(0, |back| back.bytes);
         let end = self.last.bytes.saturating_add(together);
-        if end - before < self.spacing {
+        if end < self.due {
             // None of them gets as far as the next milestone.
             self.last.bytes = end;
             self.last.index.0 += entries.len() as u64;
@@ -59,23 +137,25 @@ impl LogSizes {
                 index: self.last.index.next(),
                 bytes: self.last.bytes.saturating_add(bytes),
             };
-            if self.last.bytes - before >= self.spacing {
-                self.milestones.push_back(self.last);
+            if self.last.bytes >= self.due {
+                self.milestones.later.make().list.push_back(self.last);
                 if self.milestones.len() > MILESTONES_MAX {
                     self.thin();
                 }
-                before = self.milestones.back().map_or(0, |back| back.bytes);
+                self.reckon();
             }
         }
     }
 
     fn thin(&mut self) {
-        self.spacing = self.spacing.saturating_mul(2);
-        let (spacing, mut kept) = (self.spacing, None);
-        self.milestones.retain(|milestone| {
-            let keep = kept.is_none_or(|kept| milestone.bytes - kept >= spacing);
+        let mut kept = self.milestones.first.bytes;
+        let later = self.milestones.later.make();
+        later.spacing = later.spacing.saturating_mul(2);
+        let spacing = later.spacing;
+        later.list.retain(|milestone| {
+            let keep = milestone.bytes - kept >= spacing;
             if keep {
-                kept = Some(milestone.bytes);
+                kept = milestone.bytes;
             }
             keep
         });
@@ -86,9 +166,7 @@ impl LogSizes {
         self.truncated(self.last.index);
         self.last.bytes = self.last.bytes.saturating_sub(bytes);
         assert!(
-            self.milestones
-                .back()
-                .is_some_and(|back| back.bytes <= self.last.bytes),
+            self.milestones.back().bytes <= self.last.bytes,
             "what an entry took is what it gives back"
         );
     }
@@ -96,30 +174,38 @@ impl LogSizes {
     /// Entries from `from` on are gone, which were not known.
     pub(crate) fn truncated(&mut self, from: Index) {
         let last = from.previous();
-        while self.milestones.back().is_some_and(|back| back.index > last) {
-            self.milestones.pop_back();
+        if let Some(later) = self.milestones.later.made() {
+            while later.list.back().is_some_and(|back| back.index > last) {
+                later.list.pop_back();
+            }
         }
         self.last.index = self.last.index.min(last);
-        if self.milestones.is_empty() {
+        if self.milestones.first.index > last {
             *self = Self::new(last);
+        } else {
+            self.reckon();
         }
     }
 
     /// The log begins after `base` from now on.
     pub(crate) fn compacted(&mut self, base: Index) {
-        while self
-            .milestones
-            .front()
-            .is_some_and(|front| front.index < base)
+        while self.milestones.first.index < base {
+            if !self.milestones.pop_front() {
+                self.milestones.first = self.last;
+                break;
+            }
+        }
+        if self.milestones.len() < MILESTONES_MAX / 4
+            && let Some(later) = self.milestones.later.made()
         {
-            self.milestones.pop_front();
+            later.spacing = (later.spacing / 2).max(SPACING_MIN);
         }
-        if self.milestones.is_empty() {
-            self.milestones.push_back(self.last);
-        }
-        if self.milestones.len() < MILESTONES_MAX / 4 {
-            self.spacing = (self.spacing / 2).max(SPACING_MIN);
-        }
+        self.reckon();
+    }
+
+    /// Keeps no list for one milestone.
+    pub(crate) fn give_back(&mut self) {
+        self.milestones.later.give_back();
     }
 
     /// The last place with at least so many bytes of entries between it and `end`; zero if none is known.
@@ -130,19 +216,18 @@ impl LogSizes {
         let known = self.up_to(end);
         let after = self
             .milestones
-            .partition_point(|milestone| milestone.bytes.saturating_add(bytes) <= known);
-        match after.checked_sub(1) {
-            Some(place) => self.milestones[place].index,
-            None => Index(0),
-        }
+            .count_while(|milestone| milestone.bytes.saturating_add(bytes) <= known);
+        let place = after.checked_sub(1);
+        let milestone = place.and_then(|place| self.milestones.get(place));
+        milestone.map_or(Index(0), |milestone| milestone.index)
     }
 
     /// Bytes of the entries after `from` up to `to`, at least.
     pub(crate) fn between(&self, from: Index, to: Index) -> u64 {
         let place = self
             .milestones
-            .partition_point(|milestone| milestone.index < from);
-        let before = self.milestones.get(place).unwrap_or(&self.last).bytes;
+            .count_while(|milestone| milestone.index < from);
+        let before = self.milestones.get(place).unwrap_or(self.last).bytes;
         self.up_to(to).saturating_sub(before)
     }
 
@@ -153,10 +238,10 @@ impl LogSizes {
         }
         let after = self
             .milestones
-            .partition_point(|milestone| milestone.index <= index);
-        after
-            .checked_sub(1)
-            .map_or(0, |place| self.milestones[place].bytes)
+            .count_while(|milestone| milestone.index <= index);
+        let place = after.checked_sub(1);
+        let milestone = place.and_then(|place| self.milestones.get(place));
+        milestone.map_or(0, |milestone| milestone.bytes)
     }
 }
 
@@ -196,7 +281,7 @@ mod tests {
                 let answer = sizes.behind(Index(end), bytes).0;
                 let kept = truth(&list, answer, end);
                 // A spacing at either end, and the entry that goes across it.
-                let bound = bytes + 2 * (sizes.spacing + 5_000);
+                let bound = bytes + 2 * (sizes.milestones.later.spacing + 5_000);
                 let found = sizes.between(Index(base), Index(end));
                 if (answer > 0 && kept < bytes)
                     || (answer > base && kept > bound)

@@ -11,6 +11,7 @@ use alloc::collections::VecDeque;
 
 use crate::message::Envelope;
 use crate::planted::{Bug, planted};
+use crate::rare::{Rare, Seldom};
 use crate::snapshot::{SnapshotMark, SnapshotMeta};
 use crate::types::{EntryId, Identity, Index, PersistId, StorageId, Time};
 
@@ -21,22 +22,50 @@ pub(crate) struct Persistence {
     handed: PersistId,
     /// The last write reported durable.
     done: PersistId,
-    /// Writes between the two.
-    pending: VecDeque<Pending>,
     /// The first entry not handed out.
     next: Index,
+    /// The write that makes the present hard state durable; not handed out yet if term, vote or promise changed
+    /// since the last one was.
+    hard_state_in: PersistId,
+    under_way: Rare<UnderWay>,
+}
+
+/// Writes, what goes along with them besides entries, term, vote and promises, and what waits for them.
+#[derive(Clone, Debug, Default)]
+struct UnderWay {
+    /// Writes handed out and not done.
+    pending: VecDeque<Pending>,
     /// Who the store is from the next write on.
     identity: Option<Box<Identity>>,
-    /// Term, vote or promise changed since the last write was handed out.
-    hard_state_changed: bool,
-    /// The write that makes the present hard state durable.
-    hard_state_in: PersistId,
     /// Messages that may leave once that write is done.
     withheld: VecDeque<(PersistId, Box<Envelope>)>,
     /// Goes along with the write handed out next.
     mark: Option<Box<SnapshotMark>>,
     /// Marks handed out, with their writes, oldest first.
     marks: VecDeque<(PersistId, EntryId)>,
+}
+
+impl Seldom for UnderWay {
+    const NOTHING: &'static Self = &Self {
+        pending: VecDeque::new(),
+        identity: None,
+        withheld: VecDeque::new(),
+        mark: None,
+        marks: VecDeque::new(),
+    };
+
+    fn is_nothing(&self) -> bool {
+        self.pending.is_empty() && self.is_plain()
+    }
+}
+
+impl UnderWay {
+    fn is_plain(&self) -> bool {
+        self.identity.is_none()
+            && self.mark.is_none()
+            && self.marks.is_empty()
+            && self.withheld.is_empty()
+    }
 }
 
 /// A write that was handed out, and what it carries besides entries.
@@ -66,46 +95,48 @@ impl Persistence {
         Self {
             handed: PersistId(0),
             done: PersistId(0),
-            pending: VecDeque::new(),
             next: last.next(),
-            identity: None,
-            hard_state_changed: false,
             hard_state_in: PersistId(0),
-            withheld: VecDeque::new(),
-            mark: None,
-            marks: VecDeque::new(),
+            under_way: Rare::new(),
         }
+    }
+
+    /// Keeps nothing for writes that are done.
+    pub(crate) fn give_back(&mut self) {
+        self.under_way.give_back();
     }
 
     /// A new term began: what waited to be said in the old one helps nobody any more.
     pub(crate) fn forget_withheld(&mut self) {
-        self.withheld.clear();
+        if let Some(besides) = self.under_way.made() {
+            besides.withheld.clear();
+        }
     }
 
     /// The hard state changed; it is durable with the write handed out next.
     pub(crate) fn hard_state_changed(&mut self) {
-        self.hard_state_changed = true;
         self.hard_state_in = self.handed.next();
+    }
+
+    fn is_hard_state_changed(&self) -> bool {
+        self.hard_state_in > self.handed
     }
 
     /// The store has a new identity, in one write with the hard state and with everything that was appended
     /// so far.
     pub(crate) fn identity_changed(&mut self, identity: Identity) {
-        self.identity = Some(Box::new(identity));
+        self.under_way.make().identity = Some(Box::new(identity));
         self.hard_state_changed();
     }
 
     /// Whether the next write must hold all there is.
-    pub(crate) const fn is_whole(&self) -> bool {
-        self.identity.is_some()
+    pub(crate) fn is_whole(&self) -> bool {
+        self.under_way.identity.is_some()
     }
 
     /// Whether writes carry nothing but entries, term, vote and promises, and no message waits for them.
     pub(crate) fn is_plain(&self) -> bool {
-        self.identity.is_none()
-            && self.mark.is_none()
-            && self.marks.is_empty()
-            && self.withheld.is_empty()
+        self.under_way.get().is_none_or(UnderWay::is_plain)
     }
 
     /// Whether the present hard state is durable.
@@ -119,23 +150,26 @@ impl Persistence {
             return Some(envelope);
         }
         // Whoever asks again gets one answer.
-        self.withheld.retain(|(_, other)| other.to != envelope.to);
-        self.withheld.push_back((self.hard_state_in, envelope));
+        let withheld = &mut self.under_way.make().withheld;
+        withheld.retain(|(_, other)| other.to != envelope.to);
+        withheld.push_back((self.hard_state_in, envelope));
         None
     }
 
     /// The next message that no longer has to wait.
     pub(crate) fn released(&mut self) -> Option<Box<Envelope>> {
-        if self.withheld.front()?.0 > self.done {
+        let withheld = &mut self.under_way.made()?.withheld;
+        if withheld.front()?.0 > self.done {
             return None;
         }
-        self.withheld.pop_front().map(|(_, envelope)| envelope)
+        withheld.pop_front().map(|(_, envelope)| envelope)
     }
 
     /// The log was truncated: entries from `from` on are gone.
     pub(crate) fn truncated(&mut self, from: Index) {
         self.next = self.next.min(from);
-        for write in &mut self.pending {
+        let under_way = self.under_way.made();
+        for write in under_way.into_iter().flat_map(|some| &mut some.pending) {
             if planted(Bug::CompletionAba) {
                 continue;
             }
@@ -146,10 +180,13 @@ impl Persistence {
     /// A snapshot of this node's own state was taken.
     pub(crate) fn snapshot_taken(&mut self, snapshot: SnapshotMeta) {
         assert!(
-            !matches!(self.mark.as_deref(), Some(SnapshotMark::Installed(_))),
+            !matches!(
+                self.under_way.mark.as_deref(),
+                Some(SnapshotMark::Installed(_))
+            ),
             "nothing is applied, hence nothing taken, before an installed snapshot is durable"
         );
-        self.mark = Some(Box::new(SnapshotMark::Taken(snapshot)));
+        self.under_way.make().mark = Some(Box::new(SnapshotMark::Taken(snapshot)));
     }
 
     /// The log was discarded and begins anew with this snapshot. Of what is being written only entries up
@@ -157,23 +194,25 @@ impl Persistence {
     pub(crate) fn snapshot_installed(&mut self, snapshot: SnapshotMeta, committed: Index) {
         self.truncated(committed.next());
         self.next = snapshot.id.index.next();
-        self.mark = Some(Box::new(SnapshotMark::Installed(snapshot)));
+        self.under_way.make().mark = Some(Box::new(SnapshotMark::Installed(snapshot)));
     }
 
     /// The next snapshot whose mark has become durable.
     pub(crate) fn marked(&mut self) -> Option<EntryId> {
-        if self.marks.front()?.0 > self.done {
+        let marks = &mut self.under_way.made()?.marks;
+        if marks.front()?.0 > self.done {
             return None;
         }
-        self.marks.pop_front().map(|(_, snapshot)| snapshot)
+        marks.pop_front().map(|(_, snapshot)| snapshot)
     }
 
     /// If there is anything to write and room in the lane: the first entry to write, which may lie
     /// past the last one of the log.
     pub(crate) fn wants(&self, last: Index, inflight_max: u32) -> Option<Index> {
-        let besides = self.mark.is_some() || self.identity.is_some();
-        let something = self.hard_state_changed || besides || self.next <= last;
-        (something && self.pending.len() < inflight_max as usize).then_some(self.next)
+        let besides = self.under_way.get();
+        let besides = besides.is_some_and(|b| b.mark.is_some() || b.identity.is_some());
+        let something = self.is_hard_state_changed() || besides || self.next <= last;
+        (something && self.under_way.pending.len() < inflight_max as usize).then_some(self.next)
     }
 
     /// Hands out a write up to the entry `to`.
@@ -182,37 +221,41 @@ impl Persistence {
             to.next() >= self.next,
             "entries are written once, and in order"
         );
+        let changed = self.is_hard_state_changed();
         self.handed = self.handed.next();
         self.next = to.next();
-        self.pending.push_back(Pending {
+        self.under_way.make().pending.push_back(Pending {
             id: self.handed,
             store,
             last: to,
             since: now,
         });
-        let apart = self.hard_state_changed && planted(Bug::IdentityApart);
-        let changed = core::mem::replace(&mut self.hard_state_changed, false);
-        // With a mark it goes along anyway: what the snapshot contains is committed.
-        let mark = self.mark.take();
-        if let Some(mark) = &mark {
-            self.marks.push_back((self.handed, mark.meta().id));
+        let apart = changed && planted(Bug::IdentityApart);
+        let (mut mark, mut identity) = (None, None);
+        if let Some(besides) = self.under_way.made() {
+            mark = besides.mark.take();
+            identity = besides.identity.take_if(|_| !apart);
+            let handed = mark.as_ref().map(|mark| (self.handed, mark.meta().id));
+            besides.marks.extend(handed);
         }
         Write {
             id: self.handed,
+            // With a mark it goes along anyway: what the snapshot contains is committed.
             with_hard_state: changed || mark.is_some(),
             mark,
-            identity: self.identity.take_if(|_| !apart),
+            identity,
         }
     }
 
     /// Since when the oldest write is under way.
     pub(crate) fn waits_since(&self) -> Option<Time> {
-        self.pending.front().map(|write| write.since)
+        let oldest = self.under_way.get()?.pending.front();
+        oldest.map(|write| write.since)
     }
 
     /// Whether a write that is not durable yet was handed out for this store.
     pub(crate) fn is_pending(&self, store: StorageId, id: PersistId) -> bool {
-        let mut pending = self.pending.iter();
+        let mut pending = self.under_way.pending.iter();
         pending.any(|write| write.id == id && write.store == store)
     }
 
@@ -223,13 +266,14 @@ impl Persistence {
             return None;
         }
         self.done = id;
+        let pending = &mut self.under_way.made()?.pending;
         let mut durable = None;
-        while let Some(write) = self.pending.front() {
+        while let Some(write) = pending.front() {
             if write.id > id {
                 break;
             }
             durable = Some(write.last);
-            self.pending.pop_front();
+            pending.pop_front();
         }
         durable
     }

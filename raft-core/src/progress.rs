@@ -3,6 +3,8 @@
 //! Always holds: `next_index` lies above `match_index` (S52), and `match_index` never falls within a
 //! leadership (S50).
 
+use alloc::boxed::Box;
+
 use crate::inflight::Inflight;
 use crate::message::{DiskHealth, Session};
 use crate::planted::{Bug, planted};
@@ -66,7 +68,7 @@ pub(crate) struct Progress {
     /// Entries for it are being read from disk.
     pub(crate) reading: Option<ReadTicket>,
     /// The snapshot it was told of, in the state `Snapshot`.
-    pub(crate) offer: Option<Offer>,
+    pub(crate) offer: Option<Box<Offer>>,
 }
 
 impl Progress {
@@ -138,7 +140,10 @@ impl Progress {
             ProgressState::Probe | ProgressState::Paused => true,
             ProgressState::Replicate => false,
             // Less than what it was offered may not be in the log any more.
-            ProgressState::Snapshot => self.offer.is_some_and(|offer| matched >= offer.id.index),
+            ProgressState::Snapshot => self
+                .offer
+                .as_ref()
+                .is_some_and(|offer| matched >= offer.id.index),
         };
         if matched >= self.match_index && goes_on {
             let (last, bytes) = self.probe;
@@ -226,8 +231,8 @@ impl Progress {
             self.state == ProgressState::Snapshot,
             "a snapshot is offered to a peer that needs one"
         );
-        let times = self.offer.map_or(0, |offer| offer.times) + 1;
-        self.offer = Some(Offer { id, at: now, times });
+        let times = self.offer.as_ref().map_or(0, |offer| offer.times) + 1;
+        self.offer = Some(Box::new(Offer { id, at: now, times }));
     }
 
     /// Start over: find out where the logs agree, from `next` on or from what is certain.

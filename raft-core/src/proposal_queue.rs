@@ -6,6 +6,7 @@
 use alloc::collections::VecDeque;
 use core::cmp::Ordering;
 
+use crate::rare::Rare;
 use crate::types::{EntryId, Index, RequestId, Term, Time};
 
 /// How a place in the log was decided.
@@ -29,7 +30,7 @@ struct Waiting {
 /// Waiting proposals in the order of their entries' ids.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProposalQueue {
-    waiting: VecDeque<Waiting>,
+    waiting: Rare<VecDeque<Waiting>>,
 }
 
 impl ProposalQueue {
@@ -40,30 +41,36 @@ impl ProposalQueue {
             request,
             deadline,
         };
-        match self.waiting.back() {
+        let queue = self.waiting.make();
+        match queue.back() {
             // A late answer of an earlier leader.
             Some(last) if last.id > id => {
-                let place = self.waiting.partition_point(|other| other.id < id);
-                self.waiting.insert(place, waiting);
+                let place = queue.partition_point(|other| other.id < id);
+                queue.insert(place, waiting);
             }
-            Some(_) | None => self.waiting.push_back(waiting),
+            Some(_) | None => queue.push_back(waiting),
         }
+    }
+
+    /// Keeps nothing for proposals that are through.
+    pub(crate) fn give_back(&mut self) {
+        self.waiting.give_back();
     }
 
     /// The entry that the first one became.
     pub(crate) fn first(&self) -> Option<EntryId> {
-        self.waiting.front().map(|front| front.id)
+        self.waiting.get()?.front().map(|front| front.id)
     }
 
     /// The next proposal of the term of the last committed entry that is committed, too. One leader made both
     /// entries, and it only appends (§5.3, Log Matching): no look at the log is needed, and nearly always none is.
     #[inline]
     pub(crate) fn committed(&mut self, committed: EntryId) -> Option<(RequestId, EntryId)> {
-        let front = self.waiting.front()?;
+        let queue = self.waiting.made()?;
+        let front = queue.front()?;
         let same = front.id.term == committed.term && front.id.index <= committed.index;
         let (request, id) = (front.request, front.id);
-        same.then(|| self.waiting.pop_front())
-            .map(|_| (request, id))
+        same.then(|| queue.pop_front()).map(|_| (request, id))
     }
 
     /// The log is committed up to `committed`: the next proposal that this decides, and how.
@@ -80,11 +87,12 @@ impl ProposalQueue {
         base: EntryId,
         term: impl Fn(Index) -> Option<Term>,
     ) -> Option<(RequestId, EntryId, Decided)> {
-        let front = *self.waiting.front()?;
+        let queue = self.waiting.made()?;
+        let front = *queue.front()?;
         if front.id > committed {
             return None;
         }
-        self.waiting.pop_front();
+        queue.pop_front();
         let decided = if front.id.index < base.index {
             decided_below(front.id, base)
         } else if front.id.index <= committed.index && term(front.id.index) == Some(front.id.term) {
@@ -97,23 +105,26 @@ impl ProposalQueue {
 
     /// The next proposal whose time is up.
     pub(crate) fn expired(&mut self, now: Time) -> Option<RequestId> {
-        let front = *self.waiting.front()?;
+        let queue = self.waiting.made()?;
+        let front = *queue.front()?;
         if front.deadline > now {
             return None;
         }
-        self.waiting.pop_front();
+        queue.pop_front();
         Some(front.request)
     }
 
     /// When the first one's time is up. Deadlines follow the order of ids but for late answers,
     /// which are then found a little late.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.waiting.front().map(|front| front.deadline)
+        let front = self.waiting.get()?.front();
+        front.map(|front| front.deadline)
     }
 
     /// Hands out every request that is left.
     pub(crate) fn pop(&mut self) -> Option<RequestId> {
-        self.waiting.pop_front().map(|front| front.request)
+        let front = self.waiting.made()?.pop_front();
+        front.map(|front| front.request)
     }
 }
 

@@ -5,6 +5,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::rare::Seldom;
 use crate::types::{Index, Round, Time};
 
 /// Reads that wait for a round to begin, and rounds that wait to be confirmed.
@@ -25,8 +26,8 @@ struct Batch<R> {
     reads: Vec<R>,
 }
 
-impl<R> ReadQueue<R> {
-    pub(crate) const fn new() -> Self {
+impl<R> Default for ReadQueue<R> {
+    fn default() -> Self {
         Self {
             waiting: Vec::new(),
             deadline: Time(0),
@@ -34,7 +35,22 @@ impl<R> ReadQueue<R> {
             len: 0,
         }
     }
+}
 
+impl<R: 'static> Seldom for ReadQueue<R> {
+    const NOTHING: &'static Self = &Self {
+        waiting: Vec::new(),
+        deadline: Time(0),
+        rounds: VecDeque::new(),
+        len: 0,
+    };
+
+    fn is_nothing(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl<R> ReadQueue<R> {
     /// A read was asked for, which is worth an answer until `deadline`.
     pub(crate) fn push(&mut self, read: R, deadline: Time) {
         if self.waiting.is_empty() {

@@ -17,6 +17,12 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
+    /// Those of no entries.
+    pub(crate) const NOTHING: Self = Self {
+        memory: 0,
+        quota: 0,
+    };
+
     pub(crate) fn of(entry: &Entry) -> Self {
         Self {
             memory: entry.memory_bytes(),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::entry::OVERHEAD_BYTES;
 use crate::message::Session;
-use crate::types::{Boot, Index, Member, RequestId, Term, Time};
+use crate::types::{Index, Member, RequestId, Term, Time};
 
 /// The requests in one message.
 #[derive(Clone, Debug)]
@@ -38,33 +38,34 @@ pub(crate) fn bytes_of(commands: &[Bytes]) -> u64 {
 }
 
 /// Messages without an answer, by number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SentRequests {
-    last: u64,
     sent: BTreeMap<u64, Sent>,
     /// What the commands take that are kept.
     kept_bytes: u64,
 }
 
 impl SentRequests {
-    pub(crate) const fn new(boot: Boot) -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
-            last: boot.first_number(),
             sent: BTreeMap::new(),
             kept_bytes: 0,
         }
     }
 
-    /// A message goes out: the session that names it.
-    pub(crate) fn send(&mut self, sent: Sent) -> Session {
-        self.last += 1;
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    /// A message goes out with the next number: the session that names it.
+    pub(crate) fn send(&mut self, number: u64, sent: Sent) -> Session {
         self.kept_bytes += sent.kept_bytes();
         let session = Session {
             term: sent.term,
             added: Index(0),
-            counter: self.last,
+            counter: number,
         };
-        self.sent.insert(self.last, sent);
+        self.sent.insert(number, sent);
         session
     }
 

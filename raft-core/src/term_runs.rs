@@ -84,6 +84,10 @@ impl TermRuns {
         );
         assert!(id.term >= last.term, "terms never fall along the log");
         if self.runs.is_empty() || id.term > last.term {
+            if self.runs.is_empty() {
+                // Many logs never have a second one.
+                self.runs.reserve_exact(1);
+            }
             self.runs.push(id);
         }
         self.last = id.index;

@@ -41,8 +41,8 @@ fn everything_moves_between_threads() {
 /// Messages and actions are moved around by value; an idle group is one node.
 #[test]
 fn what_is_moved_around_is_small() {
-    assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
-    assert!(size_of::<Envelope>() <= 256, "{}", size_of::<Envelope>());
-    assert!(size_of::<Action>() <= 96, "{}", size_of::<Action>());
-    assert!(size_of::<Node>() <= 1_856, "{}", size_of::<Node>());
+    assert!(size_of::<Entry>() <= 56, "{}", size_of::<Entry>());
+    assert!(size_of::<Envelope>() <= 184, "{}", size_of::<Envelope>());
+    assert!(size_of::<Action>() <= 80, "{}", size_of::<Action>());
+    assert!(size_of::<Node>() <= 680, "{}", size_of::<Node>());
 }

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use crate::action::{Action, HaltReason, ReadLog};
 use crate::entry::Entry;
 use crate::event::LogReadOutcome;
+use crate::rare::{Rare, Seldom};
 use crate::snapshot::SnapshotMeta;
 use crate::types::{EntryId, Index, Member, ReadTicket};
 
@@ -22,6 +23,12 @@ pub(super) struct ApplyLane {
     handed: Index,
     /// The last entry reported applied.
     applied: Index,
+    detour: Rare<Detour>,
+}
+
+/// Why entries in memory are not all there is to hand out.
+#[derive(Clone, Debug, Default)]
+struct Detour {
     /// Entries are being read from disk for it.
     reading: Option<ReadTicket>,
     /// What the state machine is to become next; not handed out yet.
@@ -30,16 +37,38 @@ pub(super) struct ApplyLane {
     restoring: Option<EntryId>,
 }
 
+impl Seldom for Detour {
+    const NOTHING: &'static Self = &Self {
+        reading: None,
+        restore: None,
+        restoring: None,
+    };
+
+    fn is_nothing(&self) -> bool {
+        self.reading.is_none() && self.restore.is_none() && self.restoring.is_none()
+    }
+}
+
 impl ApplyLane {
     /// The state machine is empty, and begins from a snapshot if there is one.
-    pub(super) const fn new(restore: Option<SnapshotMeta>) -> Self {
+    pub(super) fn new(restore: Option<SnapshotMeta>) -> Self {
+        let mut detour = Rare::<Detour>::new();
+        if restore.is_some() {
+            *detour.make() = Detour {
+                restore,
+                ..Detour::default()
+            };
+        }
         Self {
             handed: Index(0),
             applied: Index(0),
-            reading: None,
-            restore,
-            restoring: None,
+            detour,
         }
+    }
+
+    /// Keeps nothing for what is over.
+    pub(super) fn give_back(&mut self) {
+        self.detour.give_back();
     }
 
     /// A snapshot replaces what was to be applied. Gives back the ticket of entries that are being read.
@@ -48,13 +77,16 @@ impl ApplyLane {
             snapshot.id.index > self.handed,
             "the state machine never goes back"
         );
-        self.restore = Some(snapshot);
-        self.reading.take()
+        let detour = self.detour.make();
+        detour.restore = Some(snapshot);
+        detour.reading.take()
     }
 
     /// The snapshot that the state machine has yet to become: the latest, if there are two.
     pub(super) fn restoring(&self) -> Option<EntryId> {
-        self.restore.as_ref().map(|next| next.id).or(self.restoring)
+        let detour = self.detour.get()?;
+        let next = detour.restore.as_ref().map(|next| next.id);
+        next.or(detour.restoring)
     }
 
     pub(super) const fn handed(&self) -> Index {
@@ -69,15 +101,16 @@ impl ApplyLane {
 impl Node {
     pub(super) fn on_applied(&mut self, index: Index) {
         // While a snapshot is being restored, only that being done says something.
-        if self.apply.restoring.is_none() {
+        if self.apply.detour.restoring.is_none() {
             self.apply.applied = self.apply.applied.max(index.min(self.apply.handed));
             self.freshness.advance(self.apply.applied);
         }
     }
 
     pub(super) fn on_snapshot_restored(&mut self, id: EntryId) {
-        if self.apply.restoring == Some(id) {
-            self.apply.restoring = None;
+        let detour = self.apply.detour.made();
+        let becomes = detour.and_then(|detour| detour.restoring.take_if(|it| *it == id));
+        if becomes.is_some() {
             self.apply.applied = id.index;
             self.freshness.advance(self.apply.applied);
         }
@@ -85,7 +118,7 @@ impl Node {
 
     /// The snapshot that the state machine was to become cannot be read, and what came before it is gone.
     pub(super) fn on_snapshot_damaged(&mut self, id: EntryId) {
-        if self.apply.restoring == Some(id) {
+        if self.apply.detour.restoring == Some(id) {
             self.halt(HaltReason::SnapshotDamaged { id });
         }
     }
@@ -93,14 +126,22 @@ impl Node {
     pub(super) fn begin_apply(&mut self) {
         let lane = &self.apply;
         let to = self.commit_index.min(self.log.durable());
-        if lane.applied < lane.handed || lane.restoring.is_some() {
+        if lane.applied < lane.handed {
             return;
         }
-        if lane.restore.is_some() {
-            self.begin_restore();
-            return;
+        if let Some(detour) = lane.detour.get() {
+            if detour.restoring.is_some() {
+                return;
+            }
+            if detour.restore.is_some() {
+                self.begin_restore();
+                return;
+            }
+            if detour.reading.is_some() {
+                return;
+            }
         }
-        if lane.handed >= to || lane.reading.is_some() {
+        if lane.handed >= to {
             return;
         }
         let from = lane.handed.next();
@@ -109,17 +150,18 @@ impl Node {
             let (entries, _) = self.log.slice(from, to, bytes_max);
             self.hand_out(entries);
         } else {
-            self.apply.reading = Some(self.read_log(LogReader::Apply, from, to));
+            let ticket = self.read_log(LogReader::Apply, from, to);
+            self.apply.detour.make().reading = Some(ticket);
         }
     }
 
     /// Hands out the snapshot to restore, once its mark is durable.
     fn begin_restore(&mut self) {
         let durable = self.log.durable();
-        let lane = &mut self.apply;
-        if let Some(snapshot) = lane.restore.take_if(|next| next.id.index <= durable) {
-            lane.restoring = Some(snapshot.id);
-            lane.handed = snapshot.id.index;
+        let detour = self.apply.detour.make();
+        if let Some(snapshot) = detour.restore.take_if(|next| next.id.index <= durable) {
+            detour.restoring = Some(snapshot.id);
+            self.apply.handed = snapshot.id.index;
             self.outbox.push(Action::RestoreSnapshot { snapshot });
         }
     }
@@ -133,9 +175,13 @@ impl Node {
 
     /// Asks for entries that left memory.
     pub(super) fn read_log(&mut self, reader: LogReader, from: Index, to: Index) -> ReadTicket {
-        self.last_ticket = self.last_ticket.next();
-        let ticket = self.last_ticket;
-        self.log_reads.insert(ticket, LogRead { reader, from });
+        let counted = self.counted();
+        counted.log_read = counted.log_read.next();
+        let ticket = counted.log_read;
+        self.requests
+            .make()
+            .log_reads
+            .insert(ticket, LogRead { reader, from });
         let bytes_max = match reader {
             LogReader::Peer(_) => self.options.append_bytes_max,
             LogReader::Apply => self.options.apply_bytes_max,
@@ -151,7 +197,8 @@ impl Node {
 
     pub(super) fn on_log_read(&mut self, ticket: ReadTicket, outcome: LogReadOutcome) {
         // An answer nobody waits for any more: leadership ended in between.
-        let Some(read) = self.log_reads.remove(&ticket) else {
+        let asked = self.requests.made();
+        let Some(read) = asked.and_then(|requests| requests.log_reads.remove(&ticket)) else {
             return;
         };
         let entries = match outcome {
@@ -171,7 +218,7 @@ impl Node {
         };
         match read.reader {
             LogReader::Apply => {
-                self.apply.reading = None;
+                self.apply.detour.make().reading = None;
                 if !self.is_own_log(read.from, &entries) {
                     self.halt(HaltReason::LogDamaged { index: read.from });
                     return;

@@ -7,6 +7,7 @@
 //! Always holds: the configuration that is appended and the one before it have no two majorities that do not
 //! meet: they have the same voters, or voters that differ by one (§4.1), or one of them is the joint of both.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
@@ -95,7 +96,7 @@ impl CatchUpRound {
 
 impl Node {
     /// The longest that a change may take before the members it adds are given up.
-    pub(super) const fn change_patience(&self) -> Span {
+    pub(super) fn change_patience(&self) -> Span {
         let rounds = self.options.catch_up_rounds as u64;
         self.options.catch_up_timeout.times(rounds)
     }
@@ -201,7 +202,7 @@ impl Node {
         let Some(change) = leader.change.take() else {
             return self.leave_inherited_joint();
         };
-        let Change { asker, stage } = change;
+        let Change { asker, stage } = *change;
         match stage {
             Stage::CatchUp(catch_up) => self.drive_catch_up(asker, catch_up),
             Stage::Joint => {
@@ -226,7 +227,7 @@ impl Node {
 
     fn set_change(&mut self, asker: Option<Asker>, stage: Stage) {
         if let Role::Leader(leader) = &mut self.role {
-            leader.change = Some(Change { asker, stage });
+            leader.change = Some(Box::new(Change { asker, stage }));
         }
     }
 
@@ -304,7 +305,7 @@ impl Node {
     }
 
     /// Leadership is over: what was begun may be finished by another leader, or may vanish.
-    pub(super) fn end_change(&mut self, change: Option<Change>) {
+    pub(super) fn end_change(&mut self, change: Option<Box<Change>>) {
         let asker = change.and_then(|change| change.asker);
         self.finish_asked(asker, ControlOutcome::Unknown);
     }

@@ -8,18 +8,15 @@ use alloc::vec::Vec;
 
 use crate::action::{Outcome, Quota, Refusal, Rejection};
 use crate::message::{Body, Control, ControlOutcome, Envelope, Session};
-use crate::types::{Boot, Index, Member, RequestId, Span, Term, Time};
+use crate::types::{Index, Member, RequestId, Span, Term, Time};
 
-use super::forwarding::ForwardWindows;
 use super::reads::Reader as Asker;
 use super::{Node, Role};
 
-/// Control requests of this node on their way through a leader, and what is remembered of others'.
-#[derive(Clone, Debug)]
+/// Control requests of this node on their way through a leader.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Controls {
-    last: u64,
     sent: BTreeMap<u64, SentControl>,
-    pub(super) windows: ForwardWindows,
 }
 
 /// A request without an answer. There are few of them, each with a deadline of its own.
@@ -32,12 +29,14 @@ struct SentControl {
 }
 
 impl Controls {
-    pub(super) fn new(boot: Boot) -> Self {
+    pub(super) const fn new() -> Self {
         Self {
-            last: boot.first_number(),
             sent: BTreeMap::new(),
-            windows: ForwardWindows::default(),
         }
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        self.sent.is_empty()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -80,15 +79,16 @@ impl Node {
         };
         let deadline = self.request_deadline() + patience;
         let term = self.hard_state.term;
-        self.controls.last += 1;
-        let counter = self.controls.last;
+        let counted = self.counted();
+        counted.controls += 1;
+        let counter = counted.controls;
         let sent = SentControl {
             leader,
             term,
             request,
             deadline,
         };
-        self.controls.sent.insert(counter, sent);
+        self.requests.make().controls.sent.insert(counter, sent);
         let session = Session {
             term,
             added: Index(0),
@@ -99,13 +99,13 @@ impl Node {
 
     pub(super) fn on_forward_control(&mut self, envelope: &Envelope, control: &Control) {
         let (origin, session) = (envelope.from.member, envelope.session);
-        let led = self.controls.windows.has_led(session.term);
+        let led = self.has_led(session.term);
         if !led || !self.configuration().contains(origin) {
             self.refuse(origin, Refusal::StaleSession);
             return;
         }
-        let windows = &mut self.controls.windows;
-        if !windows.accept(origin, envelope.boot, session.counter) {
+        let seen = &mut self.counted().controls_seen;
+        if !seen.accept(origin, envelope.boot, session.counter) {
             return;
         }
         let asker = Asker::Peer(origin, session);
@@ -165,14 +165,14 @@ impl Node {
         outcome: ControlOutcome,
     ) {
         let (from, session) = (envelope.from.member, envelope.session);
-        let sent = self.controls.sent.get(&session.counter);
+        let sent = self.requests.controls.sent.get(&session.counter);
         let Some(sent) = sent.filter(|sent| sent.leader == from && sent.term == session.term)
         else {
             self.refuse(from, Refusal::StaleSession);
             return;
         };
         let request = sent.request;
-        self.controls.sent.remove(&session.counter);
+        self.requests.make().controls.sent.remove(&session.counter);
         let outcome = self.control_outcome(outcome);
         self.resolve(request, outcome);
     }
@@ -183,7 +183,10 @@ impl Node {
             self.hard_state.term,
             self.now + self.options.election_timeout,
         );
-        for sent in self.controls.sent.values_mut() {
+        let Some(requests) = self.requests.made() else {
+            return;
+        };
+        for sent in requests.controls.sent.values_mut() {
             if sent.term < term {
                 sent.deadline = sent.deadline.min(soon);
             }
@@ -192,8 +195,13 @@ impl Node {
 
     pub(super) fn expire_controls(&mut self) {
         let now = self.now;
-        if self.controls.next_deadline().is_some_and(|due| due <= now) {
-            for request in self.controls.take(|sent| sent.deadline <= now) {
+        if let Some(requests) = self.requests.made()
+            && requests
+                .controls
+                .next_deadline()
+                .is_some_and(|due| due <= now)
+        {
+            for request in requests.controls.take(|sent| sent.deadline <= now) {
                 self.resolve(request, Outcome::Unknown);
             }
         }
@@ -201,7 +209,10 @@ impl Node {
 
     /// Nobody will answer any more.
     pub(super) fn fail_controls(&mut self) {
-        for request in self.controls.take(|_| true) {
+        let Some(requests) = self.requests.made() else {
+            return;
+        };
+        for request in requests.controls.take(|_| true) {
             self.resolve(request, Outcome::Unknown);
         }
     }

@@ -64,10 +64,10 @@ impl Node {
     /// Messages come before the write they go out beside: a leader's followers can be writing while
     /// it is (dissertation §10.2.1).
     pub fn drain(&mut self, actions: &mut Vec<Action>) {
-        if self.halted.is_none() && !self.is_emptying() {
+        if !self.is_over() {
             let before = self.checkpoint();
             // Only a leader appends what is proposed to it; others have to hand it on.
-            let forwards = self.forwards.is_waiting();
+            let forwards = self.is_forward_waiting();
             if self.handed.settled && !self.handed.other && !forwards {
                 self.drain_little();
             } else {
@@ -75,11 +75,7 @@ impl Node {
             }
             self.check_against(before.as_ref());
         }
-        if actions.is_empty() {
-            core::mem::swap(actions, &mut self.outbox);
-        } else {
-            actions.append(&mut self.outbox);
-        }
+        self.hand_actions(actions);
     }
 
     fn drain_all(&mut self) {
@@ -177,10 +173,10 @@ impl Node {
             }
         };
         goes_on
-            && self.solo.is_none()
+            && self.apart.solo.is_none()
             && self.persistence.is_plain()
-            && !self.forwards.is_waiting()
-            && !self.read_forwards.is_waiting()
+            && !self.is_forward_waiting()
+            && !self.is_read_waiting()
     }
 
     fn evict(&mut self) {

@@ -18,7 +18,7 @@ use crate::quorum::Tally;
 use crate::types::{EntryId, Index, Member, NodeId, Span, Term, Time};
 
 use super::follower::Follower;
-use super::replication::Leader;
+use super::leader::Leader;
 use super::{Action, Node, Role};
 
 /// One attempt to become leader.
@@ -56,6 +56,13 @@ impl Node {
         self.now + self.timeout
     }
 
+    /// What this node is from now on; gives back what it was.
+    fn change_role(&mut self, role: Role) -> Role {
+        let leader = self.leader();
+        self.observed.note_leader(leader);
+        core::mem::replace(&mut self.role, role)
+    }
+
     /// Follows in `term`, which is the present one or a later one.
     pub(super) fn become_follower(&mut self, term: Term, leader: Option<Member>) {
         assert!(term >= self.hard_state.term, "the current term never falls");
@@ -86,7 +93,7 @@ impl Node {
         };
         follower.deadline = deadline;
         follower.leader = leader;
-        let former = core::mem::replace(&mut self.role, Role::Follower(follower));
+        let former = self.change_role(Role::Follower(follower));
         if let Role::Leader(leader) = former {
             while planted(Bug::FalseFailure)
                 && let Some(request) = self.proposals.pop()
@@ -94,8 +101,11 @@ impl Node {
                 let outcome = self.not_leader();
                 self.resolve(request, outcome);
             }
-            self.log_reads
-                .retain(|_, read| read.reader == super::LogReader::Apply);
+            if let Some(requests) = self.requests.made() {
+                requests
+                    .log_reads
+                    .retain(|_, read| read.reader == super::LogReader::Apply);
+            }
             self.end_reads(leader.reads);
             self.give_back(leader.held);
             self.end_change(leader.change);
@@ -111,7 +121,7 @@ impl Node {
             && known != leader
         {
             let term = self.hard_state.term;
-            if self.refused.count(Refusal::SecondLeader) == 1 {
+            if self.apart.make().refused.count(Refusal::SecondLeader) == 1 {
                 self.outbox.push(Action::Alert(Alert::TwoLeaders {
                     term,
                     known,
@@ -127,7 +137,7 @@ impl Node {
         }
         let (now, timeout) = (self.now, self.timeout);
         if let Role::Follower(follower) = &mut self.role {
-            follower.contact = Some(now);
+            follower.contact = now;
             follower.deadline = now + timeout;
         }
         true
@@ -146,9 +156,7 @@ impl Node {
             Role::Leader(_) => true,
             Role::Follower(follower) => {
                 follower.leader.is_some()
-                    && follower
-                        .contact
-                        .is_some_and(|at| self.now < at + self.options.election_timeout)
+                    && self.now < follower.contact + self.options.election_timeout
             }
             Role::PreCandidate(_) | Role::Candidate(_) => planted(Bug::PreVoteKeepsLeader),
         }
@@ -203,7 +211,7 @@ impl Node {
             follower.deadline = deadline;
             follower.leader = None;
         }
-        self.role = Role::Follower(follower);
+        self.change_role(Role::Follower(follower));
     }
 
     /// Asks whether an election could be won, without disturbing anybody's term.
@@ -222,11 +230,11 @@ impl Node {
         if self.configuration().is_voter(self.me()) {
             ballots.insert(self.me(), true);
         }
-        self.role = Role::PreCandidate(Campaign {
+        self.change_role(Role::PreCandidate(Campaign {
             deadline,
             session,
             ballots,
-        });
+        }));
         let last = self.shown_last();
         for voter in self.other_voters() {
             self.send(voter, session, Body::RequestPreVote { last });
@@ -265,11 +273,11 @@ impl Node {
             added: Index(0),
             counter: self.attempt,
         };
-        self.role = Role::Candidate(Campaign {
+        self.change_role(Role::Candidate(Campaign {
             deadline,
             session,
             ballots: BTreeMap::new(),
-        });
+        }));
         let last = self.shown_last();
         for voter in self.other_voters() {
             self.send_when_durable(voter, session, Body::RequestVote { last, cause });
@@ -338,9 +346,12 @@ impl Node {
             self.options.heartbeat_interval,
             self.log.last().index.next(),
         );
-        self.role = Role::Leader(Box::new(leader));
-        self.forward_windows.begin(self.hard_state.term);
-        self.controls.windows.begin(self.hard_state.term);
+        self.change_role(Role::Leader(Box::new(leader)));
+        let term = self.hard_state.term;
+        let counted = self.counted();
+        counted.led = Some(term);
+        counted.proposals_seen.clear();
+        counted.controls_seen.clear();
         self.redirect_requests();
         self.refresh_peers();
         // Nothing older commits by counting, so an entry of our own must follow at once (S44).

@@ -12,6 +12,7 @@ use crate::action::{HaltReason, Refusal};
 use crate::entry::{Entry, Payload, check_run};
 use crate::message::{AppendOutcome, Body, Envelope, Session};
 use crate::planted::{Bug, planted};
+use crate::rare::{Rare, Seldom};
 use crate::types::{EntryId, Index, Member, Round, Span, Time};
 
 use super::{Node, Role};
@@ -21,21 +22,46 @@ use super::{Node, Role};
 pub(super) struct Follower {
     /// The leader of the present term, once it was heard.
     pub(super) leader: Option<Member>,
-    /// When it was heard last.
-    pub(super) contact: Option<Time>,
+    /// When it was heard last, if it was.
+    pub(super) contact: Time,
     pub(super) deadline: Time,
     /// Up to here the log is known to agree with the leader's, on disk or not.
     pub(super) verified: Index,
     /// The latest round heard of the leader.
     pub(super) round: Round,
-    /// Not before then the leader is asked to hand over; `None` until it was heard to want it less.
-    pub(super) ask_after: Option<Time>,
-    /// An append waits for its answer: whose, and in which exchange.
-    owed: Option<(Member, Session)>,
+    /// An append waits for its answer, or did lately: kept until a heartbeat finds nothing waiting.
+    owed: Option<Box<Owed>>,
     /// What was acknowledged last.
     acked: Index,
-    /// Rare, so it lies apart.
-    offer: Option<Box<Offer>>,
+    pub(super) aside: Rare<Aside>,
+}
+
+/// What few followers have to do with their leader.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Aside {
+    /// Not before then the leader is asked to hand over; `None` until it was heard to want it less.
+    pub(super) ask_after: Option<Time>,
+    offer: Option<Offer>,
+}
+
+impl Seldom for Aside {
+    const NOTHING: &'static Self = &Self {
+        ask_after: None,
+        offer: None,
+    };
+
+    fn is_nothing(&self) -> bool {
+        self.ask_after.is_none() && self.offer.is_none()
+    }
+}
+
+/// Whose append waits for its answer, and in which exchange.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    leader: Member,
+    session: Session,
+    /// It was not answered yet, or not for all of it.
+    waits: bool,
 }
 
 /// The leader offered a snapshot of what it knows to be committed up to an index, in an exchange.
@@ -50,32 +76,57 @@ impl Follower {
     pub(super) const fn new(deadline: Time) -> Self {
         Self {
             leader: None,
-            contact: None,
+            contact: Time(0),
             deadline,
             verified: Index(0),
             round: Round(0),
-            ask_after: None,
             owed: None,
             acked: Index(0),
-            offer: None,
+            aside: Rare::new(),
         }
+    }
+
+    /// An append waits for its answer.
+    fn owe(&mut self, leader: Member, session: Session) {
+        let owed = Owed {
+            leader,
+            session,
+            waits: true,
+        };
+        match &mut self.owed {
+            Some(before) => **before = owed,
+            None => self.owed = Some(Box::new(owed)),
+        }
+    }
+
+    /// What waits for its answer, if anything does.
+    fn owes(&mut self) -> Option<&mut Owed> {
+        self.owed.as_deref_mut().filter(|owed| owed.waits)
+    }
+
+    /// Keeps nothing for appends that were answered.
+    pub(super) fn give_back(&mut self) {
+        self.owed.take_if(|owed| !owed.waits);
+        self.aside.give_back();
     }
 
     /// The leader offers a snapshot up to `index`.
     pub(super) fn offered(&mut self, leader: Member, session: Session, index: Index) {
-        self.offer = Some(Box::new(Offer {
+        self.aside.make().offer = Some(Offer {
             leader,
             session,
             index,
-        }));
+        });
     }
 
     /// The log has everything up to `index`, and it is committed. As far as the leader offered it, the
     /// leader has it, too, and waits to be told once it is durable here.
     pub(super) fn has_offered(&mut self, index: Index) {
-        if let Some(offer) = self.offer.take_if(|offer| offer.index <= index) {
+        if let Some(aside) = self.aside.made()
+            && let Some(offer) = aside.offer.take_if(|offer| offer.index <= index)
+        {
             self.verified = self.verified.max(offer.index);
-            self.owed = Some((offer.leader, offer.session));
+            self.owe(offer.leader, offer.session);
         }
     }
 
@@ -147,7 +198,7 @@ impl Node {
         };
         follower.verified = follower.verified.max(end);
         if !refused {
-            follower.owed = Some((leader, envelope.session));
+            follower.owe(leader, envelope.session);
         }
         let verified = if planted(Bug::CommitLast) {
             self.log.last().index
@@ -218,25 +269,26 @@ impl Node {
 
     /// Answers appends once: with all that is durable of what the leader is known to share.
     pub(super) fn flush_acknowledgement(&mut self) {
-        if !matches!(&self.role, Role::Follower(follower) if follower.owed.is_some()) {
+        let owes = |follower: &Follower| follower.owed.as_ref().is_some_and(|owed| owed.waits);
+        if !matches!(&self.role, Role::Follower(follower) if owes(follower)) {
             return;
         }
         let durable = self.acknowledgeable();
         let Role::Follower(follower) = &mut self.role else {
             return;
         };
-        let Some((leader, session)) = follower.owed else {
+        let (verified, acked) = (follower.verified, follower.acked);
+        let Some(owed) = follower.owes() else {
             return;
         };
-        let matched = follower.verified.min(durable);
-        let complete = matched == follower.verified;
-        if !complete && matched <= follower.acked {
+        let matched = verified.min(durable);
+        let complete = matched == verified;
+        if !complete && matched <= acked {
             return;
         }
+        owed.waits = !complete;
+        let (leader, session) = (owed.leader, owed.session);
         follower.acked = matched;
-        if complete {
-            follower.owed = None;
-        }
         let outcome = AppendOutcome::Matched(matched);
         self.send(leader, session, Body::AppendReply(outcome));
     }
@@ -282,7 +334,7 @@ impl Node {
             promised,
             disk: self.disk_health(),
         };
-        self.send(envelope.from.member, envelope.session, reply);
+        self.answer_beat(envelope.from.member, envelope.session, reply);
         self.ask_lost_reads();
     }
 }

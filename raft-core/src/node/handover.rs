@@ -25,7 +25,7 @@ use crate::progress::{Progress, ProgressState};
 use crate::quorum::Tally;
 use crate::types::{Member, Span, Time};
 
-use super::replication::Leader;
+use super::leader::Leader;
 use super::{Node, Role};
 
 /// How many election timeouts pass before a follower asks for leadership, and between two handovers
@@ -129,12 +129,15 @@ impl Node {
             return;
         };
         if own <= priority {
-            follower.ask_after = None;
+            if let Some(aside) = follower.aside.made() {
+                aside.ask_after = None;
+            }
             return;
         }
-        let after = *follower.ask_after.get_or_insert(now + pause);
+        let ask_after = &mut follower.aside.make().ask_after;
+        let after = *ask_after.get_or_insert(now + pause);
         if ready && now >= after {
-            follower.ask_after = Some(now + pause);
+            *ask_after = Some(now + pause);
             let body = Body::RequestLeadership { priority: own };
             self.send(heartbeat.from.member, heartbeat.session, body);
         }

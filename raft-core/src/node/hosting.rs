@@ -13,7 +13,7 @@ impl Node {
     /// Whether a message between replicas may be believed to come from who it says: of our cluster, for us,
     /// and from its sender's present life.
     pub(crate) fn admits(&mut self, envelope: &Envelope) -> bool {
-        if self.halted.is_some() {
+        if self.apart.halted.is_some() {
             return false;
         }
         match self.check_identity(envelope) {
@@ -32,18 +32,18 @@ impl Node {
 
     /// Says something to another replica.
     pub(crate) fn say(&mut self, to: Member, session: Session, body: Body) {
-        if self.halted.is_none() {
+        if self.apart.halted.is_none() {
             self.send(to, session, body);
         }
     }
 
     /// The latest snapshot that this node took or installed, whether its mark is durable yet or not.
-    pub(crate) const fn latest_snapshot(&self) -> Option<EntryId> {
+    pub(crate) fn latest_snapshot(&self) -> Option<EntryId> {
         self.snapshots.latest()
     }
 
     /// The latest snapshot whose mark is durable.
-    pub(crate) const fn durable_snapshot(&self) -> Option<EntryId> {
+    pub(crate) fn durable_snapshot(&self) -> Option<EntryId> {
         self.snapshots.durable()
     }
 

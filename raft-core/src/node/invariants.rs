@@ -37,7 +37,7 @@ impl Node {
     #[inline]
     pub(super) fn check_against(&self, before: Option<&Checkpoint>) {
         if let Some(before) = before
-            && self.halted.is_none()
+            && self.apart.halted.is_none()
         {
             self.check_invariants(before);
         }

@@ -29,7 +29,7 @@ impl Node {
 
     /// The cluster that this node speaks to.
     pub(super) fn cluster(&self) -> ClusterId {
-        match self.joining {
+        match self.apart.joining {
             Some(joining) if self.is_blank() => joining.cluster,
             Some(_) | None => self.identity.cluster,
         }
@@ -39,7 +39,10 @@ impl Node {
     pub(super) fn check_cluster_to_join(&mut self, envelope: &Envelope) -> Result<(), Refusal> {
         let cluster = envelope.from.cluster;
         let patience = self.options.election_timeout.times(SILENCE_TIMEOUTS);
-        let other = self.joining.filter(|joining| joining.cluster != cluster);
+        let other = self
+            .apart
+            .joining
+            .filter(|joining| joining.cluster != cluster);
         let heard = other.is_some_and(|joining| self.now < joining.heard + patience);
         if cluster == ClusterId::NONE || heard {
             return Err(Refusal::Foreign);
@@ -48,11 +51,13 @@ impl Node {
             Body::AppendEntries { .. } | Body::Heartbeat { .. } | Body::InstallSnapshot { .. } => {
                 if other.is_some() {
                     // What the other one was about to send is no part of this one.
-                    self.snapshots.forget_receiving();
+                    if let Some(snapshots) = self.snapshots.made() {
+                        snapshots.forget_receiving();
+                    }
                     self.become_follower(self.hard_state.term, None);
                 }
                 let heard = self.now;
-                self.joining = Some(Joining { cluster, heard });
+                self.apart.make().joining = Some(Joining { cluster, heard });
                 Ok(())
             }
             // It has no vote to give: no configuration tells that it has one (contrast S22).
@@ -74,7 +79,7 @@ impl Node {
             | Body::NotAMember { .. }
             | Body::FetchSnapshot { .. }
             | Body::SnapshotChunk { .. }
-            | Body::NoSnapshot => match self.joining {
+            | Body::NoSnapshot => match self.apart.joining {
                 Some(_) => Ok(()),
                 None => Err(Refusal::Foreign),
             },

@@ -178,15 +178,18 @@ impl Node {
     /// The configuration without this node that others told it of, unless its log knows a later one.
     pub(super) fn removed_by(&self) -> Option<EntryId> {
         let known = self.configurations.latest_id();
-        self.told_outside.filter(|told| *told > known)
+        self.apart.told_outside.filter(|told| *told > known)
     }
 
     /// Another node says that this one is no member any more. That is only worth telling: its own log decides.
     pub(super) fn on_not_a_member(&mut self, from: Member, configured: EntryId) {
         // Those who say so may know of different changes; what is older is no news.
-        let known = self.told_outside.max(Some(self.configurations.latest_id()));
+        let known = self
+            .apart
+            .told_outside
+            .max(Some(self.configurations.latest_id()));
         if Some(configured) > known {
-            self.told_outside = Some(configured);
+            self.apart.make().told_outside = Some(configured);
             self.outbox.push(Action::Alert(Alert::Removed {
                 by: from,
                 configured,

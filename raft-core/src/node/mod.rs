@@ -5,6 +5,7 @@
 //! Always holds: `handle` only matches and delegates; whatever a message may not overtake is withheld
 //! here, so that a driver cannot misorder durability.
 
+mod apart;
 mod apply;
 mod change;
 mod compaction;
@@ -13,17 +14,22 @@ mod drain;
 mod election;
 mod follower;
 mod forwarding;
+mod forwards;
 mod handover;
 mod hosting;
 mod invariants;
 mod joining;
+mod leader;
 mod leases;
 mod membership;
+mod observed;
 mod offers;
 mod proposals;
 mod reads;
 mod receive;
 mod replication;
+mod requests;
+mod resting;
 mod snapshot;
 mod solo;
 mod staleness;
@@ -32,15 +38,12 @@ mod transfer;
 mod vacancy;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::action::{
-    Action, Alert, HaltReason, Observation, Outcome, Persist, Refusal, Rejection, RoleKind,
-};
+use crate::action::{Action, Alert, HaltReason, Outcome, Persist, Refusal, Rejection, RoleKind};
 use crate::by_member::ByMember;
 use crate::configuration::{Configuration, Configurations};
 use crate::entry::Entry;
@@ -54,26 +57,23 @@ use crate::options::Options;
 use crate::persistence::Persistence;
 use crate::planted::{Bug, planted};
 use crate::proposal_queue::ProposalQueue;
+use crate::rare::Rare;
 use crate::snapshot::{SnapshotMark, SnapshotMeta};
 use crate::term_runs::TermRuns;
 use crate::types::{
-    Boot, EntryId, HardState, Identity, Index, Member, PersistId, ReadTicket, RequestId, Span,
-    StorageId, Term, Time,
+    Boot, EntryId, HardState, Identity, Index, Member, PersistId, RequestId, Span, StorageId, Time,
 };
 
+use self::apart::Apart;
 use self::apply::ApplyLane;
-use self::control::Controls;
 use self::drain::Handed;
 use self::election::Campaign;
 use self::follower::Follower;
-use self::forwarding::{ForwardWindows, Forwards};
-use self::joining::Joining;
-use self::reads::ReadForwards;
-use self::replication::Leader;
+use self::leader::{Leader, SPARE_MAX};
+use self::observed::Observed;
+use self::requests::{Counted, Requests};
 use self::snapshot::Snapshots;
-use self::solo::{Emptying, Solo};
 pub use self::status::{Refused, Status};
-use self::vacancy::Vacancy;
 
 /// What a store holds when a node is made from it: everything in it is durable.
 #[derive(Clone, Debug)]
@@ -123,7 +123,7 @@ impl Restored {
 /// actions; the crate's documentation shows the loop.
 #[derive(Clone, Debug)]
 pub struct Node {
-    options: Box<Options>,
+    options: Arc<Options>,
     identity: Identity,
     boot: Boot,
     now: Time,
@@ -145,42 +145,26 @@ pub struct Node {
     stall_said: bool,
     commit_index: Index,
     apply: ApplyLane,
-    snapshots: Snapshots,
-    /// Whom a store without a cluster heard first.
-    joining: Option<Joining>,
+    snapshots: Rare<Snapshots>,
     proposals: ProposalQueue,
-    forwards: Forwards,
-    forward_windows: ForwardWindows,
-    read_forwards: ReadForwards,
-    vacancy: Vacancy,
-    controls: Box<Controls>,
-    /// It leaves its cluster, and keeps what it has.
-    solo: Option<Box<Solo>>,
-    /// It forgets everything.
-    emptying: Option<Box<Emptying>>,
-    /// The configuration without this node that it was told of last.
-    told_outside: Option<EntryId>,
+    requests: Rare<Requests>,
+    counted: Option<Box<Counted>>,
+    apart: Rare<Apart>,
     /// Requests of this node without an outcome.
     pending_requests: u32,
-    /// Entries asked for from the log on disk: for a peer, or for `Apply`.
-    log_reads: BTreeMap<ReadTicket, LogRead>,
-    last_ticket: ReadTicket,
     /// The latest life heard of, for members only, so that it stays small.
     boots: ByMember<Boot>,
-    refused: Refused,
     storage_full: bool,
     /// What was sent to the leader may be lost: reads are asked again once it is heard.
     asked_in_vain: bool,
-    halted: Option<HaltReason>,
-    observed: (Term, RoleKind, Option<Member>),
+    observed: Observed,
+    observed_role: RoleKind,
     outbox: Vec<Action>,
-    /// Envelopes of messages that were received, for those that are sent next.
-    #[expect(clippy::vec_box, reason = "they are handed out as they are")]
-    spare: Vec<Box<Envelope>>,
+    /// The answer to a heartbeat; it comes before what is in the outbox.
+    answer: Option<Box<Envelope>>,
+    /// The envelope of a message that was received, for the one that is sent next. A leader has more.
+    spare: Option<Box<Envelope>>,
 }
-
-/// How many messages a node answers at once without asking for memory.
-const SPARE_MAX: usize = 4;
 
 /// What this node is in its term, with what only that role knows.
 #[derive(Clone, Debug)]
@@ -206,12 +190,21 @@ enum LogReader {
 }
 
 impl Node {
-    /// A node as its store remembers it: a follower that has heard of no leader yet.
+    /// A node as its store remembers it: a follower that has heard of no leader yet. Many groups can share one
+    /// `Arc` of their options.
     ///
     /// # Errors
     ///
     /// If a tunable is out of range, or what was restored contradicts itself.
-    pub fn new(at: Time, options: Options, restored: Restored) -> Result<Self, RestoreError> {
+    pub fn new(
+        at: Time,
+        options: impl Into<Arc<Options>>,
+        restored: Restored,
+    ) -> Result<Self, RestoreError> {
+        Self::with(at, options.into(), restored)
+    }
+
+    fn with(at: Time, options: Arc<Options>, restored: Restored) -> Result<Self, RestoreError> {
         options.validate()?;
         let last = restored.terms.last();
         check_tail(&restored.terms, &restored.tail)?;
@@ -243,16 +236,16 @@ impl Node {
         }
         // A hint only: it was not necessarily durable, nor is it promised (S11).
         let commit_index = restored.hard_state.commit.clamp(begins, last.index);
-        let observed = (restored.hard_state.term, RoleKind::Follower, None);
+        let observed = Observed::new(restored.hard_state.term);
         let mut node = Self {
-            options: Box::new(options),
+            timeout: options.election_timeout,
+            options,
             identity: restored.identity,
             boot: restored.boot,
             now: at,
             hard_state: restored.hard_state,
             role: Role::Follower(Follower::new(at)),
             attempt: restored.boot.first_number(),
-            timeout: options.election_timeout,
             log: Log::new(restored.terms, restored.tail),
             configurations,
             persistence: Persistence::new(last.index),
@@ -261,29 +254,21 @@ impl Node {
             handed: Handed::default(),
             stall_said: false,
             commit_index,
-            snapshots: Snapshots::new(restored.boot, restored.snapshot.as_ref().map(|s| s.id)),
-            joining: None,
+            snapshots: Snapshots::restored(restored.snapshot.as_ref().map(|s| s.id)),
             apply: ApplyLane::new(restored.snapshot),
             proposals: ProposalQueue::default(),
-            forwards: Forwards::new(restored.boot),
-            forward_windows: ForwardWindows::default(),
-            read_forwards: ReadForwards::new(restored.boot),
-            vacancy: Vacancy::default(),
-            controls: Box::new(Controls::new(restored.boot)),
-            solo: None,
-            emptying: None,
-            told_outside: None,
+            requests: Rare::new(),
+            counted: None,
+            apart: Rare::new(),
             pending_requests: 0,
-            log_reads: BTreeMap::new(),
-            last_ticket: ReadTicket(restored.boot.first_number()),
             boots: ByMember::default(),
-            refused: Refused::default(),
             storage_full: false,
             asked_in_vain: false,
-            halted: None,
             observed,
+            observed_role: RoleKind::Follower,
             outbox: Vec::new(),
-            spare: Vec::new(),
+            answer: None,
+            spare: None,
         };
         let deadline = node.draw_election_deadline();
         node.role = Role::Follower(Follower::new(deadline));
@@ -304,8 +289,9 @@ impl Node {
     /// become one write and one append for each peer.
     pub fn handle(&mut self, event: Event) {
         let Event { at, input } = event;
-        if self.halted.is_some()
-            || self.is_emptying() && !matches!(input, Input::Wiped { .. } | Input::StorageFailed)
+        if self.is_over()
+            && (self.apart.halted.is_some()
+                || !matches!(input, Input::Wiped { .. } | Input::StorageFailed))
         {
             self.refuse_after_halt(&input);
             return;
@@ -316,6 +302,9 @@ impl Node {
         self.handed.note(&input);
         match input {
             Input::Tick => self.on_tick(),
+            Input::Receive(heartbeat) if matches!(heartbeat.body, Body::Heartbeat { .. }) => {
+                self.on_beat(heartbeat);
+            }
             Input::Receive(envelope) => {
                 self.on_receive(&envelope);
                 self.reuse(envelope);
@@ -365,7 +354,7 @@ impl Node {
     /// When to come back with `Input::Tick`, if nothing happens before; `None` after a halt.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        if self.halted.is_some() || self.is_emptying() {
+        if self.is_over() {
             return None;
         }
         let role = match &self.role {
@@ -373,20 +362,22 @@ impl Node {
             Role::PreCandidate(campaign) | Role::Candidate(campaign) => campaign.deadline,
             Role::Leader(leader) => {
                 let reads = leader.reads.next_deadline();
-                reads.map_or(leader.heartbeat_due, |due| due.min(leader.heartbeat_due))
+                let others = reads.into_iter().chain(self.transfer_deadline());
+                others.fold(leader.heartbeat_due, Time::min)
             }
         };
-        let requests = [
-            self.proposals.next_deadline(),
-            self.forwards.next_deadline(),
-            self.read_forwards.next_deadline(),
-            self.controls.next_deadline(),
-            self.transfer_deadline(),
-            self.vacancy_deadline(),
-            self.stall_deadline(),
-        ];
-        let requests = requests.into_iter().flatten();
-        Some(requests.fold(role, Time::min))
+        // Each of these is there only while something is on its way.
+        let mut next = role;
+        let mut sooner = |deadline: Option<Time>| next = next.min(deadline.unwrap_or(next));
+        sooner(self.proposals.next_deadline());
+        sooner(self.stall_deadline());
+        if let Some(requests) = self.requests.get() {
+            sooner(requests.forwards.next_deadline());
+            sooner(requests.reads.next_deadline());
+            sooner(requests.controls.next_deadline());
+            sooner(self.vacancy_deadline());
+        }
+        Some(next)
     }
 
     fn on_tick(&mut self) {
@@ -412,7 +403,7 @@ impl Node {
         // What was handed out before the store became another one is written, and counts, all the same.
         let own = store == self.me().store || self.persistence.is_pending(store, id);
         if !own || boot != self.boot {
-            self.refused.stale_completions += 1;
+            self.apart.make().refused.stale_completions += 1;
             return;
         }
         if let Some(durable) = self.persistence.completed(id) {
@@ -475,28 +466,15 @@ impl Node {
         hard_state
     }
 
-    fn observe(&mut self) {
-        let (term, role, leader) = (self.hard_state.term, self.role_kind(), self.leader());
-        let (seen_term, seen_role, seen_leader) = self.observed;
-        if (term, role) != (seen_term, seen_role) {
-            self.outbox
-                .push(Action::Observed(Observation::Role { term, role }));
-        }
-        if leader != seen_leader {
-            self.outbox
-                .push(Action::Observed(Observation::Leader { term, leader }));
-        }
-        self.observed = (term, role, leader);
-    }
-
     /// Stops for good; every request gets its outcome first.
     fn halt(&mut self, reason: HaltReason) {
-        if self.halted.is_some() {
+        if self.apart.halted.is_some() {
             return;
         }
         self.become_follower(self.hard_state.term, None);
         self.fail_requests();
-        self.halted = Some(reason);
+        self.apart.make().halted = Some(reason);
+        self.answer = None;
         self.outbox.retain(|action| {
             matches!(
                 action,
@@ -541,7 +519,7 @@ impl Node {
 
     /// Counts a message that is not answered, and says so once for each cause.
     fn refuse(&mut self, from: Member, refusal: Refusal) {
-        if self.refused.count(refusal) == 1 {
+        if self.apart.make().refused.count(refusal) == 1 {
             self.outbox
                 .push(Action::Alert(Alert::Refused { from, refusal }));
         }
@@ -590,7 +568,11 @@ impl Node {
             session,
             body,
         };
-        match self.spare.pop() {
+        let spare = self.spare.take().or_else(|| match &mut self.role {
+            Role::Leader(leader) => leader.spare.pop(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        });
+        match spare {
             Some(mut spare) => {
                 *spare = envelope;
                 spare
@@ -601,9 +583,16 @@ impl Node {
 
     /// What was received makes room for what is said next.
     fn reuse(&mut self, mut envelope: Box<Envelope>) {
-        if self.spare.len() < SPARE_MAX {
-            envelope.body = Body::StaleTerm;
-            self.spare.push(envelope);
+        envelope.body = Body::StaleTerm;
+        match (&self.spare, &mut self.role) {
+            (None, _) => self.spare = Some(envelope),
+            (Some(_), Role::Leader(leader)) if leader.spare.len() < SPARE_MAX => {
+                leader.spare.push(envelope);
+            }
+            (
+                Some(_),
+                Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_),
+            ) => {}
         }
     }
 

@@ -9,7 +9,7 @@ use crate::message::Body;
 use crate::progress::{Offer, ProgressState};
 use crate::types::{EntryId, Index, Member, ReadTicket};
 
-use super::replication::Leader;
+use super::leader::Leader;
 use super::{Node, Role};
 
 /// A peer that was silent for so many election timeouts is not waited for.
@@ -46,8 +46,9 @@ impl Node {
         };
         let waiting = leader.peers.iter();
         let waiting = waiting.filter(|(_, peer)| peer.state == ProgressState::Snapshot);
-        let waiting: Vec<(Member, Option<Offer>)> =
-            waiting.map(|(member, peer)| (member, peer.offer)).collect();
+        let waiting: Vec<(Member, Option<Offer>)> = waiting
+            .map(|(member, peer)| (member, peer.offer.as_deref().copied()))
+            .collect();
         let Some(latest) = self.snapshots.durable() else {
             self.ask_for_snapshot();
             return;
@@ -74,7 +75,10 @@ impl Node {
             return;
         };
         peer.offered(id, now);
-        let (session, times) = (peer.session, peer.offer.map_or(1, |offer| offer.times));
+        let (session, times) = (
+            peer.session,
+            peer.offer.as_ref().map_or(1, |offer| offer.times),
+        );
         // Any node that got so far may have taken one, too: every other time one of them is named, in case
         // the leader cannot serve it.
         let others = holders.len() as u64;
@@ -97,7 +101,7 @@ impl Node {
             ProgressState::Probe | ProgressState::Paused | ProgressState::Replicate => {
                 Some(peer.match_index)
             }
-            ProgressState::Snapshot => peer.offer.map(|offer| offer.id.index),
+            ProgressState::Snapshot => peer.offer.as_ref().map(|offer| offer.id.index),
         });
         has.min()
     }

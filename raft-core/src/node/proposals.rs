@@ -11,7 +11,7 @@ use crate::planted::{Bug, planted};
 use crate::proposal_queue::Decided;
 use crate::types::{EntryId, RequestId, Time};
 
-use super::forwarding::Unsent;
+use super::forwards::Unsent;
 use super::{Node, Role};
 
 impl Node {
@@ -26,11 +26,11 @@ impl Node {
         let deadline = self.request_deadline();
         // Behind what waits already; and while another node is to lead, it may be handed to that one. A
         // leader without room says so instead, because the next one may well have some.
-        let waits = self.forwards.is_waiting() || (self.hands_over() && !self.storage_full);
+        let waits = self.is_forward_waiting() || (self.hands_over() && !self.storage_full);
         if matches!(self.role, Role::Leader(_)) && !waits {
             self.append_proposal(request, command, deadline);
         } else {
-            self.forwards.push(Unsent {
+            self.requests.make().forwards.push(Unsent {
                 request,
                 command,
                 deadline,
@@ -44,7 +44,10 @@ impl Node {
             self.resolve(request, Outcome::Rejected(refused));
             return;
         }
-        self.forwards.handed(self.hard_state.term);
+        if let Some(counted) = &mut self.counted {
+            // Without it nothing was handed to an earlier leader that could come back.
+            counted.handed_in = self.hard_state.term;
+        }
         let id = self.append_own(Payload::Command(command));
         if planted(Bug::AckAtAppend) {
             self.resolve(request, Outcome::Committed(id));
@@ -55,7 +58,7 @@ impl Node {
 
     /// Appends a command that nobody waits for, if this node leads and has room for it.
     pub(crate) fn append_unasked(&mut self, at: Time, command: Bytes) -> Option<EntryId> {
-        if self.halted.is_some() || !matches!(self.role, Role::Leader(_)) {
+        if self.apart.halted.is_some() || !matches!(self.role, Role::Leader(_)) {
             return None;
         }
         self.now = self.now.max(at);

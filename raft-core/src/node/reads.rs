@@ -10,9 +10,10 @@ use crate::action::{Outcome, Refusal, Rejection};
 use crate::event::Consistency;
 use crate::message::{Body, Envelope, Session};
 use crate::planted::{Bug, planted};
+use crate::rare::Rare;
 use crate::read_queue::ReadQueue;
 use crate::sent_requests::{Sent, SentRequests};
-use crate::types::{Boot, Index, Member, RequestId, Round, Term, Time};
+use crate::types::{Index, Member, RequestId, Round, Term, Time};
 
 use super::{Node, Role};
 
@@ -26,7 +27,7 @@ pub(super) enum Reader {
 }
 
 /// Reads of this node on their way through a leader.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ReadForwards {
     /// Not sent yet: what one drain sends is one question.
     outgoing: Vec<RequestId>,
@@ -38,13 +39,17 @@ pub(super) struct ReadForwards {
 }
 
 impl ReadForwards {
-    pub(super) const fn new(boot: Boot) -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             outgoing: Vec::new(),
             outgoing_lease: Vec::new(),
             oldest: None,
-            sent: SentRequests::new(boot),
+            sent: SentRequests::new(),
         }
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        !self.is_waiting() && self.oldest.is_none() && self.sent.is_empty()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -85,17 +90,23 @@ impl Node {
             return;
         }
         match &mut self.role {
-            Role::Leader(leader) => leader.reads.push(Reader::Local(request), deadline),
+            Role::Leader(leader) => leader.reads.make().push(Reader::Local(request), deadline),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => match consistency {
-                Consistency::Linearizable => self.read_forwards.outgoing.push(request),
-                Consistency::Lease => self.read_forwards.outgoing_lease.push(request),
+                Consistency::Linearizable => self.requests.make().reads.outgoing.push(request),
+                Consistency::Lease => self.requests.make().reads.outgoing_lease.push(request),
             },
         }
     }
 
+    /// Whether a read was handed to no leader yet.
+    pub(super) fn is_read_waiting(&self) -> bool {
+        let requests = self.requests.get();
+        requests.is_some_and(|requests| requests.reads.is_waiting())
+    }
+
     /// Begins rounds, asks the leader, and answers what is confirmed.
     pub(super) fn flush_reads(&mut self) {
-        if self.read_forwards.is_waiting() {
+        if self.is_read_waiting() {
             self.flush_read_forwards();
         }
         if matches!(&self.role, Role::Leader(leader) if leader.reads.needs_round()) {
@@ -108,10 +119,10 @@ impl Node {
         let leads = matches!(self.role, Role::Leader(_));
         if !leads && self.leader_for_reads().is_none() && self.awaits_leader() {
             let deadline = self.request_deadline();
-            self.read_forwards.wait(deadline);
+            self.requests.make().reads.wait(deadline);
             return;
         }
-        let forwards = &mut self.read_forwards;
+        let forwards = &mut self.requests.make().reads;
         let oldest = forwards.oldest.take();
         let linearizable = core::mem::take(&mut forwards.outgoing);
         let lease = core::mem::take(&mut forwards.outgoing_lease);
@@ -143,7 +154,7 @@ impl Node {
             Role::Follower(_) => answers,
             Role::Leader(leader) => {
                 for request in requests {
-                    leader.reads.push(Reader::Local(request), deadline);
+                    leader.reads.make().push(Reader::Local(request), deadline);
                 }
                 return;
             }
@@ -156,13 +167,17 @@ impl Node {
             }
             return;
         };
-        let session = self.read_forwards.sent.send(Sent {
+        let sent = Sent {
             leader,
             term: self.hard_state.term,
             requests,
             commands: Vec::new(),
             deadline,
-        });
+        };
+        let counted = self.counted();
+        counted.reads += 1;
+        let number = counted.reads;
+        let session = self.requests.make().reads.sent.send(number, sent);
         self.send(leader, session, Body::ForwardRead { consistency });
     }
 
@@ -192,7 +207,8 @@ impl Node {
             confirmed = answered.max().unwrap_or(confirmed);
         }
         while let Role::Leader(leader) = &mut self.role
-            && let Some((index, readers)) = leader.reads.confirmed(confirmed, committed)
+            && let Some(reads) = leader.reads.made()
+            && let Some((index, readers)) = reads.confirmed(confirmed, committed)
         {
             for reader in readers {
                 self.answer_read(reader, index);
@@ -228,7 +244,10 @@ impl Node {
             Role::Leader(leader)
                 if session.term == self.hard_state.term && leader.reads.len() < requests_max =>
             {
-                leader.reads.push(Reader::Peer(origin, session), deadline);
+                leader
+                    .reads
+                    .make()
+                    .push(Reader::Peer(origin, session), deadline);
             }
             Role::Leader(_) | Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.send(origin, session, Body::ForwardReadReply { index: None });
@@ -238,13 +257,20 @@ impl Node {
 
     pub(super) fn on_forward_read_reply(&mut self, envelope: &Envelope, index: Option<Index>) {
         let from = envelope.from.member;
-        let sent = &mut self.read_forwards.sent;
-        let Some(sent) = sent.answered(from, envelope.session, |_| true) else {
+        let requests = self.requests.made();
+        let sent = requests.and_then(|requests| {
+            requests
+                .reads
+                .sent
+                .answered(from, envelope.session, |_| true)
+        });
+        let Some(sent) = sent else {
             self.refuse(from, Refusal::StaleSession);
             return;
         };
         let Some(index) = index else {
-            self.read_forwards.put_back(sent.requests, sent.deadline);
+            let reads = &mut self.requests.make().reads;
+            reads.put_back(sent.requests, sent.deadline);
             self.leader_returned_read(from, sent.term);
             return;
         };
@@ -254,13 +280,16 @@ impl Node {
     }
 
     /// Leadership is over: the next leader can confirm these.
-    pub(super) fn end_reads(&mut self, reads: ReadQueue<Reader>) {
+    pub(super) fn end_reads(&mut self, reads: Rare<ReadQueue<Reader>>) {
         let Some(deadline) = reads.next_deadline() else {
             return;
         };
-        for reader in reads.into_rest() {
+        let rest = reads.into_made().map(ReadQueue::into_rest);
+        for reader in rest.into_iter().flatten() {
             match reader {
-                Reader::Local(request) => self.read_forwards.put_back([request], deadline),
+                Reader::Local(request) => {
+                    self.requests.make().reads.put_back([request], deadline);
+                }
                 Reader::Peer(member, session) => {
                     self.send(member, session, Body::ForwardReadReply { index: None });
                 }
@@ -277,7 +306,10 @@ impl Node {
 
     /// What leaders of terms before this one were asked; any other has no lease to speak of yet.
     pub(super) fn ask_reads_again(&mut self, before: Term) {
-        let forwards = &mut self.read_forwards;
+        let Some(requests) = self.requests.made() else {
+            return;
+        };
+        let forwards = &mut requests.reads;
         let earlier = forwards.sent.take_back(before);
         for sent in earlier {
             forwards.put_back(sent.requests, sent.deadline);
@@ -287,7 +319,8 @@ impl Node {
     pub(super) fn expire_reads(&mut self) {
         let now = self.now;
         while let Role::Leader(leader) = &mut self.role
-            && let Some(readers) = leader.reads.expired(now)
+            && let Some(reads) = leader.reads.made()
+            && let Some(readers) = reads.expired(now)
         {
             for reader in readers {
                 // Another node's question has a deadline there.
@@ -296,18 +329,19 @@ impl Node {
                 }
             }
         }
-        while let Some(requests) = self.read_forwards.sent.expired(now) {
-            for request in requests {
+        while let Some(requests) = self.requests.made()
+            && let Some(expired) = requests.reads.sent.expired(now)
+        {
+            for request in expired {
                 self.resolve(request, Outcome::Rejected(Rejection::NoQuorum));
             }
         }
-        if self
-            .read_forwards
-            .oldest
-            .take_if(|due| *due <= now)
-            .is_some()
-        {
-            for request in core::mem::take(&mut self.read_forwards.outgoing) {
+        let Some(requests) = self.requests.made() else {
+            return;
+        };
+        let reads = &mut requests.reads;
+        if reads.oldest.take_if(|due| *due <= now).is_some() {
+            for request in core::mem::take(&mut reads.outgoing) {
                 self.resolve(request, Outcome::Rejected(Rejection::NoQuorum));
             }
         }
@@ -315,14 +349,19 @@ impl Node {
 
     /// The leaders that were asked know this node no longer.
     pub(super) fn leave_reads(&mut self) {
-        let asked = self.read_forwards.sent.take_all();
-        self.read_forwards.outgoing.extend(asked);
+        if let Some(requests) = self.requests.made() {
+            let asked = requests.reads.sent.take_all();
+            requests.reads.outgoing.extend(asked);
+        }
     }
 
     pub(super) fn fail_reads(&mut self) {
-        let asked = self.read_forwards.sent.take_all();
-        let outgoing = core::mem::take(&mut self.read_forwards.outgoing);
-        let lease = core::mem::take(&mut self.read_forwards.outgoing_lease);
+        let Some(requests) = self.requests.made() else {
+            return;
+        };
+        let asked = requests.reads.sent.take_all();
+        let outgoing = core::mem::take(&mut requests.reads.outgoing);
+        let lease = core::mem::take(&mut requests.reads.outgoing_lease);
         for request in asked.chain(outgoing).chain(lease) {
             self.resolve(request, Outcome::Rejected(Rejection::Halted));
         }

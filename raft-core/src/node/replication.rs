@@ -10,71 +10,13 @@ use alloc::sync::Arc;
 use crate::action::{Action, Alert, Refusal};
 use crate::by_member::ByMember;
 use crate::entry::{Entry, Payload, check_run};
-use crate::lease::Rounds;
 use crate::message::{AppendOutcome, Body, DiskHealth, Envelope};
 use crate::planted::{Bug, planted};
 use crate::progress::{Progress, ProgressState};
-use crate::read_queue::ReadQueue;
 use crate::run::Sums;
-use crate::types::{Boot, EntryId, Index, Member, Round, Span, Time};
+use crate::types::{Boot, EntryId, Index, Member, Round, Time};
 
-use super::change::Change;
-use super::forwarding::HeldForwards;
-use super::membership::Departures;
-use super::reads::Reader;
-use super::transfer::{Leaving, Transfer};
 use super::{LogReader, Node, Role};
-
-/// What only a leader knows.
-#[derive(Clone, Debug)]
-pub(super) struct Leader {
-    pub(super) peers: ByMember<Progress>,
-    /// The latest round of heartbeats.
-    pub(super) round: Round,
-    pub(super) heartbeat_due: Time,
-    pub(super) reads: ReadQueue<Reader>,
-    /// The first entry of this leadership: nothing is known to be committed before it is.
-    pub(super) noop: Index,
-    /// When rounds were begun, and whether promises are asked for.
-    pub(super) rounds: Rounds,
-    /// What was committed when the last regular heartbeat but one was sent, and when the last one was.
-    pub(super) settled: (Index, Index),
-    /// Not before then it hands over of its own accord.
-    pub(super) hand_over_after: Time,
-    /// Bytes of this leadership's entries that are not committed (S56).
-    pub(super) uncommitted_bytes: u64,
-    /// What others proposed while this leader hands over.
-    pub(super) held: HeldForwards,
-    /// Members that were removed, and are told so.
-    pub(super) departures: Departures,
-    /// The change of membership that is under way.
-    pub(super) change: Option<Change>,
-    /// Leadership on its way to another node.
-    pub(super) transfer: Option<Transfer>,
-    /// This leader is no voter any more.
-    pub(super) leaving: Option<Leaving>,
-}
-
-impl Leader {
-    pub(super) fn new(now: Time, heartbeat_interval: Span, noop: Index) -> Self {
-        Self {
-            peers: ByMember::default(),
-            round: Round(0),
-            heartbeat_due: Time(now.0.saturating_add(heartbeat_interval.0)),
-            reads: ReadQueue::new(),
-            noop,
-            rounds: Rounds::new(),
-            settled: (Index(0), Index(0)),
-            hand_over_after: now,
-            uncommitted_bytes: 0,
-            held: HeldForwards::default(),
-            departures: Departures::default(),
-            change: None,
-            transfer: None,
-            leaving: None,
-        }
-    }
-}
 
 impl Node {
     /// Appends an entry of this leadership.
@@ -146,6 +88,7 @@ impl Node {
             return;
         }
         let due = now + self.options.heartbeat_interval;
+        self.rest();
         self.note_confirmed();
         self.broadcast_heartbeat();
         self.tell_to_lead();
@@ -179,7 +122,9 @@ impl Node {
         } else {
             round
         };
-        leader.reads.begin(confirming, read_index);
+        if let Some(reads) = leader.reads.made() {
+            reads.begin(confirming, read_index);
+        }
         leader
             .rounds
             .begin(round, self.now, self.options.election_timeout);

@@ -12,16 +12,17 @@ use crate::action::{Action, HaltReason, Refusal};
 use crate::configuration::Configurations;
 use crate::message::Envelope;
 use crate::planted::{Bug, planted};
+use crate::rare::{Rare, Seldom};
 use crate::snapshot::SnapshotMeta;
-use crate::types::{Boot, EntryId, Index, Member, NodeId, SnapshotTicket};
+use crate::types::{EntryId, Index, Member, NodeId, SnapshotTicket};
 
 use super::{Node, Role};
 
 /// No log gets so long; a snapshot that claims to go further is none, and leaves room to count on from.
 const INDEX_MAX: Index = Index(u64::MAX >> 1);
 
-/// What a node knows of its own snapshots.
-#[derive(Clone, Debug)]
+/// What a node knows of snapshots, of which a young group has none.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Snapshots {
     /// The latest one, whether its mark is durable yet or not.
     latest: Option<EntryId>,
@@ -31,7 +32,6 @@ pub(super) struct Snapshots {
     receiving: Option<Box<Receiving>>,
     /// Who was asked for one last, in vain.
     failed: Option<NodeId>,
-    last_ticket: SnapshotTicket,
     /// The replica was asked to take one, and has not reported any since.
     asked: bool,
 }
@@ -45,16 +45,35 @@ struct Receiving {
     source: NodeId,
 }
 
+impl Seldom for Snapshots {
+    const NOTHING: &'static Self = &Self {
+        latest: None,
+        durable: None,
+        receiving: None,
+        failed: None,
+        asked: false,
+    };
+
+    fn is_nothing(&self) -> bool {
+        self.latest.is_none()
+            && self.durable.is_none()
+            && self.receiving.is_none()
+            && self.failed.is_none()
+            && !self.asked
+    }
+}
+
 impl Snapshots {
-    pub(super) fn new(boot: Boot, restored: Option<EntryId>) -> Self {
-        Self {
-            latest: restored,
-            durable: restored,
-            receiving: None,
-            failed: None,
-            last_ticket: SnapshotTicket(boot.first_number()),
-            asked: false,
+    pub(super) fn restored(restored: Option<EntryId>) -> Rare<Self> {
+        let mut snapshots = Rare::<Self>::new();
+        if restored.is_some() {
+            *snapshots.make() = Self {
+                latest: restored,
+                durable: restored,
+                ..Self::default()
+            };
         }
+        snapshots
     }
 
     pub(super) const fn latest(&self) -> Option<EntryId> {
@@ -126,15 +145,16 @@ impl Node {
         if !own {
             return;
         }
-        self.snapshots.latest = Some(snapshot.id);
-        self.snapshots.asked = false;
+        let snapshots = self.snapshots.make();
+        snapshots.latest = Some(snapshot.id);
+        snapshots.asked = false;
         self.persistence.snapshot_taken(snapshot);
     }
 
     /// Marks became durable, perhaps.
     pub(super) fn note_marks(&mut self) {
         while let Some(snapshot) = self.persistence.marked() {
-            self.snapshots.durable = Some(snapshot);
+            self.snapshots.make().durable = Some(snapshot);
         }
     }
 
@@ -142,7 +162,7 @@ impl Node {
     pub(super) fn ask_for_snapshot(&mut self) {
         let none = self.snapshots.latest.is_none();
         if none && !self.snapshots.asked && self.snapshot_meta(self.apply.applied()).is_some() {
-            self.snapshots.asked = true;
+            self.snapshots.make().asked = true;
             self.outbox.push(Action::TakeSnapshot);
         }
     }
@@ -166,12 +186,13 @@ impl Node {
                 }
                 // The leader names one after the other. Were the same one taken again, whenever the time to
                 // give it up fits the time between offers, no other would ever be asked.
-                if self.snapshots.failed.take() == Some(source.node) {
+                if self.take_failed() == Some(source.node) {
                     return;
                 }
-                let ticket = self.snapshots.last_ticket.next();
-                self.snapshots.last_ticket = ticket;
-                self.snapshots.receiving = Some(Box::new(Receiving {
+                let counted = self.counted();
+                counted.snapshot = counted.snapshot.next();
+                let ticket = counted.snapshot;
+                self.snapshots.make().receiving = Some(Box::new(Receiving {
                     ticket,
                     at_least: id,
                     source: source.node,
@@ -187,15 +208,22 @@ impl Node {
 
     pub(super) fn on_snapshot_failed(&mut self, ticket: SnapshotTicket) {
         // The leader goes on offering, and another node may have it.
-        let receiving = &mut self.snapshots.receiving;
-        if let Some(failed) = receiving.take_if(|awaited| awaited.ticket == ticket) {
-            self.snapshots.failed = Some(failed.source);
+        if let Some(failed) = self.take_receiving(ticket) {
+            self.snapshots.make().failed = Some(failed.source);
         }
     }
 
+    fn take_receiving(&mut self, ticket: SnapshotTicket) -> Option<Box<Receiving>> {
+        let receiving = &mut self.snapshots.made()?.receiving;
+        receiving.take_if(|awaited| awaited.ticket == ticket)
+    }
+
+    fn take_failed(&mut self) -> Option<NodeId> {
+        self.snapshots.made()?.failed.take()
+    }
+
     pub(super) fn on_snapshot_received(&mut self, ticket: SnapshotTicket, snapshot: SnapshotMeta) {
-        let receiving = &mut self.snapshots.receiving;
-        let Some(awaited) = receiving.take_if(|awaited| awaited.ticket == ticket) else {
+        let Some(awaited) = self.take_receiving(ticket) else {
             return;
         };
         let at_least = awaited.at_least;
@@ -269,12 +297,13 @@ impl Node {
         self.log.install(id, committed);
         self.persistence
             .snapshot_installed(snapshot.clone(), committed);
-        self.snapshots.latest = Some(id);
-        self.snapshots.asked = false;
+        let snapshots = self.snapshots.make();
+        snapshots.latest = Some(id);
+        snapshots.asked = false;
         self.join();
         self.commit_index = id.index;
         if let Some(reading) = self.apply.install(snapshot.clone()) {
-            self.log_reads.remove(&reading);
+            self.requests.make().log_reads.remove(&reading);
         }
         if let Role::Follower(follower) = &mut self.role {
             follower.truncated(committed.next());

@@ -7,7 +7,6 @@
 //! Always holds: the new identity, its term, its vote and its configuration become durable in one write, or
 //! none of them does.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::action::{Action, HaltReason, IdentityRefusal, Outcome, Rejection};
@@ -69,7 +68,9 @@ impl Node {
             ..self.identity
         };
         self.boots.clear();
-        self.told_outside = None;
+        if let Some(apart) = self.apart.made() {
+            apart.told_outside = None;
+        }
         // Those it promised to help nobody against are strangers now.
         self.promise = Promise::restored(self.now, Span(0));
         let mut alone = Configuration::of_voters([member]);
@@ -80,11 +81,12 @@ impl Node {
             term,
             index: self.log.last().index.next(),
         };
-        self.solo = Some(Box::new(Solo {
+        let committed = self.commit_index;
+        self.apart.make().solo = Some(Solo {
             request,
-            committed: self.commit_index,
+            committed,
             made_by,
-        }));
+        });
         self.persistence.identity_changed(self.identity);
         self.append(Entry {
             id: made_by,
@@ -118,7 +120,9 @@ impl Node {
     /// The node is alone once the configuration that says so is committed, by itself.
     pub(super) fn resolve_solo(&mut self) {
         let commit = self.commit_index;
-        if let Some(solo) = self.solo.take_if(|solo| solo.made_by.index <= commit) {
+        if let Some(apart) = self.apart.made()
+            && let Some(solo) = apart.solo.take_if(|solo| solo.made_by.index <= commit)
+        {
             let outcome = Outcome::Alone {
                 committed: solo.committed,
                 last: solo.made_by.index.previous(),
@@ -133,26 +137,31 @@ impl Node {
         }
         self.become_follower(self.hard_state.term, None);
         self.fail_requests();
+        self.answer = None;
         self.outbox.retain(|action| {
             !matches!(
                 action,
                 Action::Send(_) | Action::ReadLog(_) | Action::Apply { .. }
             )
         });
-        self.emptying = Some(Box::new(Emptying { request, store }));
+        self.apart.make().emptying = Some(Emptying { request, store });
         self.outbox.push(Action::Wipe { store });
     }
 
     pub(super) fn on_wiped(&mut self, wiped: StorageId) {
-        if let Some(emptying) = self.emptying.take_if(|emptying| emptying.store == wiped) {
+        if let Some(apart) = self.apart.made()
+            && let Some(emptying) = apart.emptying.take_if(|emptying| emptying.store == wiped)
+        {
             self.resolve(emptying.request, Outcome::Emptied);
             self.halt(HaltReason::Emptied);
         }
     }
 
-    /// Whether the store is about to be empty: nothing else is worth doing.
-    pub(super) const fn is_emptying(&self) -> bool {
-        self.emptying.is_some()
+    /// Whether the node has halted, or its store is about to be empty: nothing else is worth doing.
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        let apart = self.apart.get();
+        apart.is_some_and(|apart| apart.halted.is_some() || apart.emptying.is_some())
     }
 
     /// Becomes the candidate of its own election, for which it alone votes.

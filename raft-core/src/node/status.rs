@@ -99,6 +99,19 @@ pub struct Refused {
 }
 
 impl Refused {
+    pub(super) const fn none() -> Self {
+        Self {
+            foreign: 0,
+            misaddressed: 0,
+            earlier_boot: 0,
+            stale_session: 0,
+            malformed: 0,
+            second_leader: 0,
+            undurable: 0,
+            stale_completions: 0,
+        }
+    }
+
     /// Counts one; returns how many of its kind there were.
     pub(super) fn count(&mut self, refusal: Refusal) -> u64 {
         let counter = match refusal {
@@ -135,11 +148,11 @@ impl Node {
             configuration: self.configuration(),
             configured: self.configurations.latest_id(),
             removed: self.removed_by(),
-            refused: &self.refused,
+            refused: &self.apart.refused,
             pending_requests: self.pending_requests,
             tail_bytes: self.log.tail_bytes(),
             disk: self.disk_health(),
-            halted: self.halted,
+            halted: self.apart.halted,
             role_state: &self.role,
         }
     }

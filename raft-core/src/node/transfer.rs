@@ -5,6 +5,8 @@
 //! can be complete; what they propose waits for this leader to go on, or for the next one. The target is
 //! told to begin only when it is, and begins only if it durably is (S41).
 
+use alloc::boxed::Box;
+
 use crate::action::{Rejection, TransferRefusal};
 use crate::entry::Payload;
 use crate::message::{Body, ControlOutcome, DiskHealth, Envelope, LeaderRound};
@@ -131,13 +133,13 @@ impl Node {
         if leader.transfer.is_some() {
             return Err(TransferRefusal::InProgress);
         }
-        leader.transfer = Some(Transfer {
+        leader.transfer = Some(Box::new(Transfer {
             to,
             asker,
             deadline,
             otherwise,
             told: false,
-        });
+        }));
         Ok(())
     }
 
@@ -235,7 +237,7 @@ impl Node {
     }
 
     /// Leadership is over, whoever brought that about: what was asked for has happened.
-    pub(super) fn end_transfer(&mut self, transfer: Option<Transfer>) {
+    pub(super) fn end_transfer(&mut self, transfer: Option<Box<Transfer>>) {
         let asker = transfer.and_then(|transfer| transfer.asker);
         self.finish_asked(asker, ControlOutcome::Transferred(self.hard_state.term));
     }

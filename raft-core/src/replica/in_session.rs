@@ -200,7 +200,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Often enough that sessions end about in time, and seldom, because each time costs an entry.
-    const fn tell_interval(&self) -> Span {
+    fn tell_interval(&self) -> Span {
         Span(self.options.session_timeout.0.div_ceil(8))
     }
 

@@ -29,6 +29,7 @@ mod transfer;
 mod waiting;
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use self::arena::Arena;
@@ -92,7 +93,7 @@ pub struct Replica<S: StateMachine> {
     elapsed: Elapsed,
     /// Where the bytes of commands are.
     arena: Arena,
-    options: Options,
+    options: Arc<Options>,
     actions: Vec<Action>,
     /// What inputs brought about that the driver is to do, until the next drain.
     begun: Vec<Output<S>>,
@@ -110,15 +111,16 @@ impl<S: StateMachine> Replica<S> {
     /// As [`Node::new`], or if the machine's own store has what the log has not.
     pub fn new(
         at: Time,
-        options: Options,
+        options: impl Into<Arc<Options>>,
         mut restored: Restored,
         machine: S,
     ) -> Result<Self, RestoreError> {
+        let options = options.into();
         let own = machine.durable();
         let durable = durable::check(&mut restored, own.as_ref())?;
         let snapshot = restored.snapshot.as_ref().map(|snapshot| snapshot.id);
         Ok(Self {
-            node: Node::new(at, options, restored)?,
+            node: Node::new(at, options.clone(), restored)?,
             machine,
             now: at,
             applied: Index(0),
