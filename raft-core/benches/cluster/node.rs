@@ -5,6 +5,8 @@
     reason = "actions may be added; healthy nodes need only some"
 )]
 
+use std::sync::Arc;
+
 use raft_core::{
     Action, ClusterId, Configuration, GroupId, Identity, Input, Member, Node, NodeId, Options,
     Restored, StorageId, Time,
@@ -21,6 +23,16 @@ fn member(node: u64) -> Member {
 
 /// One of so many nodes, all of them voters, with an empty log.
 pub(crate) fn node(id: u64, nodes: u64) -> Node {
+    // Room for the largest round in one append, as the other core has it, whose batches have no bound.
+    let options = Options {
+        append_bytes_max: ROUND_BYTES,
+        ..Options::default()
+    };
+    node_with(id, nodes, options)
+}
+
+/// The same; groups may share their options.
+pub(crate) fn node_with(id: u64, nodes: u64, options: impl Into<Arc<Options>>) -> Node {
     let restored = Restored::new(
         Identity {
             group: GroupId(0),
@@ -29,11 +41,6 @@ pub(crate) fn node(id: u64, nodes: u64) -> Node {
         },
         Configuration::of_voters((1..=nodes).map(member)),
     );
-    // Room for the largest round in one append, as the other core has it, whose batches have no bound.
-    let options = Options {
-        append_bytes_max: ROUND_BYTES,
-        ..Options::default()
-    };
     Node::new(Time(1), options, restored).expect("a new node")
 }
 

@@ -11,11 +11,12 @@ mod tikv;
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use allocation_counter::{AllocationInfo, measure};
 use raft::RawNode;
 use raft::storage::MemStorage;
-use raft_core::{Node, Span, Time};
+use raft_core::{Node, Options, Span, Time};
 
 use crate::clock::processor_nanos;
 use crate::tikv::Mode;
@@ -49,6 +50,8 @@ fn kept<T>(make: impl FnOnce() -> T) -> u64 {
 }
 
 fn memory() {
+    // A process has one of these for all its groups.
+    let options = Arc::new(Options::default());
     println!("| bytes of memory, of {NODES} voters | ours | tikv |\n| --- | --: | --: |");
     println!(
         "| the type itself | {} | {} |",
@@ -57,11 +60,11 @@ fn memory() {
     );
     println!(
         "| a new follower, with what it points to | {} | {} |",
-        kept(|| Box::new(cluster::node::node(1, NODES))),
+        kept(|| Box::new(cluster::node::node_with(1, NODES, options.clone()))),
         kept(|| Box::new(tikv::node(BATCHED, 1, NODES)))
     );
     let [ours, tikv] = [
-        by_role(group::elected(NODES)),
+        by_role(group::idle(NODES, &options)),
         by_role(tikv::Cluster::new(BATCHED, NODES, 0).nodes),
     ];
     for (at, role) in ["an elected leader", "one of its followers"]
