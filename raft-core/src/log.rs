@@ -19,8 +19,6 @@ use crate::types::{EntryId, Index, Term};
 
 /// What was read from the disk is kept in runs of so many entries: a run leaves memory as a whole.
 const RESTORED_RUN: usize = 64;
-/// Room for so many entries is kept between two bursts.
-const OPEN_KEPT: usize = 1_024;
 
 /// All terms, a bounded tail of entries, and how much of the whole is durable.
 ///
@@ -181,9 +179,6 @@ impl Log {
             self.runs.reserve_exact(1);
         }
         self.runs.push_back(run);
-        if self.open.is_empty() && self.open.capacity() > OPEN_KEPT {
-            self.open = Vec::new();
-        }
     }
 
     /// Likewise, of those up to an index; of none if they all lie behind it.
