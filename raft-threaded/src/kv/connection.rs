@@ -13,6 +13,7 @@ use mio::net::TcpStream;
 use crate::resp::{Limits, Parser, Protocol, Reply, Request};
 
 use super::reads::Reads;
+use super::table::{Local, Parsed};
 
 /// How much of what arrived may wait to be parsed, besides one argument.
 const INPUT_BYTES_MAX: usize = 256 << 10;
@@ -46,7 +47,7 @@ pub(super) struct Connection {
     /// Requests without a reply.
     pending: usize,
     /// A command that has to wait for others of the other kind.
-    pub(super) held: Option<super::table::Parsed>,
+    pub(super) held: Option<Parsed>,
     readable: bool,
     /// The client has ended its side: reading goes on until the end is found.
     ending: bool,
@@ -69,6 +70,18 @@ pub(super) enum Waiting {
     Writes,
     /// An order to the node itself waits for everything, and everything waits for it.
     Order,
+}
+
+impl Waiting {
+    /// What kind of request a command becomes; none if this node answers it by itself.
+    pub(super) const fn of(parsed: &Parsed) -> Option<Self> {
+        match parsed {
+            Parsed::Write(_) | Parsed::Session | Parsed::Once(..) => Some(Self::Writes),
+            Parsed::Read(_) | Parsed::StaleRead(_) => Some(Self::Reads),
+            Parsed::Order(_) => Some(Self::Order),
+            Parsed::Local(_) => None,
+        }
+    }
 }
 
 /// Where a reply belongs on its connection.
@@ -113,10 +126,14 @@ impl Connection {
         self.ending |= ending;
     }
 
-    /// Whether there is something to read or to parse, and room for it.
+    /// Whether there is a command to carry out, or something to read or to parse, and room for it.
     pub(super) fn wants_turn(&self) -> bool {
-        let more = self.readable || self.unparsed;
-        more && !self.closing && self.held.is_none() && self.has_room()
+        let more = match &self.held {
+            Some(held) => self.may_take(held),
+            // An end that was found while there was no room is not acted on yet.
+            None => (self.readable || self.unparsed || self.ended) && !self.closing,
+        };
+        more && self.has_room()
     }
 
     /// Whether more commands may be taken: neither unsent replies nor unfinished commands pile up.
@@ -127,7 +144,7 @@ impl Connection {
     }
 
     /// Whether every command so far has its reply on the way.
-    pub(super) fn is_answered(&self) -> bool {
+    fn is_answered(&self) -> bool {
         self.slots.is_empty()
     }
 
@@ -186,8 +203,17 @@ impl Connection {
         self.encode();
     }
 
+    /// Whether a command may be carried out now; else it has to wait for those before it.
+    pub(super) fn may_take(&self, parsed: &Parsed) -> bool {
+        match Waiting::of(parsed) {
+            Some(kind) => self.may_ask(kind),
+            // What was asked before it is answered in the protocol of then.
+            None => self.is_answered() || !matches!(parsed, Parsed::Local(Local::Hello(_))),
+        }
+    }
+
     /// Whether a request of this kind may be asked now.
-    pub(super) fn may_ask(&self, kind: Waiting) -> bool {
+    fn may_ask(&self, kind: Waiting) -> bool {
         self.pending == 0 || self.waiting == Some(kind) && kind != Waiting::Order
     }
 

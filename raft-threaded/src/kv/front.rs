@@ -26,7 +26,7 @@ use super::once;
 use super::orders;
 use super::reads::{self, Reads};
 use super::refusal::{refuse, too_long};
-use super::table::{self, Local, Parsed};
+use super::table::{self, Parsed};
 
 const LISTENER: Token = Token(FRONT_TOKENS);
 /// How long a client may say nothing before the system asks whether it is there.
@@ -169,10 +169,6 @@ impl RespFront {
             return;
         };
         connection.replied(asked.slot, reply(asked));
-        if connection.held.is_some() {
-            // It may have waited for just this one.
-            self.due.note_ready(token, connection);
-        }
         self.due.note(token, connection);
     }
 
@@ -222,35 +218,27 @@ impl RespFront {
                     }
                 },
             };
-            let kind = match &parsed {
-                Parsed::Write(_) | Parsed::Session | Parsed::Once(..) => Waiting::Writes,
-                Parsed::Order(_) => Waiting::Order,
-                Parsed::Read(_) | Parsed::StaleRead(_) => Waiting::Reads,
-                Parsed::Local(Local::Hello(_)) if !connection.is_answered() => {
-                    // What was asked before it is answered in the protocol of then.
-                    connection.held = Some(parsed);
-                    return;
-                }
-                Parsed::Local(local) => {
-                    let seen = Seen {
-                        clients,
-                        commands: self.commands,
-                        status,
-                    };
-                    let reply = local::answer(local, connection, &seen);
-                    connection.answer(reply);
-                    continue;
-                }
-            };
-            if !connection.may_ask(kind) {
+            if !connection.may_take(&parsed) {
                 connection.held = Some(parsed);
                 return;
             }
-            let id = ids.next();
-            let slot = connection.asked(kind);
-            let Some((about, request)) = request(id, parsed, connection.reads) else {
+            if let Parsed::Local(local) = &parsed {
+                let seen = Seen {
+                    clients,
+                    commands: self.commands,
+                    status,
+                };
+                let reply = local::answer(local, connection, &seen);
+                connection.answer(reply);
+                continue;
+            }
+            let (id, kind) = (ids.next(), Waiting::of(&parsed));
+            let (Some(kind), Some((about, request))) =
+                (kind, request(id, parsed, connection.reads))
+            else {
                 unreachable!("what the node answers by itself is answered already");
             };
+            let slot = connection.asked(kind);
             let asked = Asked {
                 connection: token,
                 slot,

@@ -5,8 +5,8 @@
     reason = "a test looks only at what it is about"
 )]
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use mio::{Events, Poll};
@@ -56,9 +56,14 @@ impl Door {
             .unwrap();
         let (mut requests, mut events) = (Vec::new(), Events::with_capacity(8));
         while requests.len() < count {
-            self.poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            let patience = if self.front.has_work() {
+                Duration::ZERO
+            } else {
+                PATIENCE
+            };
+            self.poll.poll(&mut events, Some(patience)).unwrap();
             assert!(
-                !events.is_empty(),
+                !events.is_empty() || self.front.has_work(),
                 "the door asks {count} requests, not {requests:?} and then nothing"
             );
             for event in &events {
@@ -68,6 +73,58 @@ impl Door {
                 .take_requests(&mut self.ids, &no_status, &mut requests);
         }
         requests
+    }
+
+    /// What the door asks by itself, of what has arrived already.
+    fn asks(&mut self) -> Vec<Request<KvStore>> {
+        let mut requests = Vec::new();
+        self.front
+            .take_requests(&mut self.ids, &no_status, &mut requests);
+        requests
+    }
+
+    /// Writes all there is to write, to a client that reads it and says nothing.
+    fn write_all(&mut self) {
+        let (mut scratch, mut events) = (vec![0; 1 << 20], Events::with_capacity(8));
+        self.client.get_ref().set_nonblocking(true).unwrap();
+        let client = self.client.get_ref().try_clone().unwrap();
+        let mut client = mio::net::TcpStream::from_std(client);
+        let registry = self.poll.registry();
+        registry
+            .register(&mut client, Token(0), Interest::READABLE)
+            .unwrap();
+        self.front.flush(self.poll.registry());
+        while self.front.connections.values().any(Connection::wants_write) {
+            while let Ok(1..) = client.read(&mut scratch) {}
+            self.poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            assert!(
+                !events.is_empty(),
+                "bytes arrive, or there is room for more"
+            );
+            // Not by `on_ready`: the event would tell of a client's end once more.
+            let front = &mut self.front;
+            for (token, connection) in &mut front.connections {
+                front.due.note(*token, connection);
+            }
+            self.front.flush(self.poll.registry());
+        }
+        self.poll.registry().deregister(&mut client).unwrap();
+        self.client.get_ref().set_nonblocking(false).unwrap();
+    }
+
+    /// The client has nothing more to say, and the door knows.
+    fn hear_the_end(&mut self) {
+        let mut events = Events::with_capacity(8);
+        self.client.get_ref().shutdown(Shutdown::Write).unwrap();
+        let mut heard = false;
+        while !heard {
+            self.poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            assert!(!events.is_empty(), "the end of a client is heard of");
+            for event in &events {
+                heard |= event.is_read_closed();
+                self.front.on_ready(event, self.poll.registry());
+            }
+        }
     }
 
     /// The next line of what the client is told.
@@ -147,8 +204,60 @@ fn a_read_that_may_be_stale_waits_for_the_writes_before_it() {
         panic!("only the write is asked, not {first:?}");
     };
     door.front.reply(*id, Ok(kept(Reply::OK)));
-    let mut requests = Vec::new();
-    door.front
-        .take_requests(&mut door.ids, &no_status, &mut requests);
-    assert!(matches!(requests[..], [Request::QueryStale(..)]));
+    assert!(matches!(door.asks()[..], [Request::QueryStale(..)]));
+}
+
+/// A reply that leaves no room for others until some of it is written.
+fn large() -> KvReply {
+    kept(Reply::Bulk(vec![b'x'; 2 << 20].into()))
+}
+
+/// A write behind a read of a large value was never carried out: it waited for the read first and for room then, and
+/// nobody looked at it again. The client waited for ever, and its connection was never ended.
+#[test]
+fn a_write_that_waited_for_a_large_value_is_asked_once_that_is_written() {
+    let mut door = Door::open();
+    let first = door.ask("GET big\r\nSET x 1\r\n", 1);
+    door.front.reply(shown(&first[0]).0, Ok(large()));
+    let early = door.asks();
+    assert!(early.is_empty(), "there is no room yet for {early:?}");
+    door.write_all();
+    assert!(
+        door.front.has_work(),
+        "the write waits for nothing any more"
+    );
+    assert!(matches!(door.asks()[..], [Request::Propose(..)]));
+}
+
+/// The same, where the reply to the last command before it was not encoded for lack of room.
+#[test]
+fn a_hello_that_waited_for_large_values_is_answered_once_they_are_written() {
+    let mut door = Door::open();
+    let first = door.ask("GET big\r\nGET big\r\nHELLO 3\r\nGET x\r\n", 2);
+    for request in &first {
+        door.front.reply(shown(request).0, Ok(large()));
+    }
+    let early = door.asks();
+    assert!(early.is_empty(), "there is no room yet for {early:?}");
+    door.write_all();
+    assert!(door.front.has_work(), "HELLO waits for nothing any more");
+    let asked = door.asks();
+    assert!(matches!(asked[..], [Request::Query(..)]), "{asked:?}");
+}
+
+/// A client's end that was found while there was no room was not looked at again, and its place stayed taken.
+#[test]
+fn a_client_whose_end_is_found_while_there_is_no_room_is_let_go_once_everything_is_written() {
+    let mut door = Door::open();
+    let asked = door.ask("GET big\r\nGET big\r\n", 2);
+    door.front.reply(shown(&asked[0]).0, Ok(large()));
+    door.hear_the_end();
+    door.write_all();
+    assert!(door.front.has_work(), "there is room to look for the end");
+    door.front.reply(shown(&asked[1]).0, Ok(large()));
+    assert!(door.asks().is_empty(), "nothing more was sent");
+    door.write_all();
+    assert!(door.asks().is_empty(), "nothing more was sent");
+    door.write_all();
+    assert!(door.front.connections.is_empty(), "the client is gone");
 }
