@@ -71,8 +71,8 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Bytes of records after which preparing the next segment no longer waits for a quiet moment.
 const IMPATIENCE_BYTES: u64 = 256 << 10;
 
-/// After how long without a write the log notes that it is at rest: under load each note would be written over by
-/// the next write at once.
+/// After how long without a job the log notes that it is at rest: under load each note would be written over by
+/// the next write at once. It waits less only once for each segment, when it has just prepared the next.
 const QUIET: Duration = Duration::from_millis(10);
 
 /// Runs until told to close, until nobody listens any more, or until the disk fails.
@@ -221,6 +221,8 @@ impl<D: Disk> LogWork<D> {
     fn try_write(&mut self) -> Result<(), DiskError> {
         let mut result = Ok(());
         while let Some(work) = self.waiting.front() {
+            // Each of them takes the place of what the log said about its rest.
+            self.rests = false;
             result = match work {
                 Work::Persist(persist) => {
                     let appended = self.wal.append(persist);
@@ -245,7 +247,6 @@ impl<D: Disk> LogWork<D> {
         if let Some(write) = self.unsynced {
             self.wal.sync()?;
             self.unsynced = None;
-            self.rests = false;
             self.events
                 .send(LogEvent::Persisted(write, self.wal.stats()));
         }
@@ -302,3 +303,7 @@ fn wipe<D: Disk>(
     events.send(LogEvent::Wiped(store));
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "log_thread_tests.rs"]
+mod tests;
