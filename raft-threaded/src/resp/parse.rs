@@ -174,11 +174,33 @@ impl Parser {
         if begun || input.first() != Some(&b'*') {
             return None;
         }
-        let (count, mut at) = length_at(input, 1)?;
+        let (count, at) = length_at(input, 1)?;
         if count == 0 || count as u64 > self.limits.arguments_max {
             return None;
         }
-        self.spans.clear();
+        let mut spans = core::mem::take(&mut self.spans);
+        let end = self.find_whole(input, count, at, &mut spans);
+        let request = end.map(|end| {
+            let whole = input.split_to(end).freeze();
+            let mut arguments = core::mem::take(&mut self.arguments);
+            arguments.extend(spans.iter().map(|span| whole.slice(span.clone())));
+            Request::Command(arguments)
+        });
+        // One command of many arguments does not keep its memory for as long as its connection lives.
+        spans.clear();
+        spans.shrink_to(ARGUMENTS_KEPT);
+        self.spans = spans;
+        request
+    }
+
+    /// Where `count` arguments lie that begin at `at`, and where they end, if all of them are there.
+    fn find_whole(
+        &self,
+        input: &[u8],
+        count: usize,
+        mut at: usize,
+        spans: &mut Vec<Range<usize>>,
+    ) -> Option<usize> {
         let mut bytes = 0;
         for _ in 0..count {
             if input.get(at) != Some(&b'$') {
@@ -192,13 +214,10 @@ impl Parser {
             if !fits || input.get(end..end + 2) != Some(b"\r\n") {
                 return None;
             }
-            self.spans.push(start..end);
+            spans.push(start..end);
             at = end + 2;
         }
-        let whole = input.split_to(at).freeze();
-        let mut arguments = core::mem::take(&mut self.arguments);
-        arguments.extend(self.spans.iter().map(|span| whole.slice(span.clone())));
-        Some(Request::Command(arguments))
+        Some(at)
     }
 
     /// Takes back the memory of a command's arguments, for those of a later one.

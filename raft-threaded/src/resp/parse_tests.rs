@@ -81,6 +81,36 @@ fn nonsense_is_refused_in_a_sentence() {
     assert!(said(&vec![b'x'; 70_000]).contains("too big inline request"));
 }
 
+/// Each connection kept up to a mebibyte for good, of which a client had only to send one command.
+#[test]
+fn a_command_of_many_arguments_keeps_no_memory_once_it_is_over() {
+    let mut parser = Parser::default();
+    let whole = [b"*50000\r\n".as_slice(), &b"$0\r\n\r\n".repeat(50_000)].concat();
+    let mut buffer = BytesMut::from(&whole[..]);
+    let Ok(Some(Request::Command(arguments))) = parser.next(&mut buffer) else {
+        panic!("all of the command is there");
+    };
+    assert_eq!(arguments.len(), 50_000);
+    parser.give_back(arguments);
+    assert!(parser.spans.capacity() <= ARGUMENTS_KEPT, "a whole one");
+
+    let mut buffer = BytesMut::from(&whole[..whole.len() - 1]);
+    assert_eq!(parser.next(&mut buffer), Ok(None));
+    assert!(
+        parser.spans.capacity() <= ARGUMENTS_KEPT,
+        "one of which the end is missing"
+    );
+    buffer.extend_from_slice(b"\n");
+    assert!(matches!(
+        parser.next(&mut buffer),
+        Ok(Some(Request::Command(_)))
+    ));
+    assert!(
+        parser.arguments.capacity() <= ARGUMENTS_KEPT,
+        "one that came in pieces"
+    );
+}
+
 quickcheck! {
     fn however_the_bytes_are_cut_the_requests_are_the_same(cuts: Vec<u8>) -> bool {
         let input = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$10\r\n0123456789\r\nPING hello\r\n*1\r\n$4\r\nQUIT\r\n";
