@@ -11,6 +11,9 @@ use super::values;
 
 /// The shortest election timeout that has room for two heartbeats, in milliseconds.
 const ELECTION_TIMEOUT_MIN: u64 = 2;
+const MIB: u64 = 1 << 20;
+/// The most MiB of log between two snapshots: a TiB.
+const SNAPSHOT_LOG_MIB_MAX: u64 = 1 << 20;
 
 /// The settings of one node.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
@@ -44,6 +47,10 @@ pub(super) struct Settings {
     /// by as much [default: 50].
     #[arg(long, value_name = "N", value_parser = values::number(0..=500_u32))]
     clock_drift_per_mille: Option<u32>,
+    /// After how many MiB of log the node takes its next snapshot: more of them make fewer snapshots, a longer log
+    /// and a slower start [default: 64].
+    #[arg(long, value_name = "MIB", value_parser = values::number(1..=SNAPSHOT_LOG_MIB_MAX))]
+    snapshot_log_mib: Option<u64>,
     /// What to log: error, warn, info, debug, or a filter such as raft_threaded=debug [default: info].
     #[arg(long, value_name = "FILTER")]
     pub(super) log: Option<String>,
@@ -70,6 +77,7 @@ impl Settings {
             election_timeout_ms: self.election_timeout_ms.or(other.election_timeout_ms),
             lease_ms: self.lease_ms.or(other.lease_ms),
             clock_drift_per_mille: self.clock_drift_per_mille.or(other.clock_drift_per_mille),
+            snapshot_log_mib: self.snapshot_log_mib.or(other.snapshot_log_mib),
             log: self.log.or(other.log),
         }
     }
@@ -92,6 +100,9 @@ impl Settings {
         set(&mut node.lease_promise, self.lease_ms);
         if let Some(drift) = self.clock_drift_per_mille {
             node.clock_drift_per_mille = drift;
+        }
+        if let Some(mib) = self.snapshot_log_mib {
+            node.snapshot_log_bytes = mib.saturating_mul(MIB);
         }
         // Whoever waits longer for a leader waits longer for everything that may need another one.
         for patience in [
@@ -131,6 +142,11 @@ fn explain(error: &OptionsError) -> String {
         "clock_drift_per_mille" => {
             format!("--clock-drift-per-mille is {value}, expected {low} to {high}")
         }
+        // Only whole ones can be asked for, and the least that is legal is less than one.
+        "snapshot_log_bytes" => format!(
+            "--snapshot-log-mib is {}, expected 1 to {SNAPSHOT_LOG_MIB_MAX}",
+            value / MIB
+        ),
         _ => error.to_string(),
     }
 }
@@ -177,6 +193,28 @@ mod tests {
             refused(&drift),
             "--clock-drift-per-mille is 501, expected 0 to 500"
         );
+        for (mib, found) in [(0, "0"), (SNAPSHOT_LOG_MIB_MAX + 1, "1048577")] {
+            let snapshots = Settings {
+                snapshot_log_mib: Some(mib),
+                ..Settings::default()
+            };
+            assert_eq!(
+                refused(&snapshots),
+                format!("--snapshot-log-mib is {found}, expected 1 to 1048576")
+            );
+        }
+    }
+
+    #[test]
+    fn snapshots_are_as_far_apart_as_is_asked_for() {
+        let settings = Settings {
+            snapshot_log_mib: Some(3),
+            ..Settings::default()
+        };
+        let options = settings.node_options().unwrap();
+        assert_eq!(options.snapshot_log_bytes, 3 << 20);
+        let options = Settings::default().node_options().unwrap();
+        assert_eq!(options.snapshot_log_bytes, 64 << 20);
     }
 
     #[test]
