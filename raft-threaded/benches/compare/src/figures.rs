@@ -86,6 +86,11 @@ pub(crate) fn write_thousandths(number: u64) -> String {
     format!("{whole}.{part:0width$}")
 }
 
+/// Whether a bar is met, as it stands in a table.
+pub(crate) const fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "**not met**" }
+}
+
 /// Requests per second, in thousands where there are many.
 pub(crate) fn write_rate(rate: u64) -> String {
     if rate < 1_000 {

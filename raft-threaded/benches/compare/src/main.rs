@@ -5,16 +5,20 @@ mod clock;
 mod failover;
 mod figures;
 mod floors;
+mod growth;
+mod install;
 mod load;
 mod machine;
 mod memory;
 mod programs;
+mod recovery;
 mod resp;
 mod rounds;
 mod stage;
 mod systems;
 mod table;
 mod writer;
+mod writes;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,7 +51,9 @@ Examples:
   compare --quick --only ours,redis
   compare --rounds 9 --dir /mnt/disk
   compare failover --etcd
-  compare memory"
+  compare memory
+  compare recovery --entries 1000000 --snapshot-mib 256
+  compare growth --gigabytes 2"
 )]
 struct Arguments {
     /// How often each system is brought up.
@@ -100,6 +106,47 @@ enum Other {
         /// How long the load lasts.
         #[arg(long, value_name = "S", default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3_600))]
         seconds: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// How long nodes with a long log take to vote again, how fast they apply it, and how fast one gets a snapshot.
+    ///
+    /// The log is written once, without snapshots. Then one follower is killed and started again, once with its log
+    /// in memory and once without, and then all three nodes. A node votes once it says how it is; of three, once
+    /// one of them leads. What is left to be applied then, by the time that takes, is the replay. After that an empty
+    /// node is attached to a cluster with a snapshot, beside a file of that size that is written and synced, and sent
+    /// through a connection.
+    Recovery {
+        /// How many entries of 128 B the log has.
+        #[arg(long, value_name = "N", default_value_t = recovery::ENTRIES,
+              value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
+        entries: u64,
+        /// How many MiB of values the snapshot has, of 4 KiB each.
+        #[arg(long, value_name = "MIB", default_value_t = 1_024,
+              value_parser = clap::value_parser!(u64).range(1..=65_536))]
+        snapshot_mib: u64,
+        /// How often each is done.
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+        trials: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Whether writes stay as fast, and data folders as small, from an empty log on.
+    ///
+    /// 50 clients write 128 B each, 16 pipelined, in slices of as many writes each. Every setting is as it is by
+    /// default.
+    Growth {
+        /// How many GB are written to the log of each node.
+        #[arg(long, value_name = "GB", default_value_t = 50,
+              value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        gigabytes: u64,
+        /// In how many slices.
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(2..=1_000))]
+        slices: u64,
+        /// How many different keys there are.
+        #[arg(long, value_name = "N", default_value_t = 100_000,
+              value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+        keys: u64,
         #[command(flatten)]
         place: Place,
     },
@@ -187,6 +234,32 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Some(Other::Memory { seconds, place }) => {
             memory::run(&place.scene(&[Build::Default])?, *seconds)
+        }
+        Some(Other::Recovery {
+            entries,
+            snapshot_mib,
+            trials,
+            place,
+        }) => {
+            let plan = recovery::Plan {
+                entries: *entries,
+                snapshot_mib: *snapshot_mib,
+                trials: *trials,
+            };
+            recovery::run(&place.scene(&[Build::Default])?, plan)
+        }
+        Some(Other::Growth {
+            gigabytes,
+            slices,
+            keys,
+            place,
+        }) => {
+            let plan = growth::Plan {
+                gigabytes: *gigabytes,
+                slices: *slices,
+                keys: *keys,
+            };
+            growth::run(&place.scene(&[Build::Default])?, plan)
         }
     }
 }

@@ -93,15 +93,29 @@ fn free_port() -> u16 {
 pub(crate) fn eventually<T>(
     stage: &Stage,
     what: &str,
+    ask: impl FnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
+    within(stage, START_PATIENCE, what, ask)
+}
+
+/// Asks again and again until there is an answer, for so long at most.
+///
+/// # Errors
+///
+/// There is none in time, or somebody interrupted.
+pub(crate) fn within<T>(
+    stage: &Stage,
+    patience: Duration,
+    what: &str,
     mut ask: impl FnMut() -> Result<Option<T>, Failure>,
 ) -> Result<T, Failure> {
-    let end = now() + START_PATIENCE;
+    let end = now() + patience;
     loop {
         if let Some(answer) = ask()? {
             return Ok(answer);
         }
         if now() >= end {
-            let seconds = START_PATIENCE.as_secs();
+            let seconds = patience.as_secs();
             return Err(format!("waited {seconds} s for {what}").into());
         }
         stage.pause(LOOK)?;

@@ -1,4 +1,4 @@
-//! Three processes of raft-kv, with every setting as it is by default.
+//! Three processes of raft-kv, with every setting as it is by default where nothing else is asked for.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{ANSWER_PATIENCE, NODES, Scene, eventually, free_port};
+use super::{ANSWER_PATIENCE, NODES, START_PATIENCE, Scene, eventually, free_port, within};
 use crate::Failure;
 use crate::resp::Client;
 use crate::stage::{Process, Stage};
@@ -18,6 +18,8 @@ const INIT_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     stage: Stage,
     raft_kv: PathBuf,
+    /// Settings that are not as they are by default.
+    settings: &'static [&'static str],
     /// After the processes, which write into it.
     nodes: Vec<Node>,
     folder: tempfile::TempDir,
@@ -38,6 +40,18 @@ impl Cluster {
     ///
     /// A process ends, or nobody leads for a long time.
     pub(crate) fn start(scene: &Scene) -> Result<Self, Failure> {
+        Self::start_with(scene, &[])
+    }
+
+    /// The same, with such flags of `raft-kv serve`.
+    ///
+    /// # Errors
+    ///
+    /// A process ends, or nobody leads for a long time.
+    pub(crate) fn start_with(
+        scene: &Scene,
+        settings: &'static [&'static str],
+    ) -> Result<Self, Failure> {
         let nodes = (1..=NODES).map(|id| Node {
             id,
             peers: free_port(),
@@ -47,6 +61,7 @@ impl Cluster {
         let mut cluster = Self {
             stage: scene.stage.clone(),
             raft_kv: scene.raft_kv.clone(),
+            settings,
             nodes: nodes.collect(),
             folder: scene.fresh_folder("ours-")?,
         };
@@ -72,10 +87,11 @@ impl Cluster {
         let Node {
             id, peers, clients, ..
         } = self.nodes[node];
-        let data = self.folder.path().join(format!("node-{id}"));
+        let data = self.data(node);
         let mut serve = Command::new(&self.raft_kv);
         serve
             .args(["serve", "--log=warn", "--stop-with-stdin"])
+            .args(self.settings)
             .arg(format!("--id={id}"))
             .arg(format!("--data={}", data.display()))
             .arg(format!("--peer-addr=127.0.0.1:{peers}"))
@@ -91,14 +107,64 @@ impl Cluster {
     ///
     /// A process ends, or that takes a long time.
     pub(crate) fn settle(&mut self) -> Result<usize, Failure> {
+        self.settle_within(START_PATIENCE)
+    }
+
+    /// The same, for so long at most.
+    ///
+    /// # Errors
+    ///
+    /// A process ends, or that takes longer.
+    pub(crate) fn settle_within(&mut self, patience: Duration) -> Result<usize, Failure> {
         let stage = self.stage.clone();
-        eventually(&stage, "a leader that all others follow", || {
-            for node in &mut self.nodes {
-                node.process.as_mut().map_or(Ok(()), Process::check)?;
-            }
+        within(&stage, patience, "a leader that all others follow", || {
+            self.check()?;
             let found: Option<Vec<Value>> = self.nodes.iter().map(Node::status).collect();
             Ok(found.and_then(|found| settled(&found)))
         })
+    }
+
+    /// # Errors
+    ///
+    /// A process has ended.
+    pub(crate) fn check(&mut self) -> Result<(), Failure> {
+        for node in &mut self.nodes {
+            node.process.as_mut().map_or(Ok(()), Process::check)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until somebody leads, whoever follows; returns which one.
+    ///
+    /// # Errors
+    ///
+    /// A process ends, or nobody leads for a long time.
+    pub(crate) fn leader(&mut self) -> Result<usize, Failure> {
+        let stage = self.stage.clone();
+        eventually(&stage, "a leader", || {
+            self.check()?;
+            let leads = |node: &Node| {
+                node.status()
+                    .is_some_and(|status| status["role"] == "leader")
+            };
+            Ok(self.nodes.iter().position(leads))
+        })
+    }
+
+    /// What a node says of itself, if it does.
+    pub(crate) fn status(&self, node: usize) -> Option<Value> {
+        self.nodes[node].status()
+    }
+
+    /// Where a node keeps its data.
+    pub(crate) fn data(&self, node: usize) -> PathBuf {
+        let id = self.nodes[node].id;
+        self.folder.path().join(format!("node-{id}"))
+    }
+
+    /// The node's id, and where its peers reach it, as `raft-kv init` and `raft-kv attach` want it.
+    pub(crate) fn seat(&self, node: usize) -> String {
+        self.nodes[node].seat()
     }
 
     pub(crate) fn port(&self, node: usize) -> u16 {
@@ -124,11 +190,20 @@ impl Cluster {
     ///
     /// It is refused, or fails.
     pub(crate) fn transfer(&self, from: usize) -> Result<(), Failure> {
-        let mut transfer = Command::new(&self.raft_kv);
-        let to = format!("127.0.0.1:{}", self.port(from));
-        transfer.args(["transfer", "--to", &to]);
-        let log = self.folder.path().join("transfer.log");
-        self.stage.output(&mut transfer, log, INIT_PATIENCE)?;
+        self.order(from, "transfer", &[])
+    }
+
+    /// Gives a node an order, as an operator would, and waits until it is carried out.
+    ///
+    /// # Errors
+    ///
+    /// It is refused, or fails.
+    pub(crate) fn order(&self, node: usize, verb: &str, words: &[&str]) -> Result<(), Failure> {
+        let mut order = Command::new(&self.raft_kv);
+        let to = format!("127.0.0.1:{}", self.port(node));
+        order.args([verb, "--to", &to]).args(words);
+        let log = self.folder.path().join(format!("{verb}.log"));
+        self.stage.output(&mut order, log, INIT_PATIENCE)?;
         Ok(())
     }
 }
