@@ -16,6 +16,9 @@ use raft_threaded::{
 
 use support::{Counter, add, eventually};
 
+/// A command that the counter cannot bear.
+const UNBEARABLE: u64 = 1_000;
+const PANICKED: StopError = StopError::Panicked { thread: "replica" };
 const THREE: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
 fn start(network: &Network, disk: &MemoryDisk) -> Server<Counter> {
@@ -239,6 +242,80 @@ fn whoever_waits_is_told_when_the_server_stops() {
     assert_eq!(queue.wait(), None);
 }
 
+/// Whatever comes waits in the inbox for as long as this lives.
+fn hold(client: &Client<Counter>) -> mpsc::Sender<()> {
+    let (held, holding) = mpsc::channel::<()>();
+    let (begins, begun) = mpsc::channel();
+    let done = move |_| {
+        begins.send(()).unwrap();
+        assert!(holding.recv().is_err(), "it was let go");
+    };
+    client.submit(Serde(0), done).unwrap();
+    begun.recv().unwrap();
+    held
+}
+
+/// Found by review: what still lay in the inbox when the server ended was never told, and whoever waited for it
+/// waited for ever, because a client that lives keeps it there.
+#[test]
+fn whatever_was_submitted_has_an_outcome_when_the_state_machine_panics() {
+    let network = Network::new().unwrap();
+    let servers = start_all(&network, &Network::init(&[NodeId(1)]).unwrap());
+    let client = servers[0].client();
+    add(&client, 1);
+    let held = hold(&client);
+    let mut queue = client.queue();
+    queue.submit(0, Serde(UNBEARABLE)).unwrap();
+    // More than are taken in one turn.
+    for token in 1..=5_000 {
+        queue.submit(token, Serde(1)).unwrap();
+    }
+    drop(held);
+    let waiting = thread::spawn(move || {
+        let outcomes = std::iter::from_fn(|| queue.wait());
+        outcomes
+            .filter(|(_, outcome)| outcome == &Err(ClientError::Stopped))
+            .count()
+    });
+    eventually("all outcomes", || waiting.is_finished().then_some(()));
+    assert_eq!(waiting.join().unwrap(), 5_001);
+}
+
+#[test]
+fn whatever_is_submitted_while_the_server_stops_has_an_outcome() {
+    let network = Network::new().unwrap();
+    for _ in 0..8 {
+        let server = start(&network, &Network::init(&[NodeId(1)]).unwrap()[0]);
+        let client = server.client();
+        add(&client, 1);
+        let (told, outcomes) = mpsc::channel();
+        let submits = client.clone();
+        let submitting = thread::spawn(move || {
+            let mut taken = 0;
+            loop {
+                let told = told.clone();
+                match submits.submit(Serde(0), move |reply| told.send(reply).unwrap()) {
+                    Ok(()) => taken += 1,
+                    Err(ClientError::Overloaded) => thread::yield_now(),
+                    Err(error) => {
+                        assert_eq!(error, ClientError::Stopped);
+                        return taken;
+                    }
+                }
+            }
+        });
+        server.shutdown().unwrap();
+        let taken: usize = submitting.join().unwrap();
+        let mut told = 0;
+        eventually("an outcome of each", || {
+            told += outcomes.try_iter().count();
+            (told >= taken).then_some(())
+        });
+        assert!(outcomes.recv().is_err(), "there is one for each");
+        drop(client);
+    }
+}
+
 /// What a follower missed is not in its leader's log any more.
 #[test]
 fn a_node_that_was_away_for_long_receives_a_snapshot() {
@@ -329,7 +406,6 @@ fn a_panic_in_a_state_machine_stops_its_server_and_no_other() {
             }
         });
     }
-    let panicked = StopError::Panicked { thread: "replica" };
-    assert_eq!(servers.remove(1).wait(), Err(panicked));
+    assert_eq!(servers.remove(1).wait(), Err(PANICKED));
     assert!(servers.iter().all(|server| !server.is_stopped()));
 }
