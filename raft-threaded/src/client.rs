@@ -53,7 +53,8 @@ impl<S: StateMachine> Client<S> {
     ///
     /// Whichever thread drives the server calls it, so it must not block, nor wait for another call of a client
     /// of that server: it hands the reply to whoever wants it, and may submit the next command. An executor gets
-    /// a future out of a oneshot channel of its own; a thread that has many commands under way takes a [`Queue`].
+    /// a future out of a oneshot channel of its own; a thread that has many commands under way takes a [`Queue`]. It is
+    /// better not to panic: nobody is told but the log.
     ///
     /// ```
     /// # use raft_core::replica::{Serde, StateMachine};

@@ -6,6 +6,7 @@ mod support;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 
 use raft_core::replica::{ClientSession, RequestError, Serde, SessionId};
@@ -157,6 +158,26 @@ fn a_panic_in_the_state_machine_stops_the_server_and_no_call_hangs() {
     let client = server.client();
     add(&client, 1);
     assert_eq!(client.propose(Serde(1_000)), Err(ClientError::Stopped));
+    let thread = "replica";
+    assert_eq!(server.wait(), Err(StopError::Panicked { thread }));
+}
+
+/// Found by review: whoever was told while the thread unwound, and panicked, ended the process.
+#[test]
+fn a_panic_in_a_callback_beside_one_in_the_state_machine_is_one_server_that_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(&seats(folder.path(), 1)[0]);
+    let client = server.client();
+    add(&client, 1);
+    let (go_on, held) = mpsc::channel();
+    let hold = move |_| held.recv().unwrap();
+    client.submit(Serde(1), hold).unwrap();
+    for _ in 0..2 {
+        client
+            .submit(Serde(1_000), |reply| assert_ne!(reply.unwrap().0, 0))
+            .unwrap();
+    }
+    go_on.send(()).unwrap();
     let thread = "replica";
     assert_eq!(server.wait(), Err(StopError::Panicked { thread }));
 }

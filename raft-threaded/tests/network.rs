@@ -316,6 +316,33 @@ fn whatever_is_submitted_while_the_server_stops_has_an_outcome() {
     }
 }
 
+/// Found by review: a panic while the server ended was one too many, and ended the process.
+#[test]
+fn a_callback_that_panics_takes_neither_server_nor_process_with_it() {
+    let network = Network::new().unwrap();
+    let mut servers = start_all(&network, &Network::init(&[NodeId(1)]).unwrap());
+    let client = servers[0].client();
+    add(&client, 1);
+    let (called, calls) = mpsc::channel();
+    client
+        .submit(Serde(2), move |reply| {
+            called.send(reply).unwrap();
+            panic!("whatever a program does");
+        })
+        .unwrap();
+    assert_eq!(calls.recv().unwrap(), Ok((3, 2)));
+    assert_eq!(client.propose(Serde(3)), Ok((6, 3)), "the server goes on");
+    let held = hold(&client);
+    for command in [UNBEARABLE, 1, 1] {
+        let reckless = |reply: Result<(u64, u64), ClientError>| assert_ne!(reply.unwrap().0, 0);
+        client.submit(Serde(command), reckless).unwrap();
+    }
+    drop(held);
+    assert_eq!(servers.remove(0).wait(), Err(PANICKED));
+    let other = start(&network, &Network::init(&[NodeId(2)]).unwrap()[0]);
+    assert_eq!(sum(&other.client()), (0, 0));
+}
+
 /// What a follower missed is not in its leader's log any more.
 #[test]
 fn a_node_that_was_away_for_long_receives_a_snapshot() {

@@ -1,10 +1,12 @@
 //! Who in this process waits for what became of a request.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use raft_core::RequestId;
 use raft_core::replica::{RequestError, SessionId, Stale, StateMachine};
+use tracing::error;
 
 use crate::error::ClientError;
 use crate::runtime::front::Front;
@@ -29,7 +31,15 @@ enum Complete<R> {
 impl<R> Complete<R> {
     fn with(self, result: Result<R, ClientError>) {
         match self {
-            Self::Call(complete) => complete(result),
+            // Neither the server nor others that wait are to suffer from it; and if the replica's thread unwinds,
+            // one more panic would end the process.
+            Self::Call(complete) => {
+                if catch_unwind(AssertUnwindSafe(|| complete(result))).is_err() {
+                    error!(
+                        "a callback of `Client::submit` panicked, and did not do all that it was to do"
+                    );
+                }
+            }
             // Nobody waits any more: nothing is left to do.
             Self::Queue(token, replies) => drop(replies.send((token, result))),
         }
