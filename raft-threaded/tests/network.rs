@@ -4,13 +4,16 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use raft_core::replica::{Applied, RequestError, Serde, StateMachine};
+use raft_core::wal::{Disk, DiskError};
 use raft_core::{HaltReason, NodeId, Options};
 use raft_threaded::{
-    Client, ClientError, Force, Joiner, JoinerError, MemoryDisk, Network, NetworkOptions, Part,
-    Server, StartError, StopError,
+    Client, ClientError, Force, Joiner, JoinerError, MemoryDisk, MemoryFile, Network,
+    NetworkOptions, Part, Server, StartError, StopError,
 };
 
 use support::{Counter, add, eventually};
@@ -202,6 +205,102 @@ fn a_node_that_was_away_for_long_receives_a_snapshot() {
     eventually("a snapshot", || servers[leader].client().snapshot().ok());
     network.reconnect(THREE[away]);
     assert_eq!(sum(&servers[away].client()), (2_000, 2_001));
+}
+
+/// A disk that has no room for another file while it is full, and counts in vain attempts to make one.
+#[derive(Clone)]
+struct Scarce {
+    disk: MemoryDisk,
+    full: Arc<AtomicBool>,
+    in_vain: Arc<AtomicUsize>,
+}
+
+impl Disk for Scarce {
+    type File = MemoryFile;
+
+    fn open(&mut self, name: &str) -> Result<MemoryFile, DiskError> {
+        self.disk.open(name)
+    }
+
+    fn create(&mut self, name: &str) -> Result<MemoryFile, DiskError> {
+        if self.full.load(Ordering::SeqCst) {
+            self.in_vain.fetch_add(1, Ordering::SeqCst);
+            let name = name.to_string();
+            return Err(DiskError::Full { name });
+        }
+        self.disk.create(name)
+    }
+
+    fn length(&mut self, file: &MemoryFile) -> Result<u64, DiskError> {
+        self.disk.length(file)
+    }
+
+    fn read_at(&mut self, file: &MemoryFile, at: u64, into: &mut [u8]) -> Result<usize, DiskError> {
+        self.disk.read_at(file, at, into)
+    }
+
+    fn write_at(&mut self, file: &MemoryFile, at: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.disk.write_at(file, at, bytes)
+    }
+
+    fn sync(&mut self, file: &MemoryFile) -> Result<(), DiskError> {
+        self.disk.sync(file)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+        self.disk.remove(name)
+    }
+
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        self.disk.list()
+    }
+
+    fn sync_directory(&mut self) -> Result<(), DiskError> {
+        self.disk.sync_directory()
+    }
+}
+
+/// Found by review: all that was asked for was written, so nobody looked at the disk again, and a cluster of one
+/// refused writes for ever.
+#[test]
+fn a_server_on_a_full_disk_takes_writes_again_when_there_is_room() {
+    let network = Network::new().unwrap();
+    let disk = Scarce {
+        disk: Network::init(&[NodeId(1)]).unwrap().remove(0),
+        full: Arc::default(),
+        in_vain: Arc::default(),
+    };
+    let started = network.start(NetworkOptions::default(), disk.clone(), Counter::default());
+    let server = started.unwrap();
+    let client = server.client();
+    add(&client, 1);
+    disk.full.store(true, Ordering::SeqCst);
+    let mut queue = client.queue();
+    eventually("a full disk", || {
+        for token in 0..500 {
+            queue.submit(token, Serde(0)).unwrap();
+        }
+        while queue.wait().is_some() {}
+        (server.status()?.disk == "full").then_some(())
+    });
+    let refused = client.propose(Serde(2));
+    assert!(
+        matches!(
+            &refused,
+            Err(ClientError::Request(RequestError::Rejected(_)))
+        ),
+        "{refused:?}"
+    );
+    let before = disk.in_vain.load(Ordering::SeqCst);
+    let tries = || (disk.in_vain.load(Ordering::SeqCst) > before + 2).then_some(());
+    eventually("a look at the disk though nothing happens", tries);
+    disk.full.store(false, Ordering::SeqCst);
+    let taken = eventually("a write", || client.propose(Serde(2)).ok());
+    assert_eq!(taken.0, 3);
 }
 
 /// One that bears no command, on one node only.

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use crossbeam_channel::Sender;
 use crossbeam_utils::Backoff;
 use mio::{Events, Poll};
-use raft_core::Time;
+use raft_core::{DiskHealth, Time};
 use tracing::error;
 
 use crate::error::StopError;
@@ -40,6 +40,11 @@ where
     F: Front<S>,
 {
     fn turn(&mut self, events: &Events) -> Next {
+        // The log has no thread that would look for room, and a node that refuses writes gives it nothing to do. A
+        // member of a cluster has a turn every so often, though nothing happens.
+        if self.replica.status().disk == DiskHealth::Full {
+            self.log.try_again();
+        }
         Self::turn(self, events)
     }
 }

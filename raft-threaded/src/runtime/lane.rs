@@ -15,6 +15,9 @@ pub(crate) trait Lane: Send {
 
     /// Does what was handed over, unless another thread does.
     fn work(&mut self);
+
+    /// Looks whether a full disk has room again, and does what waits for it, unless another thread does.
+    fn try_again(&mut self);
 }
 
 /// The log has a thread of its own.
@@ -24,12 +27,14 @@ impl Lane for Sender<LogJob> {
     }
 
     fn work(&mut self) {}
+
+    fn try_again(&mut self) {}
 }
 
 /// The log is written by whoever asks: a disk that nobody waits for is not worth a thread.
 ///
 /// Nothing is written about a log at rest while it is in use, because that tells damage to its last record only,
-/// and would cost as much as the record. A full disk is tried again whenever there is work to do.
+/// and would cost as much as the record.
 pub(crate) struct AtOnce<D: Disk> {
     /// Nothing once it failed or was closed.
     log: Option<LogWork<D>>,
@@ -66,7 +71,13 @@ where
     }
 
     fn work(&mut self) {
-        if let Some(log) = self.log.as_mut().filter(|log| log.is_asked())
+        if self.log.as_ref().is_some_and(LogWork::is_asked) {
+            self.try_again();
+        }
+    }
+
+    fn try_again(&mut self) {
+        if let Some(log) = &mut self.log
             && !log.work()
         {
             self.log = None;
