@@ -19,8 +19,9 @@ use super::hello::Introduction;
 use super::{Inquiry, Transport, TransportEvent};
 use crate::runtime::inbox::Bell;
 
-/// Messages that may wait for one node. They share the entries of their sender's log, so it is their number that
-/// takes memory.
+/// Messages that may wait for one node. Most share the entries of their sender's log, so it is their number that
+/// takes memory; commands that are handed to the leader and parts of snapshots have bytes of their own, of which
+/// there are only as many under way as the node's options allow.
 const WAITING_MAX: usize = 4_096;
 
 /// Where the nodes of a process leave messages for each other.
@@ -94,9 +95,18 @@ impl Exchange {
         })
     }
 
-    /// From now on a node neither hears anybody nor is heard.
+    /// From now on a node neither hears anybody nor is heard: what is on its way is lost, too.
     pub(crate) fn cut_off(&self, node: NodeId) {
-        self.desks().cut_off.insert(node);
+        let mut desks = self.desks();
+        desks.cut_off.insert(node);
+        for desk in desks.desks.values_mut() {
+            if desk.owner.identity.member.node == node {
+                desk.waiting.clear();
+            } else {
+                desk.waiting
+                    .retain(|envelope| envelope.from.member.node != node);
+            }
+        }
     }
 
     /// It does again.
@@ -347,6 +357,20 @@ mod tests {
                 .who_is(&address_of(NodeId(2)), Duration::ZERO)
                 .is_err()
         );
+    }
+
+    /// Found by review: what lay there already was still heard.
+    #[test]
+    fn what_was_on_its_way_from_or_to_a_node_that_is_cut_off_is_lost() {
+        let (exchange, poll, [mut one, mut two, mut three]) = exchange([1, 2, 3]);
+        let members = [&one, &two].map(|port| port.identity().member);
+        assert!(send(&mut one, &poll, members[1], 1).is_empty());
+        assert!(send(&mut two, &poll, members[0], 2).is_empty());
+        assert!(send(&mut three, &poll, members[1], 3).is_empty());
+        exchange.cut_off(NodeId(1));
+        exchange.reconnect(NodeId(1));
+        assert_eq!(received(&mut one, &poll), [0; 0]);
+        assert_eq!(received(&mut two, &poll), [0, 1, 2], "the third was heard");
     }
 
     #[test]
