@@ -51,8 +51,11 @@ impl<S: StateMachine> Client<S> {
     /// Replicates a command without waiting: `done` is called with the state machine's reply, or why there is none,
     /// exactly once.
     ///
-    /// Whichever thread drives the server calls it, so it must not block, nor wait for another call of a client
-    /// of that server: it hands the reply to whoever wants it, and may submit the next command. An executor gets
+    /// Whichever thread drives the server calls it, and the server stands still meanwhile; in a
+    /// [`Network`](crate::Network) all of its servers do. So it must not block, nor wait for any of those servers:
+    /// no other call of a [`Client`] but this one, no [`Queue::wait`], no [`Server`](crate::Server) shut down, waited
+    /// for or dropped, and in a network none started, nor the network dropped. It hands the reply to whoever wants
+    /// it, and may submit the next command, here or to a queue. An executor gets
     /// a future out of a oneshot channel of its own; a thread that has many commands under way takes a [`Queue`]. It is
     /// better not to panic: nobody is told but the log.
     ///
@@ -183,7 +186,11 @@ impl<S: StateMachine> Client<S> {
     pub(crate) fn put(&self, call: Call<S>) -> Result<(), ClientError> {
         let (call, error) = match self.doors.calls.put(call) {
             Ok(()) => return Ok(()),
-            Err(TrySendError::Full(call)) => (call, ClientError::Overloaded),
+            Err(TrySendError::Full(call)) => {
+                // It may be full of what nobody told the server of.
+                self.ring();
+                (call, ClientError::Overloaded)
+            }
             Err(TrySendError::Disconnected(call)) => (call, ClientError::Stopped),
         };
         if let Call::Submit(_, completion) = call {
