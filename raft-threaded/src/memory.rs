@@ -7,7 +7,11 @@ use raft_core::wal::{Disk, DiskError};
 
 /// A directory of files in memory; clones share it, and it stays for as long as one of them does.
 ///
-/// So a server can be stopped and started again with all that it had. Nothing is lost by anything but the end of
+/// So a server can be stopped and started again with all that it had. Nothing keeps two servers from running on one
+/// at a time, which spoils both: the next is started when the former was waited for, shut down or dropped, and
+/// [`Server::is_stopped`](crate::Server::is_stopped) alone does not say so.
+///
+///  Nothing is lost by anything but the end of
 /// the process, so a sync has nothing to do. It has room for whatever there is memory for.
 ///
 /// ```

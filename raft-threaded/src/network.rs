@@ -30,6 +30,10 @@ use crate::transport::in_process::{Exchange, address_of};
 /// before there is a second machine. Everything else is as with sockets and files: members come and go, leaders
 /// are replaced, a server that is stopped goes on from its disk.
 ///
+/// Its servers stand still while any state machine of theirs is at work, or a callback of
+/// [`Client::submit`](crate::Client::submit): neither may wait for one of them, nor start, stop or drop any, nor drop
+/// the network.
+///
 /// The servers stay when the network is dropped; only no further one can be started in it.
 ///
 /// ```
@@ -80,6 +84,21 @@ pub struct Network {
 }
 
 /// How a server in a [`Network`] behaves.
+///
+/// ```
+/// use raft_core::{Options, Span};
+/// use raft_threaded::NetworkOptions;
+///
+/// let defaults = NetworkOptions::default();
+/// let options = NetworkOptions {
+///     node: Options {
+///         election_timeout: Span::from_millis(500),
+///         ..defaults.node
+///     },
+///     ..defaults
+/// };
+/// assert!(options.node.validate().is_ok());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct NetworkOptions {
     /// How the node behaves; the unit of its times is the nanosecond.
@@ -134,8 +153,17 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// If a node is named twice.
+    /// [`StartError::SameAddress`] if a node is named twice, because its id is its address here;
+    /// [`StartError::System`] if the operating system has no randomness.
     pub fn init(nodes: &[NodeId]) -> Result<Vec<MemoryDisk>, StartError> {
+        let twin = |(place, node)| nodes[..place].contains(node).then_some(*node);
+        if let Some(node) = nodes.iter().enumerate().find_map(twin) {
+            return Err(StartError::SameAddress {
+                address: address_of(node),
+                first: node,
+                second: node,
+            });
+        }
         init_in_memory(nodes)
     }
 
@@ -162,7 +190,8 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// If the disk holds no usable log, or the node runs in this network already.
+    /// If the disk holds no usable log or fails, an option is out of its range, the node runs in this network
+    /// already, or the operating system has no thread, poller or randomness.
     pub fn start<S, D>(
         &self,
         mut options: NetworkOptions,
@@ -224,8 +253,8 @@ impl Network {
         Ok(Server::hosted(introduction.identity, doors, ended, threads))
     }
 
-    /// From now on a node neither hears anybody nor is heard, as if its network were down; its own clients still
-    /// reach it.
+    /// From now on a node neither hears anybody nor is heard, as if its network were down; what is on its way is
+    /// lost, besides what a server is taking in at this very moment. Its own clients still reach it.
     pub fn cut_off(&self, node: NodeId) {
         self.exchange.cut_off(node);
     }

@@ -149,7 +149,10 @@ fn a_node_runs_once_and_again_when_it_has_stopped() {
     let twins = Network::init(&[NodeId(1), NodeId(1)]);
     assert!(matches!(
         twins,
-        Err(StartError::Running { node: NodeId(1) })
+        Err(StartError::SameAddress {
+            second: NodeId(1),
+            ..
+        })
     ));
 }
 
