@@ -56,8 +56,8 @@ impl<S: StateMachine> Client<S> {
     /// no other call of a [`Client`] but this one, no [`Queue::wait`], no [`Server`](crate::Server) shut down, waited
     /// for or dropped, and in a network none started, nor the network dropped. It hands the reply to whoever wants
     /// it, and may submit the next command, here or to a queue. An executor gets
-    /// a future out of a oneshot channel of its own; a thread that has many commands under way takes a [`Queue`]. It is
-    /// better not to panic: nobody is told but the log.
+    /// a future out of a oneshot channel of its own; a thread that has many commands under way takes a [`Queue`].
+    /// It is better not to panic: nobody is told but the log.
     ///
     /// ```
     /// # use raft_core::replica::{Serde, StateMachine};
