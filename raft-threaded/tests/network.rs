@@ -12,11 +12,11 @@ use raft_core::replica::{Applied, RequestError, Serde, StateMachine};
 use raft_core::wal::{Disk, DiskError};
 use raft_core::{HaltReason, NodeId, Options};
 use raft_threaded::{
-    Client, ClientError, Force, Joiner, JoinerError, MemoryDisk, MemoryFile, Network,
-    NetworkOptions, Part, Server, StartError, StopError,
+    ClientError, Force, Joiner, JoinerError, MemoryDisk, MemoryFile, Network, NetworkOptions, Part,
+    Server, StartError, StopError,
 };
 
-use support::{Counter, add, eventually};
+use support::{Counter, add, eventually, leader, sum};
 
 const PANICKED: StopError = StopError::Panicked { thread: "replica" };
 const THREE: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
@@ -28,16 +28,6 @@ fn start(network: &Network, disk: &MemoryDisk) -> Server<Counter> {
 
 fn start_all(network: &Network, disks: &[MemoryDisk]) -> Vec<Server<Counter>> {
     disks.iter().map(|disk| start(network, disk)).collect()
-}
-
-/// The place of the server that leads.
-fn leader(servers: &[Server<Counter>]) -> usize {
-    let leads = |server: &Server<Counter>| server.status().is_some_and(|s| s.is_leader());
-    eventually("a leader", || servers.iter().position(leads))
-}
-
-fn sum(client: &Client<Counter>) -> (u64, u64) {
-    eventually("an answer", || client.query(()).ok())
 }
 
 #[test]

@@ -11,7 +11,7 @@ use raft_core::NodeId;
 use raft_core::replica::Serde;
 use raft_threaded::{Client, ClientError, Network, NetworkOptions, Server, StopError};
 
-use support::{Counter, add, eventually};
+use support::{Counter, add, eventually, leader, sum};
 
 const THREE: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 /// A command that the counter cannot bear.
@@ -25,16 +25,6 @@ fn start_all(network: &Network, nodes: &[NodeId]) -> Vec<Server<Counter>> {
         network.start(options, disk, machine).unwrap()
     });
     started.collect()
-}
-
-/// The place of the server that leads.
-fn leader(servers: &[Server<Counter>]) -> usize {
-    let leads = |server: &Server<Counter>| server.status().is_some_and(|s| s.is_leader());
-    eventually("a leader", || servers.iter().position(leads))
-}
-
-fn sum(client: &Client<Counter>) -> (u64, u64) {
-    eventually("an answer", || client.query(()).ok())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use raft_core::{Body, HaltReason, HardState, Index, Input, RoleKind, Span, Term}
 
 use super::subject::{
     Subject, append, bodies, halted, id, log, member, persists, read_of, request_vote, sent,
-    session,
+    session, written_state,
 };
 
 fn granted(actions: &[raft_core::Action]) -> Option<bool> {
@@ -172,12 +172,7 @@ fn a_rejection_with_a_higher_term_is_adopted_without_its_vote() {
     let question = sent(&asking).next().unwrap().session;
     let actions = subject.receive(2, 9, question, Body::PreVoteReply { granted: false });
     assert_eq!((subject.role(), subject.term()), (RoleKind::Follower, 9));
-    let state = persists(&actions)
-        .next()
-        .unwrap()
-        .hard_state
-        .as_ref()
-        .unwrap();
+    let state = written_state(&actions);
     assert_eq!(state.voted_for, None);
 }
 

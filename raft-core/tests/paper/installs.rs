@@ -8,7 +8,7 @@ use raft_core::{
 use super::snapshots::{follower, install, matched, offer};
 use super::subject::{
     Subject, append, applied, bodies, command, fetching, halted, id, log, member, outcomes,
-    persists, restores, sent, session, snapshot,
+    persists, restores, sent, session, snapshot, written_state,
 };
 
 /// The log never has a hole, and nothing is claimed that a crash could take back. // S62, S4, S04
@@ -132,12 +132,7 @@ fn a_snapshot_replaces_the_membership_whatever_the_log_said() {
 fn an_install_lowers_no_term_and_keeps_the_vote() {
     let mut subject = follower(3, 3);
     let written = install(&mut subject, snapshot(4, 7));
-    let state = persists(&written)
-        .next()
-        .unwrap()
-        .hard_state
-        .as_ref()
-        .unwrap();
+    let state = written_state(&written);
     assert_eq!((state.term, subject.term()), (Term(5), 5));
     assert_eq!(subject.node.status().leader, Some(member(2)));
 }
@@ -154,12 +149,7 @@ fn whoever_installs_a_snapshot_is_at_least_in_the_term_in_which_it_was_known_to_
             ..snapshot(4, 7)
         },
     );
-    let state = persists(&written)
-        .next()
-        .unwrap()
-        .hard_state
-        .as_ref()
-        .unwrap();
+    let state = written_state(&written);
     assert_eq!((state.term, subject.term()), (Term(8), 8));
     assert_eq!(matched(&subject.persisted(&written)), None);
     let old = subject.receive(2, 5, session(5), append(id(5, 7), 7, vec![]));

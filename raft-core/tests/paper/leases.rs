@@ -7,7 +7,7 @@ use raft_core::{
 
 use super::subject::{
     Subject, append, bodies, id, lease_read_of, member, outcomes, persists, request_vote, round_of,
-    sent, session,
+    sent, session, written_state,
 };
 
 const PROMISE: Span = Span::from_millis(200);
@@ -86,12 +86,7 @@ fn a_promise_is_durable_before_anybody_is_told_of_it() {
     subject.settle(Input::Receive(append));
     let first = subject.receive(2, 1, session(1), asking(1, PROMISE));
     assert_eq!(promise_in(&first), Some(Span(0)));
-    let written = persists(&first)
-        .next()
-        .unwrap()
-        .hard_state
-        .as_ref()
-        .unwrap();
+    let written = written_state(&first);
     assert_eq!(written.promised, PROMISE);
     let early = subject.receive(2, 1, session(1), asking(2, PROMISE));
     assert_eq!(promise_in(&early), Some(Span(0)));

@@ -421,6 +421,12 @@ pub(crate) fn persists(actions: &[Action]) -> impl Iterator<Item = &Persist> {
     })
 }
 
+/// What the first write says of term, vote and promises.
+pub(crate) fn written_state(actions: &[Action]) -> HardState {
+    let write = persists(actions).next().unwrap();
+    *write.hard_state.clone().unwrap()
+}
+
 /// The indexes handed to the state machine.
 pub(crate) fn applied(actions: &[Action]) -> Vec<u64> {
     let entries = actions.iter().filter_map(|action| match action {

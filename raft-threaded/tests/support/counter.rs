@@ -2,7 +2,7 @@
 
 use raft_core::Bytes;
 use raft_core::replica::{Applied, RequestError, Serde, StateMachine, decode_reply, encode_reply};
-use raft_threaded::{Client, ClientError};
+use raft_threaded::{Client, ClientError, Server};
 
 use super::eventually;
 
@@ -58,4 +58,15 @@ pub fn add(client: &Client<Counter>, amount: u64) -> (u64, u64) {
         Err(ClientError::Request(RequestError::Rejected(_) | RequestError::Superseded(_))) => None,
         Err(error) => panic!("{error}"),
     })
+}
+
+/// The place of the server that leads.
+pub fn leader(servers: &[Server<Counter>]) -> usize {
+    let leads = |server: &Server<Counter>| server.status().is_some_and(|s| s.is_leader());
+    eventually("a leader", || servers.iter().position(leads))
+}
+
+/// The sum, and how many took part in it, as soon as somebody can answer.
+pub fn sum(client: &Client<Counter>) -> (u64, u64) {
+    eventually("an answer", || client.query(()).ok())
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use self::client::{Client, Value, request};
 pub use self::cluster::Cluster;
-pub use self::counter::{Counter, add};
+pub use self::counter::{Counter, add, leader, sum};
 pub use self::gate::{Gate, Held};
 pub use self::node::Node;
 
