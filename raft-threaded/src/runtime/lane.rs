@@ -42,7 +42,7 @@ pub(crate) struct AtOnce<D: Disk> {
 
 impl<D: Disk> AtOnce<D> {
     /// Takes over a log; `events` must have room for what one round of jobs answers.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         wal: Wal<D>,
         events: Outlet<LogEvent>,
         snapshots: Receiver<Infallible>,

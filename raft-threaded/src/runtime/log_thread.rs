@@ -15,6 +15,7 @@ use raft_core::{
 use tracing::{error, info, warn};
 
 use crate::runtime::inbox::Outlet;
+use crate::runtime::read_ahead::ReadAhead;
 
 /// What the log thread is asked to do.
 #[derive(Debug)]
@@ -95,6 +96,8 @@ pub(crate) fn run<D: Disk>(
         }
         if quiet {
             thread.rest();
+        } else {
+            thread.look_ahead();
         }
         if closing {
             thread.close();
@@ -111,6 +114,7 @@ pub(super) struct LogWork<D: Disk> {
     snapshots: Receiver<Infallible>,
     waiting: VecDeque<Work>,
     reads: Vec<ReadLog>,
+    ahead: ReadAhead,
     unsynced: Option<WriteId>,
     full: bool,
     /// The log says that it is at rest.
@@ -123,7 +127,7 @@ pub(super) struct LogWork<D: Disk> {
 }
 
 impl<D: Disk> LogWork<D> {
-    pub(super) const fn new(
+    pub(super) fn new(
         wal: Wal<D>,
         events: Outlet<LogEvent>,
         snapshots: Receiver<Infallible>,
@@ -134,6 +138,7 @@ impl<D: Disk> LogWork<D> {
             snapshots,
             waiting: VecDeque::new(),
             reads: Vec::new(),
+            ahead: ReadAhead::default(),
             unsynced: None,
             full: false,
             rests: false,
@@ -223,6 +228,7 @@ impl<D: Disk> LogWork<D> {
         while let Some(work) = self.waiting.front() {
             // Each of them takes the place of what the log said about its rest.
             self.rests = false;
+            self.ahead.follow(work);
             result = match work {
                 Work::Persist(persist) => {
                     let appended = self.wal.append(persist);
@@ -272,6 +278,7 @@ impl<D: Disk> LogWork<D> {
     /// Nothing came for a while: damage to what was written last shows from now on. Should this fail, so will the
     /// next write, and tell.
     fn rest(&mut self) {
+        self.ahead.forget();
         if self.rests || !self.prepared || self.unsynced.is_some() {
             return;
         }
@@ -283,9 +290,14 @@ impl<D: Disk> LogWork<D> {
 
     fn answer_reads(&mut self) {
         for read in self.reads.drain(..) {
-            let outcome = self.wal.read(&read);
+            let outcome = self.ahead.read(&read, &mut self.wal);
             self.events.send(LogEvent::Read(read.ticket, outcome));
         }
+    }
+
+    /// Reads on, while whoever asked makes use of what was read.
+    fn look_ahead(&mut self) {
+        self.ahead.look(&mut self.wal);
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod lane;
 pub(crate) mod log_thread;
 mod news;
 pub(crate) mod order;
+mod read_ahead;
 mod receive_failures;
 pub(crate) mod replica_thread;
 mod request;
