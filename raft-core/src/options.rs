@@ -126,9 +126,9 @@ pub struct Options {
     ///
     /// Default 256 KiB; legal 1 B to 8 MiB.
     pub snapshot_chunk_bytes: u64,
-    /// How many parts of a snapshot may be asked for at once.
+    /// How many parts of a snapshot may be asked for at once: they fill the way while each part is written.
     ///
-    /// Default 4; legal 1 to 64.
+    /// Default 16; legal 1 to 64.
     pub snapshot_chunks_max: u32,
     /// How many bytes of a snapshot are fetched in one unit of `election_timeout`; zero for as many as
     /// come.
@@ -184,7 +184,7 @@ impl Default for Options {
             compact_keep_bytes: 16 * MIB,
             compact_wait_bytes_max: 256 * MIB,
             snapshot_chunk_bytes: MIB / 4,
-            snapshot_chunks_max: 4,
+            snapshot_chunks_max: 16,
             snapshot_bytes_per_timeout: 0,
             session_timeout: Span::from_millis(3_600_000),
             sessions_max: 65_536,
