@@ -133,8 +133,9 @@ enum Other {
     },
     /// Whether writes stay as fast, and data folders as small, from an empty log on.
     ///
-    /// 50 clients write 128 B each, 16 pipelined, in slices of as many writes each. Every setting is as it is by
-    /// default.
+    /// 50 clients write, 16 pipelined, in slices of as many writes each. Every setting is as it is by default. After
+    /// each slice a new cluster bears a tenth of it, so that a machine that gets slower is told from a cluster that
+    /// does.
     Growth {
         /// How many GB are written to the log of each node.
         #[arg(long, value_name = "GB", default_value_t = 50,
@@ -144,9 +145,13 @@ enum Other {
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(2..=1_000))]
         slices: u64,
         /// How many different keys there are.
-        #[arg(long, value_name = "N", default_value_t = 100_000,
+        #[arg(long, value_name = "N", default_value_t = 20_000,
               value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
         keys: u64,
+        /// How long each value is.
+        #[arg(long, value_name = "N", default_value_t = 1_024,
+              value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        value_bytes: u64,
         #[command(flatten)]
         place: Place,
     },
@@ -252,12 +257,14 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             gigabytes,
             slices,
             keys,
+            value_bytes,
             place,
         }) => {
             let plan = growth::Plan {
                 gigabytes: *gigabytes,
                 slices: *slices,
                 keys: *keys,
+                value_bytes: *value_bytes,
             };
             growth::run(&place.scene(&[Build::Default])?, plan)
         }
