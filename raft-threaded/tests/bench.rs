@@ -1,5 +1,6 @@
 //! `raft-kv bench`: a load on real servers, and on some that misbehave.
 
+#![cfg(feature = "raft-kv")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;

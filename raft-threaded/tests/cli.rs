@@ -1,5 +1,6 @@
 //! What the program says to whoever types: help, errors, and how it ends.
 
+#![cfg(feature = "raft-kv")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;

@@ -1,5 +1,6 @@
 //! `raft-kv init`: what it makes, and what it refuses to make.
 
+#![cfg(feature = "raft-kv")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;

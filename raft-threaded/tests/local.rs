@@ -1,5 +1,6 @@
 //! `raft-kv local`: a whole cluster on this machine.
 
+#![cfg(feature = "raft-kv")]
 #![expect(
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,

@@ -1,5 +1,6 @@
 //! Clusters of real processes that grow, shrink and lose members, as their operators order it.
 
+#![cfg(feature = "raft-kv")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;

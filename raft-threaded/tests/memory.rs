@@ -1,6 +1,6 @@
 //! What real processes hold in memory while one of them is dead and writes never end.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(feature = "raft-kv", target_os = "linux"))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;

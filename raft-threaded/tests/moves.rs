@@ -1,5 +1,6 @@
 //! Members that move to another address, and operators who mistake it.
 
+#![cfg(feature = "raft-kv")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;

@@ -1,5 +1,6 @@
 //! Real processes, killed without warning: nothing that was acknowledged is lost.
 
+#![cfg(feature = "raft-kv")]
 #![expect(
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,

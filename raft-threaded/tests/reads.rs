@@ -1,5 +1,6 @@
 //! Reads of every kind, as clients of real processes choose them.
 
+#![cfg(feature = "raft-kv")]
 #![expect(
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,

@@ -1,5 +1,6 @@
 //! `raft-kv serve`: what a node starts with, and what it refuses to start on.
 
+#![cfg(feature = "raft-kv")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;

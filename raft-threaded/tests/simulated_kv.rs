@@ -1,6 +1,7 @@
 //! The key-value store in the simulator, as any user's state machine would be: crashes, power loss,
 //! partitions, full disks, and every answer compared with a store that never fails.
 
+#![cfg(feature = "raft-kv")]
 use bytes::Bytes;
 use raft_core::Span;
 use raft_sim::{Draw, Profile, Request, Simulation, Workload};

@@ -1,5 +1,6 @@
 //! Survivors that go on alone.
 
+#![cfg(feature = "raft-kv")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;

@@ -1,5 +1,6 @@
 //! Orders to nodes that are stopped, by their data folders.
 
+#![cfg(feature = "raft-kv")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;

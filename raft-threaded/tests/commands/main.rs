@@ -1,5 +1,6 @@
 //! Every command as a client sees it, against a real node.
 
+#![cfg(feature = "raft-kv")]
 #![expect(
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
