@@ -6,10 +6,14 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
 use crossbeam_utils::Backoff;
 use mio::{Registry, Token, Waker};
+
+/// How often whoever waits for room looks whether that has come to an end.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The sending side; clones share the channel.
 #[derive(Debug)]
@@ -161,6 +165,25 @@ impl<T> Outlet<T> {
         sent
     }
 
+    /// Hands over, waiting for room until there is an end to it; false if nobody takes it.
+    pub(crate) fn send_until(&self, mut thing: T, ended: impl Fn() -> bool) -> bool {
+        let Some(within) = self.gate.enter() else {
+            return false;
+        };
+        let sent = loop {
+            match self.sender.send_timeout(thing, LOOK) {
+                Ok(()) => break true,
+                Err(SendTimeoutError::Timeout(back)) if !ended() => thing = back,
+                Err(SendTimeoutError::Timeout(_) | SendTimeoutError::Disconnected(_)) => {
+                    break false;
+                }
+            }
+        };
+        drop(within);
+        self.ring();
+        sent
+    }
+
     /// Hands over if there is room, and leaves it to the caller to say so.
     pub(crate) fn put(&self, thing: T) -> Result<(), TrySendError<T>> {
         let Some(_within) = self.gate.enter() else {
@@ -204,6 +227,7 @@ impl<T> Drop for Inbox<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
     use std::thread;
 
     use super::*;
@@ -219,6 +243,19 @@ mod tests {
         let refused = outlet.put(Arc::clone(&thing));
         assert!(matches!(refused, Err(TrySendError::Disconnected(_))));
         assert!(!outlet.send(Arc::clone(&thing)));
+    }
+
+    #[test]
+    fn whoever_waits_for_room_goes_when_it_is_told_to() {
+        let (outlet, inbox) = silent(1);
+        assert!(outlet.send_until(1, || false), "there is room");
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| outlet.send_until(2, || ended.load(Ordering::SeqCst)));
+            ended.store(true, Ordering::SeqCst);
+            assert!(!waiting.join().unwrap());
+        });
+        assert_eq!((inbox.take(), inbox.take()), (Some(1), None));
     }
 
     /// It may be waiting for room, or be about to look for some.

@@ -70,7 +70,9 @@ pub(crate) fn run<I: Image, D: Disk>(
             break;
         }
         let event = carry_out(&mut store, job, ending);
-        if event.is_some_and(|event| !events.send(event)) {
+        // Whoever told it to end may be waiting for that, and take nothing meanwhile.
+        let ended = || ending.load(Ordering::SeqCst);
+        if event.is_some_and(|event| !events.send_until(event, ended)) {
             break;
         }
     }
@@ -173,5 +175,40 @@ fn received<I>(id: EntryId, result: Result<SnapshotEvent<I>, SnapshotError>) -> 
             }
             SnapshotEvent::NotReceived(id)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use raft_core::replica::Serde;
+    use raft_core::{Index, Term};
+
+    use super::*;
+    use crate::memory::MemoryDisk;
+    use crate::runtime::inbox::silent;
+
+    /// A server without sockets wipes its log in the thread that takes what these tell.
+    #[test]
+    fn a_thread_that_is_told_to_end_does_so_though_nobody_takes_what_it_tells() {
+        let store = SnapshotStore::open(MemoryDisk::new()).unwrap();
+        let (jobs, taken) = crossbeam_channel::unbounded::<SnapshotJob<Serde<()>>>();
+        let (outlet, inbox) = silent(1);
+        let ending = Arc::new(AtomicBool::new(false));
+        for index in 1..=3 {
+            let (term, index) = (Term(1), Index(index));
+            jobs.send(SnapshotJob::BeginReceive(EntryId { term, index }, 10))
+                .unwrap();
+        }
+        thread::scope(|scope| {
+            let working = scope.spawn(|| run(store, &taken, &outlet, &ending));
+            while taken.len() > 1 {
+                thread::yield_now();
+            }
+            ending.store(true, Ordering::SeqCst);
+            working.join().unwrap();
+        });
+        assert!(inbox.take().is_some());
     }
 }
