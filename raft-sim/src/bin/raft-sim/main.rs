@@ -14,6 +14,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Every event brings some small pieces of memory, and frees others.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Sweeps simulated Raft clusters through faults, and shows what went wrong.
 ///
 /// Start with `raft-sim run --seeds 0..200`. Everything that happens in a run is decided by its seed: what
