@@ -58,12 +58,22 @@ impl<V> ByMember<V> {
         self.list.binary_search_by_key(&member, |(other, _)| *other)
     }
 
+    #[inline(always)]
     pub(crate) fn get(&self, member: Member) -> Option<&V> {
+        if self.list.len() <= FEW {
+            let mut list = self.list.iter();
+            return list.find_map(|(other, value)| (*other == member).then_some(value));
+        }
         let place = self.place(member).ok()?;
         self.list.get(place).map(|(_, value)| value)
     }
 
+    #[inline(always)]
     pub(crate) fn get_mut(&mut self, member: Member) -> Option<&mut V> {
+        if self.list.len() <= FEW {
+            let mut list = self.list.iter_mut();
+            return list.find_map(|(other, value)| (*other == member).then_some(value));
+        }
         let place = self.place(member).ok()?;
         self.list.get_mut(place).map(|(_, value)| value)
     }
@@ -120,6 +130,18 @@ impl<V> ByMember<V> {
 
     pub(crate) fn values(&self) -> impl ExactSizeIterator<Item = &V> {
         self.list.iter().map(|(_, value)| value)
+    }
+
+    /// What is taken of each value, and one more.
+    pub(crate) fn values_and<T: Copy>(
+        &self,
+        one: T,
+        of: impl Fn(&V) -> T,
+    ) -> impl ExactSizeIterator<Item = T> {
+        (0..self.list.len() + 1).map(move |place| match self.list.get(place) {
+            Some((_, value)) => of(value),
+            None => one,
+        })
     }
 
     pub(crate) fn values_mut(&mut self) -> impl ExactSizeIterator<Item = &mut V> {

@@ -26,6 +26,7 @@ impl Inflight {
     /// # Panics
     ///
     /// If it does not lie above the one sent before.
+    #[inline(always)]
     pub fn sent(&mut self, last: Index, bytes: u64) {
         assert!(
             self.window.back().is_none_or(|(before, _)| *before < last),
@@ -36,6 +37,7 @@ impl Inflight {
     }
 
     /// Everything up to `matched` has arrived; what was sent after it stays.
+    #[inline(always)]
     pub fn acknowledged(&mut self, matched: Index) {
         let Some(window) = self.window.made() else {
             return;

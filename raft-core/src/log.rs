@@ -141,15 +141,16 @@ impl Log {
     }
 
     /// Adds entries, which are not durable yet, and which others have to be handed just so.
-    pub(crate) fn append_run(&mut self, entries: &Arc<[Entry]>) {
+    #[inline(always)]
+    pub(crate) fn append_run(&mut self, entries: Arc<[Entry]>) {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return;
         };
         self.close(self.open.entries.len());
-        let run = Run::new(entries.clone());
         let ids = entries.iter().map(|entry| entry.id);
         self.terms.append_run(first.id, last.id, ids);
-        let sizes = entries.iter().map(Entry::memory_bytes);
+        let run = Run::new(entries);
+        let sizes = run.entries().iter().map(Entry::memory_bytes);
         self.sizes.appended(sizes, run.sums().memory);
         self.tail_bytes += run.sums().memory;
         self.undurable_bytes += run.sums().memory;
@@ -164,7 +165,13 @@ impl Log {
         let open = self.open.make();
         let run = if count == open.entries.len() {
             let sums = core::mem::take(&mut open.sums);
-            Run::with_sums(open.entries.drain(..).collect(), sums)
+            // Many commands come alone, and one need not be counted.
+            let alone = if count == 1 { open.entries.pop() } else { None };
+            let entries: Arc<[Entry]> = match alone {
+                Some(alone) => Arc::new([alone]),
+                None => open.entries.drain(..).collect(),
+            };
+            Run::with_sums(entries, sums)
         } else {
             let run = Run::new(open.entries.drain(..count).collect());
             open.sums.subtract(run.sums());
@@ -173,6 +180,7 @@ impl Log {
         self.push_run(run);
     }
 
+    #[inline(always)]
     fn push_run(&mut self, run: Run) {
         if self.runs.capacity() == 0 {
             // Many logs never have a second one.
@@ -250,6 +258,7 @@ impl Log {
     }
 
     /// Entries up to `durable` are on disk.
+    #[inline(always)]
     pub(crate) fn set_durable(&mut self, durable: Index) {
         assert!(durable >= self.durable, "what is durable stays so");
         assert!(
@@ -289,20 +298,40 @@ impl Log {
 
     /// Entries from `from`, which is in memory, up to `to`, but not past `bytes_max` unless the first
     /// alone is; and their bytes.
+    #[inline(always)]
     pub(crate) fn slice(&mut self, from: Index, to: Index, bytes_max: u64) -> (Arc<[Entry]>, u64) {
+        self.newest(from, to, bytes_max)
+            .unwrap_or_else(|| self.slice_any(from, to, bytes_max))
+    }
+
+    /// Nearly always it is the newest run, whole, that is asked for; or the one before, for a follower hears with
+    /// an append that those before it are committed.
+    #[inline(always)]
+    fn newest(&self, from: Index, to: Index, bytes_max: u64) -> Option<(Arc<[Entry]>, u64)> {
+        if from < self.first {
+            return None;
+        }
+        for place in 1..=2 {
+            if let Some(run) = self.runs.get(self.runs.len().wrapping_sub(place))
+                && (run.first(), run.last()) == (from, to)
+                && (run.sums().memory <= bytes_max || from == to)
+                && run.is_whole()
+            {
+                return Some((run.shared(), run.sums().memory));
+            }
+        }
+        None
+    }
+
+    fn slice_any(&mut self, from: Index, to: Index, bytes_max: u64) -> (Arc<[Entry]>, u64) {
         assert!(self.in_memory(from), "only entries in memory are sliced");
         let to = to.min(self.last().index);
-        if let Some(run) = self.runs.back()
-            && (run.first(), run.last()) == (from, to)
-            && (run.sums().memory <= bytes_max || from == to)
-            && run.is_whole()
-        {
-            // Nearly always it is the newest run, whole, that is asked for.
-            return (run.shared(), run.sums().memory);
-        }
         if !self.open.entries.is_empty() && to >= self.open_first() {
             self.close_up_to(from.previous());
             self.close(self.fitting(to, bytes_max));
+            if let Some(newest) = self.newest(from, to, bytes_max) {
+                return newest;
+            }
         }
         if let Some(run) = self.runs.get(self.place_of(from))
             && self.is_wanted(run, from, to, bytes_max)
@@ -387,15 +416,20 @@ impl Log {
     }
 
     /// Sums over the entries in `from..=to`, all of which are in memory.
+    #[inline(always)]
     fn sums(&self, from: Index, to: Index) -> Sums {
-        let mut sums = Sums::default();
-        if from > to {
-            return sums;
-        }
         if let Some(run) = self.runs.back()
             && (run.first(), run.last()) == (from, to)
         {
             return run.sums();
+        }
+        self.sums_of_any(from, to)
+    }
+
+    fn sums_of_any(&self, from: Index, to: Index) -> Sums {
+        let mut sums = Sums::default();
+        if from > to {
+            return sums;
         }
         for place in self.place_of(from)..self.runs.len() {
             let run = &self.runs[place];
@@ -418,10 +452,14 @@ impl Log {
 
     /// Drops the oldest entries from memory while it holds more than `bytes_max`, but none that is
     /// not durable, nor one above `committed`.
+    #[inline(always)]
     pub(crate) fn evict(&mut self, committed: Index, bytes_max: u64) {
-        if self.tail_bytes <= bytes_max {
-            return;
+        if self.tail_bytes > bytes_max {
+            self.evict_oldest(committed, bytes_max);
         }
+    }
+
+    fn evict_oldest(&mut self, committed: Index, bytes_max: u64) {
         let limit = self.durable.min(committed);
         self.close_up_to(limit);
         let (mut to, mut left) = (self.first, self.tail_bytes);

@@ -40,7 +40,7 @@ quickcheck! {
                     let run = (0..amount % 8).map(|n| entry(term, last + 1 + u64::from(n), n * 40));
                     let run: Arc<[Entry]> = run.collect();
                     list.extend(run.iter().cloned());
-                    log.append_run(&run);
+                    log.append_run(run.clone());
                     // Whoever asks for just these is handed the same.
                     let shared = run.is_empty()
                         || Arc::ptr_eq(&log.slice(Index(last + 1), Index(u64::MAX), u64::MAX).0, &run);

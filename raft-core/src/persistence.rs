@@ -208,6 +208,7 @@ impl Persistence {
 
     /// If there is anything to write and room in the lane: the first entry to write, which may lie
     /// past the last one of the log.
+    #[inline(always)]
     pub(crate) fn wants(&self, last: Index, inflight_max: u32) -> Option<Index> {
         let besides = self.under_way.get();
         let besides = besides.is_some_and(|b| b.mark.is_some() || b.identity.is_some());
@@ -216,6 +217,7 @@ impl Persistence {
     }
 
     /// Hands out a write up to the entry `to`.
+    #[inline(always)]
     pub(crate) fn begin(&mut self, store: StorageId, to: Index, now: Time) -> Write {
         assert!(
             to.next() >= self.next,
@@ -224,19 +226,18 @@ impl Persistence {
         let changed = self.is_hard_state_changed();
         self.handed = self.handed.next();
         self.next = to.next();
-        self.under_way.make().pending.push_back(Pending {
+        let under_way = self.under_way.make();
+        under_way.pending.push_back(Pending {
             id: self.handed,
             store,
             last: to,
             since: now,
         });
         let apart = changed && planted(Bug::IdentityApart);
-        let (mut mark, mut identity) = (None, None);
-        if let Some(besides) = self.under_way.made() {
-            mark = besides.mark.take();
-            identity = besides.identity.take_if(|_| !apart);
-            let handed = mark.as_ref().map(|mark| (self.handed, mark.meta().id));
-            besides.marks.extend(handed);
+        let mark = under_way.mark.take();
+        let identity = under_way.identity.take_if(|_| !apart);
+        if let Some(mark) = &mark {
+            under_way.marks.push_back((self.handed, mark.meta().id));
         }
         Write {
             id: self.handed,
@@ -261,6 +262,7 @@ impl Persistence {
 
     /// Every write up to `id` is durable: the end of the log that is. `None` if that is not news, or
     /// names a write that was never handed out.
+    #[inline(always)]
     pub(crate) fn completed(&mut self, id: PersistId) -> Option<Index> {
         if id <= self.done || id > self.handed {
             return None;

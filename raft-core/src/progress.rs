@@ -105,7 +105,16 @@ impl Progress {
         }
     }
 
+    /// Whether everything up to the log's end was sent to it, and all that it waits for of what is committed: there
+    /// is nothing to say to it.
+    pub(crate) fn has_all(&self, last: Index, commit: Index) -> bool {
+        self.state == ProgressState::Replicate
+            && self.next_index > last
+            && self.commit_sent >= self.commit_wanted.min(commit)
+    }
+
     /// An append was sent whose last entry is `last`; `bytes` is zero when it carried none.
+    #[inline(always)]
     pub(crate) fn sent(&mut self, last: Index, bytes: u64, commit: Index) {
         self.commit_sent = self.commit_sent.max(commit);
         match self.state {
@@ -126,6 +135,7 @@ impl Progress {
     }
 
     /// The peer has everything up to `matched`, durably.
+    #[inline(always)]
     pub(crate) fn acknowledged(&mut self, matched: Index) {
         if planted(Bug::MatchRegress) {
             self.match_index = matched;

@@ -51,6 +51,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    #[inline(always)]
     pub(crate) fn new(entries: Arc<[Entry]>) -> Self {
         let mut sums = Sums::default();
         for entry in &entries[..] {

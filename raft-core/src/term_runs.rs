@@ -76,6 +76,7 @@ impl TermRuns {
     /// # Panics
     ///
     /// If it does not follow the last one, or its term is lower.
+    #[inline(always)]
     pub fn append(&mut self, id: EntryId) {
         let last = self.last();
         assert!(
@@ -98,6 +99,7 @@ impl TermRuns {
     /// # Panics
     ///
     /// If the first one does not follow the last of the log, or its term is lower.
+    #[inline(always)]
     pub(crate) fn append_run(
         &mut self,
         first: EntryId,

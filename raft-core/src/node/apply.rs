@@ -123,12 +123,18 @@ impl Node {
         }
     }
 
+    #[inline(always)]
     pub(super) fn begin_apply(&mut self) {
         let lane = &self.apply;
         let to = self.commit_index.min(self.log.durable());
-        if lane.applied < lane.handed {
-            return;
+        let nothing = lane.handed >= to && lane.detour.get().is_none();
+        if lane.applied >= lane.handed && !nothing {
+            self.begin_apply_to(to);
         }
+    }
+
+    fn begin_apply_to(&mut self, to: Index) {
+        let lane = &self.apply;
         if let Some(detour) = lane.detour.get() {
             if detour.restoring.is_some() {
                 return;
@@ -166,6 +172,7 @@ impl Node {
         }
     }
 
+    #[inline(always)]
     fn hand_out(&mut self, entries: Arc<[Entry]>) {
         if let Some(last) = entries.last() {
             self.apply.handed = last.id.index;

@@ -13,7 +13,13 @@ const STEP_BYTES: u64 = 1 << 20;
 
 impl Node {
     /// Moves the place where the log begins, if that is worth it; true if it was.
+    #[inline(always)]
     pub(super) fn begin_compact(&mut self) -> bool {
+        // Many groups never have one.
+        self.snapshots.get().is_some() && self.compact_behind_snapshot()
+    }
+
+    fn compact_behind_snapshot(&mut self) -> bool {
         let Some(base) = self.compactable() else {
             return false;
         };

@@ -312,6 +312,7 @@ impl Node {
     }
 
     /// The vote for itself is durable: now it counts.
+    #[inline(always)]
     pub(super) fn count_own_vote(&mut self) {
         let me = self.me();
         if let Role::Candidate(campaign) = &mut self.role

@@ -8,7 +8,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::action::{HaltReason, Refusal};
+use crate::action::{Action, HaltReason, Refusal};
 use crate::entry::{Entry, Payload, check_run};
 use crate::message::{AppendOutcome, Body, Envelope, Session};
 use crate::planted::{Bug, planted};
@@ -87,7 +87,8 @@ impl Follower {
     }
 
     /// An append waits for its answer.
-    fn owe(&mut self, leader: Member, session: Session) {
+    #[inline(always)]
+    pub(super) fn owe(&mut self, leader: Member, session: Session) {
         let owed = Owed {
             leader,
             session,
@@ -258,7 +259,7 @@ impl Node {
         }
         let configures = |entry: &Entry| matches!(entry.payload, Payload::Configuration(_));
         if new == 0 && !entries.iter().any(configures) {
-            self.log.append_run(entries);
+            self.log.append_run(entries.clone());
             return Ok(());
         }
         for entry in &entries[new..] {
@@ -268,11 +269,15 @@ impl Node {
     }
 
     /// Answers appends once: with all that is durable of what the leader is known to share.
+    #[inline(always)]
     pub(super) fn flush_acknowledgement(&mut self) {
         let owes = |follower: &Follower| follower.owed.as_ref().is_some_and(|owed| owed.waits);
-        if !matches!(&self.role, Role::Follower(follower) if owes(follower)) {
-            return;
+        if matches!(&self.role, Role::Follower(follower) if owes(follower)) {
+            self.acknowledge_durable();
         }
+    }
+
+    fn acknowledge_durable(&mut self) {
         let durable = self.acknowledgeable();
         let Role::Follower(follower) = &mut self.role else {
             return;
@@ -290,7 +295,8 @@ impl Node {
         let (leader, session) = (owed.leader, owed.session);
         follower.acked = matched;
         let outcome = AppendOutcome::Matched(matched);
-        self.send(leader, session, Body::AppendReply(outcome));
+        let answer = self.envelope_here(leader, session, Body::AppendReply(outcome));
+        self.outbox.push(Action::Send(answer));
     }
 
     /// How much may be acknowledged: what is durable, once the term it is said in is (S3).

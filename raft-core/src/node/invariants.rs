@@ -15,35 +15,42 @@ pub(super) struct Checkpoint {
 
 impl Node {
     /// The present state, if anything is to be compared with it.
+    #[inline(always)]
     pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
-        if !self.options.check_invariants {
-            return None;
-        }
+        self.options
+            .check_invariants
+            .then(|| self.present_checkpoint())
+    }
+
+    #[inline(never)]
+    fn present_checkpoint(&self) -> Checkpoint {
         let led_to = match &self.role {
             Role::Leader(_) => Some(self.log.last().index),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
         };
-        Some(Checkpoint {
+        Checkpoint {
             hard_state: self.hard_state,
             commit_index: self.commit_index,
             base: self.log.base().index,
             led_to,
-        })
+        }
     }
 
-    /// # Panics
-    ///
-    /// If there is something to compare with and a rule of Figure 2 was broken by this node itself.
-    #[inline]
+    #[inline(always)]
     pub(super) fn check_against(&self, before: Option<&Checkpoint>) {
-        if let Some(before) = before
-            && self.apart.halted.is_none()
-        {
+        if let Some(before) = before {
             self.check_invariants(before);
         }
     }
 
+    /// # Panics
+    ///
+    /// If a rule of Figure 2 was broken by this node itself.
+    #[inline(never)]
     fn check_invariants(&self, before: &Checkpoint) {
+        if self.apart.halted.is_some() {
+            return;
+        }
         let (old, new) = (before.hard_state, self.hard_state);
         assert!(new.term >= old.term, "the current term never falls");
         assert!(
@@ -82,6 +89,10 @@ impl Node {
                     .values()
                     .all(|peer| peer.match_index <= self.log.last().index),
                 "nobody has more of the leader's log than the leader"
+            );
+            assert!(
+                !leader.only_voters || self.has_only_voters(leader),
+                "a leader knows whether anybody but voters takes part"
             );
         }
     }

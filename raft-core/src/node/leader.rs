@@ -21,6 +21,8 @@ use super::transfer::{Leaving, Transfer};
 #[derive(Clone, Debug)]
 pub(super) struct Leader {
     pub(super) peers: ByMember<Progress>,
+    /// The latest configuration is one set of voters, this node among them, and its peers are all the others.
+    pub(super) only_voters: bool,
     /// The latest round of heartbeats.
     pub(super) round: Round,
     pub(super) heartbeat_due: Time,
@@ -57,6 +59,7 @@ impl Leader {
     pub(super) fn new(now: Time, heartbeat_interval: Span, noop: Index) -> Self {
         Self {
             peers: ByMember::default(),
+            only_voters: false,
             round: Round(0),
             heartbeat_due: Time(now.0.saturating_add(heartbeat_interval.0)),
             reads: Rare::new(),

@@ -14,6 +14,7 @@ use crate::planted::{Bug, planted};
 use crate::progress::Progress;
 use crate::types::{EntryId, Index, Member, Time};
 
+use super::leader::Leader;
 use super::{Node, Role};
 
 /// A member that was removed and is told so, counted by nobody.
@@ -128,6 +129,25 @@ impl Node {
                 .peers
                 .get_or_insert(member, Progress::new(session, next, now));
         }
+        self.note_only_voters();
+    }
+
+    fn note_only_voters(&mut self) {
+        let only = matches!(&self.role, Role::Leader(leader) if self.has_only_voters(leader));
+        if let Role::Leader(leader) = &mut self.role {
+            leader.only_voters = only;
+        }
+    }
+
+    /// Whether this leader votes, and so do its peers, in one set, and nobody else takes part.
+    pub(super) fn has_only_voters(&self, leader: &Leader) -> bool {
+        let configuration = self.configuration();
+        let voters = &configuration.voters;
+        !configuration.is_joint()
+            && configuration.learners.is_empty()
+            && voters.len() == leader.peers.len() + 1
+            && voters.contains(&self.me())
+            && leader.peers.iter().all(|(peer, _)| voters.contains(&peer))
     }
 
     /// Forgets removed members that know it, or that had their time.
@@ -150,6 +170,7 @@ impl Node {
             }
             stays
         });
+        self.note_only_voters();
     }
 
     /// Somebody asks for votes who is no member any more, and cannot know it: this node does, for the

@@ -34,6 +34,7 @@ mod snapshot;
 mod solo;
 mod staleness;
 mod status;
+mod steady;
 mod transfer;
 mod vacancy;
 
@@ -288,6 +289,18 @@ impl Node {
     /// Handing in everything that has arrived before draining is what batches: many proposals
     /// become one write and one append for each peer.
     pub fn handle(&mut self, event: Event) {
+        // Nearly always there is nothing to look at first.
+        if self.apart.get().is_some() || self.options.check_invariants {
+            self.handle_carefully(event);
+            return;
+        }
+        // A clock that runs backwards would undo promises that rest on time.
+        self.now = self.now.max(event.at);
+        self.take_in(event.input);
+    }
+
+    #[inline(never)]
+    fn handle_carefully(&mut self, event: Event) {
         let Event { at, input } = event;
         if self.is_over()
             && (self.apart.halted.is_some()
@@ -296,20 +309,54 @@ impl Node {
             self.refuse_after_halt(&input);
             return;
         }
-        // A clock that runs backwards would undo promises that rest on time.
         self.now = self.now.max(at);
         let before = self.checkpoint();
-        self.handed.note(&input);
+        self.take_in(input);
+        self.check_against(before.as_ref());
+    }
+
+    /// What comes with every commit is told apart from everything else first.
+    #[inline(always)]
+    fn take_in(&mut self, input: Input) {
         match input {
-            Input::Tick => self.on_tick(),
-            Input::Receive(heartbeat) if matches!(heartbeat.body, Body::Heartbeat { .. }) => {
-                self.on_beat(heartbeat);
+            Input::Receive(envelope) => self.on_envelope(envelope),
+            // There is nothing in it to drop, nor in the next one.
+            Input::Persisted { store, boot, id } => {
+                core::mem::forget(input);
+                self.on_persisted(store, boot, id);
             }
-            Input::Receive(envelope) => {
-                self.on_receive(&envelope);
-                self.reuse(envelope);
+            Input::Applied { index } => {
+                core::mem::forget(input);
+                self.on_applied(index);
             }
             Input::Propose { request, command } => self.on_propose(request, command),
+            other @ (Input::Tick
+            | Input::Read { .. }
+            | Input::ChangeMembership { .. }
+            | Input::TransferLeadership { .. }
+            | Input::StepDown { .. }
+            | Input::Campaign
+            | Input::LogRead { .. }
+            | Input::SnapshotTaken { .. }
+            | Input::SnapshotReceived { .. }
+            | Input::SnapshotFailed { .. }
+            | Input::SnapshotRestored { .. }
+            | Input::SnapshotDamaged { .. }
+            | Input::Solo { .. }
+            | Input::Reset { .. }
+            | Input::Wiped { .. }
+            | Input::PeerUnreachable { .. }
+            | Input::StorageFailed
+            | Input::StorageFull
+            | Input::StorageAvailable) => self.take_in_other(other),
+        }
+    }
+
+    #[inline(never)]
+    fn take_in_other(&mut self, input: Input) {
+        self.handed.other = true;
+        match input {
+            Input::Tick => self.on_tick(),
             Input::Read {
                 request,
                 consistency,
@@ -337,8 +384,6 @@ impl Node {
             Input::Reset { request, store } => self.on_reset(request, store),
             Input::Wiped { store } => self.on_wiped(store),
             Input::Campaign => self.on_campaign(),
-            Input::Persisted { store, boot, id } => self.on_persisted(store, boot, id),
-            Input::Applied { index } => self.on_applied(index),
             Input::LogRead { ticket, outcome } => self.on_log_read(ticket, outcome),
             Input::PeerUnreachable { peer } => self.on_peer_unreachable(peer),
             Input::StorageFailed => self.halt(HaltReason::StorageFailed),
@@ -347,8 +392,32 @@ impl Node {
                 self.check_disk();
             }
             Input::StorageAvailable => self.storage_full = false,
+            Input::Receive(_)
+            | Input::Persisted { .. }
+            | Input::Applied { .. }
+            | Input::Propose { .. } => unreachable!("what comes with every commit was taken in"),
         }
-        self.check_against(before.as_ref());
+    }
+
+    #[inline(never)]
+    fn on_envelope(&mut self, mut envelope: Box<Envelope>) {
+        if self.on_steady(&mut envelope) {
+            self.handed.heard = true;
+            self.keep(envelope);
+        } else {
+            self.handed.other = true;
+            self.on_message(envelope);
+        }
+    }
+
+    #[inline(never)]
+    fn on_message(&mut self, envelope: Box<Envelope>) {
+        if matches!(envelope.body, Body::Heartbeat { .. }) {
+            self.on_beat(envelope);
+        } else {
+            self.on_receive(&envelope);
+            self.reuse(envelope);
+        }
     }
 
     /// When to come back with `Input::Tick`, if nothing happens before; `None` after a halt.
@@ -399,7 +468,9 @@ impl Node {
         self.expire_requests();
     }
 
+    #[inline(never)]
     fn on_persisted(&mut self, store: StorageId, boot: Boot, id: PersistId) {
+        self.handed.durable = true;
         // What was handed out before the store became another one is written, and counts, all the same.
         let own = store == self.me().store || self.persistence.is_pending(store, id);
         if !own || boot != self.boot {
@@ -425,31 +496,39 @@ impl Node {
         }
     }
 
+    #[inline(always)]
     fn begin_persist(&mut self) {
-        let last = self.log.last().index;
         let limit = self.options.inflight_persists_max;
-        while let Some(from) = self.persistence.wants(last, limit) {
-            self.hard_state.commit = self.commit_index;
-            let entries = if from <= last {
-                self.persist_slice(from, last)
-            } else {
-                Arc::default()
-            };
-            let to = entries.last().map_or(last, |entry| entry.id.index);
-            let write = self.persistence.begin(self.me().store, to, self.now);
-            let hard_state = write
-                .with_hard_state
-                .then(|| Box::new(self.hard_state_to_write(write.mark.as_deref())));
-            self.outbox.push(Action::Persist(Persist {
-                id: write.id,
-                store: self.me().store,
-                boot: self.boot,
-                hard_state,
-                snapshot: write.mark,
-                identity: write.identity,
-                entries,
-            }));
+        while let Some(from) = self.persistence.wants(self.log.last().index, limit) {
+            self.begin_persist_from(from);
         }
+    }
+
+    #[inline(never)]
+    fn begin_persist_from(&mut self, from: Index) {
+        let last = self.log.last().index;
+        self.hard_state.commit = self.commit_index;
+        let entries = if from <= last {
+            self.persist_slice(from, last)
+        } else {
+            Arc::default()
+        };
+        let to = entries.last().map_or(last, |entry| entry.id.index);
+        let write = self.persistence.begin(self.me().store, to, self.now);
+        let hard_state = if write.with_hard_state {
+            Some(Box::new(self.hard_state_to_write(write.mark.as_deref())))
+        } else {
+            None
+        };
+        self.outbox.push(Action::Persist(Persist {
+            id: write.id,
+            store: self.me().store,
+            boot: self.boot,
+            hard_state,
+            snapshot: write.mark,
+            identity: write.identity,
+            entries,
+        }));
     }
 
     /// Term, vote and promises as a write has them that carries this mark.
@@ -474,6 +553,7 @@ impl Node {
         self.become_follower(self.hard_state.term, None);
         self.fail_requests();
         self.apart.make().halted = Some(reason);
+        self.handed.other = true;
         self.answer = None;
         self.outbox.retain(|action| {
             matches!(
@@ -557,33 +637,55 @@ impl Node {
     }
 
     fn envelope(&mut self, to: Member, session: Session, body: Body) -> Box<Envelope> {
-        let envelope = Envelope {
-            from: Identity {
-                cluster: self.cluster(),
-                ..self.identity
-            },
-            boot: self.boot,
-            to,
-            term: self.hard_state.term,
-            session,
-            body,
+        self.envelope_here(to, session, body)
+    }
+
+    /// The same, where it is worth it that nothing is called.
+    #[inline(always)]
+    fn envelope_here(&mut self, to: Member, session: Session, body: Body) -> Box<Envelope> {
+        let from = Identity {
+            cluster: self.cluster(),
+            ..self.identity
         };
+        let (boot, term) = (self.boot, self.hard_state.term);
         let spare = self.spare.take().or_else(|| match &mut self.role {
             Role::Leader(leader) => leader.spare.pop(),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
         });
-        match spare {
-            Some(mut spare) => {
-                *spare = envelope;
-                spare
+        if let Some(mut spare) = spare {
+            // Field by field, so that nothing is put together elsewhere first.
+            spare.from = from;
+            spare.boot = boot;
+            spare.to = to;
+            spare.term = term;
+            spare.session = session;
+            if matches!(spare.body, Body::StaleTerm) {
+                // Nothing to drop, as nearly always.
+                core::mem::forget(core::mem::replace(&mut spare.body, body));
+            } else {
+                spare.body = body;
             }
-            None => Box::new(envelope),
+            return spare;
         }
+        Box::new(Envelope {
+            from,
+            boot,
+            to,
+            term,
+            session,
+            body,
+        })
     }
 
     /// What was received makes room for what is said next.
     fn reuse(&mut self, mut envelope: Box<Envelope>) {
         envelope.body = Body::StaleTerm;
+        self.keep(envelope);
+    }
+
+    /// The same, of one whose body was taken out.
+    #[inline(always)]
+    fn keep(&mut self, envelope: Box<Envelope>) {
         match (&self.spare, &mut self.role) {
             (None, _) => self.spare = Some(envelope),
             (Some(_), Role::Leader(leader)) if leader.spare.len() < SPARE_MAX => {

@@ -16,6 +16,7 @@ use super::{Node, Role};
 
 impl Node {
     pub(super) fn on_propose(&mut self, request: RequestId, command: Bytes) {
+        self.handed.proposed = true;
         if !self.admit(request) {
             return;
         }
@@ -30,6 +31,8 @@ impl Node {
         if matches!(self.role, Role::Leader(_)) && !waits {
             self.append_proposal(request, command, deadline);
         } else {
+            // Only a leader appends what is proposed to it; others have to hand it on.
+            self.handed.other = true;
             self.requests.make().forwards.push(Unsent {
                 request,
                 command,
@@ -92,14 +95,17 @@ impl Node {
     }
 
     /// Tells proposals what became of them, as far as the log is committed.
+    #[inline(always)]
     pub(super) fn resolve_decided(&mut self) {
-        let Some(first) = self.proposals.first() else {
-            return;
-        };
-        if first.term == self.hard_state.term && first.index > self.commit_index {
-            // No entry has a later term, so what is committed comes before this one.
-            return;
+        if let Some(first) = self.proposals.first()
+            // No entry has a later term, so what is committed comes before one of this term that is not.
+            && (first.term != self.hard_state.term || first.index <= self.commit_index)
+        {
+            self.resolve_first();
         }
+    }
+
+    fn resolve_first(&mut self) {
         let Some(term) = self.log.term(self.commit_index) else {
             return;
         };

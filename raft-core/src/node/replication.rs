@@ -13,6 +13,7 @@ use crate::entry::{Entry, Payload, check_run};
 use crate::message::{AppendOutcome, Body, DiskHealth, Envelope};
 use crate::planted::{Bug, planted};
 use crate::progress::{Progress, ProgressState};
+use crate::quorum;
 use crate::run::Sums;
 use crate::types::{Boot, EntryId, Index, Member, Round, Time};
 
@@ -150,7 +151,18 @@ impl Node {
         }
     }
 
+    #[inline(always)]
     pub(super) fn replicate(&mut self) {
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
+        let (last, commit) = (self.log.last().index, self.commit_index);
+        if !leader.peers.values().all(|peer| peer.has_all(last, commit)) {
+            self.replicate_to_all();
+        }
+    }
+
+    fn replicate_to_all(&mut self) {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -216,6 +228,7 @@ impl Node {
         self.restore_peers(peers);
     }
 
+    #[inline(always)]
     fn send_append(
         &mut self,
         member: Member,
@@ -240,7 +253,8 @@ impl Node {
             commit,
             entries,
         };
-        self.send(member, peer.session, body);
+        let append = self.envelope_here(member, peer.session, body);
+        self.outbox.push(Action::Send(append));
     }
 
     /// The entries of one write: those just sent or received, if they are the same.
@@ -359,8 +373,8 @@ impl Node {
 
     /// A leader counts copies, its own only as far as it is durable, and commits nothing of an older
     /// term by counting (S44, Figure 8).
+    #[inline(always)]
     pub(super) fn advance_commit(&mut self) {
-        let me = self.me();
         let Role::Leader(leader) = &self.role else {
             return;
         };
@@ -373,21 +387,34 @@ impl Node {
         if others && !leader.peers.values().any(have) {
             return;
         }
+        self.count_copies();
+    }
+
+    fn count_copies(&mut self) {
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
         let durable = if planted(Bug::SelfUnflushed) {
             self.log.last().index
         } else {
             self.log.durable()
         };
-        let reached = self.configuration().reached(|member| {
-            if member == me {
-                durable
-            } else {
-                leader
-                    .peers
-                    .get(member)
-                    .map_or(Index(0), |peer| peer.match_index)
-            }
-        });
+        let reached = if leader.only_voters {
+            // All of them count, whoever they are.
+            quorum::reached(leader.peers.values_and(durable, |peer| peer.match_index))
+        } else {
+            let me = self.me();
+            self.configuration().reached(|member| {
+                if member == me {
+                    durable
+                } else {
+                    leader
+                        .peers
+                        .get(member)
+                        .map_or(Index(0), |peer| peer.match_index)
+                }
+            })
+        };
         if let Some(index) = reached
             && index > self.commit_index
             && (self.log.term(index) == Some(self.hard_state.term) || planted(Bug::Figure8))

@@ -152,6 +152,7 @@ impl Node {
     }
 
     /// Marks became durable, perhaps.
+    #[inline(always)]
     pub(super) fn note_marks(&mut self) {
         while let Some(snapshot) = self.persistence.marked() {
             self.snapshots.make().durable = Some(snapshot);

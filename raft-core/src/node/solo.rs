@@ -145,6 +145,7 @@ impl Node {
             )
         });
         self.apart.make().emptying = Some(Emptying { request, store });
+        self.handed.other = true;
         self.outbox.push(Action::Wipe { store });
     }
 
