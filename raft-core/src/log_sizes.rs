@@ -124,7 +124,7 @@ impl LogSizes {
     }
 
     /// Entries follow the last one, of so many bytes each and so many together.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn appended(&mut self, entries: impl ExactSizeIterator<Item = u64>, together: u64) {
         let end = self.last.bytes.saturating_add(together);
         if end < self.due {

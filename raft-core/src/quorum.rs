@@ -66,6 +66,7 @@ const INLINE_VOTERS: usize = 8;
 /// round of acknowledged ones, the moment by which a majority was heard.
 ///
 /// `None` without voters.
+#[inline]
 pub fn reached<T: Copy + Ord + Default>(mut values: impl ExactSizeIterator<Item = T>) -> Option<T> {
     let voters = values.len();
     if voters == 0 {

@@ -133,6 +133,7 @@ impl Node {
         }
     }
 
+    #[inline(never)]
     fn begin_apply_to(&mut self, to: Index) {
         let lane = &self.apply;
         if let Some(detour) = lane.detour.get() {

@@ -115,8 +115,11 @@ impl Node {
             ..Handed::default()
         };
         if proposed || copied {
-            self.replicate();
-            self.flush_acknowledgement();
+            if matches!(self.role, Role::Leader(_)) {
+                self.replicate();
+            } else {
+                self.flush_acknowledgement();
+            }
             self.begin_persist();
         }
         self.begin_apply();

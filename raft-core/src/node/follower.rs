@@ -277,6 +277,7 @@ impl Node {
         }
     }
 
+    #[inline(never)]
     fn acknowledge_durable(&mut self) {
         let durable = self.acknowledgeable();
         let Role::Follower(follower) = &mut self.role else {

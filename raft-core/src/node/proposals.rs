@@ -97,12 +97,19 @@ impl Node {
     /// Tells proposals what became of them, as far as the log is committed.
     #[inline(always)]
     pub(super) fn resolve_decided(&mut self) {
-        if let Some(first) = self.proposals.first()
-            // No entry has a later term, so what is committed comes before one of this term that is not.
-            && (first.term != self.hard_state.term || first.index <= self.commit_index)
-        {
+        if self.is_first_decided() {
             self.resolve_first();
         }
+    }
+
+    /// Whether the first proposal may be decided by what is committed: no entry has a later term, so all of that
+    /// comes before one of this term that is not.
+    #[inline(always)]
+    fn is_first_decided(&self) -> bool {
+        let first = self.proposals.first();
+        first.is_some_and(|first| {
+            first.term != self.hard_state.term || first.index <= self.commit_index
+        })
     }
 
     fn resolve_first(&mut self) {
@@ -116,6 +123,9 @@ impl Node {
         loop {
             while let Some((request, id)) = self.proposals.committed(committed) {
                 self.resolve(request, Outcome::Committed(id));
+            }
+            if !self.is_first_decided() {
+                break;
             }
             let (log, base) = (&self.log, self.log.base());
             let next = self

@@ -258,6 +258,7 @@ impl Node {
     }
 
     /// The entries of one write: those just sent or received, if they are the same.
+    #[inline(always)]
     pub(super) fn persist_slice(&mut self, from: Index, to: Index) -> Arc<[Entry]> {
         let bytes_max = if self.persistence.is_whole() {
             u64::MAX
