@@ -58,6 +58,13 @@ impl Node {
 
     /// What this node is from now on; gives back what it was.
     fn change_role(&mut self, role: Role) -> Role {
+        assert!(
+            !matches!(
+                (&self.role, &role),
+                (Role::Leader(_), Role::PreCandidate(_) | Role::Candidate(_))
+            ),
+            "a leader follows before it campaigns"
+        );
         let leader = self.leader();
         self.observed.note_leader(leader);
         core::mem::replace(&mut self.role, role)
@@ -66,6 +73,9 @@ impl Node {
     /// Follows in `term`, which is the present one or a later one.
     pub(super) fn become_follower(&mut self, term: Term, leader: Option<Member>) {
         assert!(term >= self.hard_state.term, "the current term never falls");
+        if matches!(self.role, Role::Leader(_)) {
+            self.counted().led = Some(self.hard_state.term);
+        }
         let newer = term > self.hard_state.term;
         if !newer && planted(Bug::SameTermClear) {
             self.hard_state.voted_for = None;
@@ -348,11 +358,11 @@ impl Node {
             self.log.last().index.next(),
         );
         self.change_role(Role::Leader(Box::new(leader)));
-        let term = self.hard_state.term;
-        let counted = self.counted();
-        counted.led = Some(term);
-        counted.proposals_seen.clear();
-        counted.controls_seen.clear();
+        if let Some(counted) = &mut self.counted {
+            counted.led = None;
+            counted.proposals_seen.clear();
+            counted.controls_seen.clear();
+        }
         self.redirect_requests();
         self.refresh_peers();
         // Nothing older commits by counting, so an entry of our own must follow at once (S44).

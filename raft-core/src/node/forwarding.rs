@@ -22,6 +22,9 @@ use super::{Node, Role};
 impl Node {
     /// Whether this node leads that term in this life, or led it last.
     pub(super) fn has_led(&self, term: Term) -> bool {
+        if matches!(self.role, Role::Leader(_)) {
+            return self.hard_state.term == term;
+        }
         let counted = self.counted.as_ref();
         counted.is_some_and(|counted| counted.led == Some(term))
     }

@@ -57,7 +57,7 @@ pub(super) struct Counted {
     pub(super) snapshot: SnapshotTicket,
     /// The term of the leader that was handed a proposal last.
     pub(super) handed_in: Term,
-    /// The last term this node led in this life.
+    /// The last term this node led in this life, if it does not lead now: a leader need not be told.
     pub(super) led: Option<Term>,
     /// Others' messages with proposals, and their requests to this leader.
     pub(super) proposals_seen: ForwardWindows,
