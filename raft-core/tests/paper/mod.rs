@@ -27,6 +27,7 @@ mod snapshots;
 mod solo;
 mod staleness;
 mod stall;
+mod steady;
 mod storms;
 mod subject;
 mod transfer;
