@@ -33,15 +33,19 @@ pub(crate) fn node(id: u64, nodes: u64) -> Node {
 
 /// The same; groups may share their options.
 pub(crate) fn node_with(id: u64, nodes: u64, options: impl Into<Arc<Options>>) -> Node {
-    let restored = Restored::new(
+    Node::new(Time(1), options, restored(id, nodes)).expect("a new node")
+}
+
+/// What a new node finds on its disk.
+pub(crate) fn restored(id: u64, nodes: u64) -> Restored {
+    Restored::new(
         Identity {
             group: GroupId(0),
             cluster: ClusterId(1),
             member: member(id),
         },
         Configuration::of_voters((1..=nodes).map(member)),
-    );
-    Node::new(Time(1), options, restored).expect("a new node")
+    )
 }
 
 /// What the disk or the state machine says to an action at once, if it is for one of them.
