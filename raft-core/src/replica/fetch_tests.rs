@@ -35,6 +35,7 @@ fn options() -> Options {
         election_timeout: Span(100),
         heartbeat_interval: Span(10),
         snapshot_chunk_bytes: 10,
+        snapshot_chunks_max: 4,
         ..Options::default()
     }
 }
